@@ -1,0 +1,51 @@
+"""What every test shares: the data that may lie beside the checkout, and the rule for oracle packages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-oracles", action="store_true",
+                     help="a test that skips because a package is missing fails instead")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """Under --require-oracles, `importorskip` of an absent package is a failure, not a skip."""
+    report = yield
+    if report.skipped and item.config.getoption("--require-oracles") and "could not import" in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"--require-oracles: {report.longrepr}"
+    return report
+
+
+def _folder(name: str) -> Path:
+    path = SHARED / name
+    if not path.is_dir():
+        pytest.skip(f"no {name} folder beside the checkout")
+    return path
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data; the test is skipped where it is absent."""
+    return _folder("data")
+
+
+@pytest.fixture
+def golden() -> Path:
+    """The folder of Hugging Face reference models and outputs; the test is skipped where it is absent."""
+    return _folder("golden")
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the caller's TINYGPT_* variables."""
+    for name in [name for name in os.environ if name.startswith("TINYGPT_")]:
+        monkeypatch.delenv(name)
