@@ -1,0 +1,247 @@
+"""Configurations: what a model is, as frozen dataclasses that are resolved and checked when they are made.
+
+Adds `GPTConfig`, `BERTConfig` and `EncoderDecoderConfig`. A configuration that exists can be built, and what can be
+built can be saved. None stands for the architecture's own default and is replaced at once (fields are annotated as what
+they are then), so `dataclasses.replace` keeps it: pass None again for what should follow another field
+(`replace(config, n_embd=256, n_inner=None)`).
+Read before: layout.py, configuration.py. Read after: gpt.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .configuration import Configuration
+from .layout import LAYOUTS
+
+__all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]
+
+ROPE_SCALINGS = {  # Hugging Face's rope_type -> the numbers it needs
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
+
+@dataclass(frozen=True)
+class GPTConfig(Configuration):
+    """A decoder-only model: GPT-2's or Llama's layout.
+
+    Args:
+        vocab_size: V, the number of token ids.
+        block_size: the longest context, in tokens.
+        n_layer, n_head, n_embd: L blocks of H heads over C channels.
+        n_kv_head: heads of keys and values (grouped queries; Llama only). Default `n_head`.
+        head_dim: D, channels of one head. Default C / H; another size is Llama's only.
+        n_inner: width of the feed-forward. Default 4·C, or for Llama 8·C/3 rounded up to a multiple of 32.
+        architecture: "gpt2" or "llama".
+        activation: "gelu", "gelu_tanh", "relu" or "silu". Default the architecture's.
+        bias: biases on linear layers and LayerNorms. Default the architecture's.
+        dropout: the probability of dropping, in [0, 1).
+        norm_epsilon: added to the variance in norms. Default the architecture's.
+        rope_theta: base of the rotary frequencies (Llama).
+        rope_scaling: None, or Hugging Face's dict: {"rope_type": "linear", "factor": …}, or "llama3" and four numbers.
+        tie_word_embeddings: one matrix for the embedding and the output projection.
+        initializer_range: standard deviation of the initial weights.
+        bos_token_id, eos_token_id, pad_token_id: ids inside the vocabulary, or None; eos may be several.
+        head: "lm" (logits over the vocabulary) or "classification" (over labels, from the last token).
+        n_labels, id2label: for head="classification": how many labels, and their names.
+
+    Raises:
+        ValueError, TypeError: an option is unknown, or options do not fit each other.
+    """
+
+    vocab_size: int
+    block_size: int = 1024
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    n_kv_head: int = None               # type: ignore[assignment]
+    head_dim: int = None               # type: ignore[assignment]
+    n_inner: int = None               # type: ignore[assignment]
+    architecture: str = "gpt2"
+    activation: str = None               # type: ignore[assignment]
+    bias: bool = None               # type: ignore[assignment]
+    dropout: float = 0.0
+    norm_epsilon: float = None               # type: ignore[assignment]
+    rope_theta: float = 10000.0
+    rope_scaling: dict[str, Any] | None = None
+    tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
+    pad_token_id: int | None = None
+    head: str = "lm"
+    n_labels: int | None = None
+    id2label: dict[int, str] | None = None
+
+    ARCHITECTURES: ClassVar = ("gpt2", "llama")
+    HEADS: ClassVar = ("lm", "classification")
+
+    def __post_init__(self) -> None:
+        self._check_shared()
+        self._check_labels()
+        llama = self.architecture == "llama"
+        self._default("bias", LAYOUTS[self.architecture].bias)
+        self._check_flag("bias")
+        self._default("n_kv_head", self.n_head)
+        self._default("head_dim", self.n_embd // self.n_head)
+        self._default("n_inner", -(-8 * self.n_embd // 96) * 32 if llama else 4 * self.n_embd)
+        self._check_size("n_kv_head", "head_dim", "n_inner")
+        if self.n_head % self.n_kv_head:
+            self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
+        if llama and self.head_dim % 2:
+            self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
+        if not llama and (self.n_kv_head != self.n_head or self.head_dim != self.n_embd // self.n_head):
+            self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
+        self._check_number("rope_theta", 0.0, open_=True)
+        self._check_rope_scaling()
+
+    def _check_rope_scaling(self) -> None:
+        if self.rope_scaling is None:
+            return
+        if self.positions != "rotary":
+            self._fail(f"rope_scaling needs rotary positions; architecture={self.architecture!r} has {self.positions}")
+        if not isinstance(self.rope_scaling, Mapping):
+            raise TypeError(f"GPTConfig: rope_scaling must be a dict or None, got {self.rope_scaling!r}")
+        kind = str(self.rope_scaling.get("rope_type"))
+        if kind not in ROPE_SCALINGS:
+            self._fail(f"rope_scaling with rope_type={kind!r} is not supported; choose one of "
+                       f"{', '.join(map(repr, ROPE_SCALINGS))}")
+        needed = ROPE_SCALINGS[kind]
+        for name in needed:
+            value = self.rope_scaling.get(name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                self._fail(f"rope_scaling of type {kind!r} needs {name!r} > 0, got {value!r}")
+        if surplus := sorted(set(self.rope_scaling) - {"rope_type", *needed}):
+            self._fail(f"rope_scaling of type {kind!r} takes no {surplus[0]!r}; it takes {', '.join(needed)}")
+        if kind == "llama3" and not self.rope_scaling["low_freq_factor"] < self.rope_scaling["high_freq_factor"]:
+            self._fail("rope_scaling needs low_freq_factor below high_freq_factor")
+        self._set("rope_scaling", dict(self.rope_scaling))
+
+
+@dataclass(frozen=True)
+class BERTConfig(Configuration):
+    """An encoder-only model: BERT's or RoBERTa's layout. Fields mean what they mean in `GPTConfig`; further ones:
+
+    Args:
+        type_vocab_size: kinds of segments (sentence A or B). Default 2, for RoBERTa 1.
+        head: None (hidden states), "masked_lm" or "classification".
+        pad_token_id: default 0, for RoBERTa 1; there it also sets where positions begin (pad + 1, as in fairseq).
+    """
+
+    vocab_size: int
+    block_size: int = 512
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    n_inner: int = None               # type: ignore[assignment]
+    architecture: str = "bert"
+    activation: str = None               # type: ignore[assignment]
+    dropout: float = 0.0
+    norm_epsilon: float = None               # type: ignore[assignment]
+    type_vocab_size: int = None               # type: ignore[assignment]
+    tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    pad_token_id: int = None               # type: ignore[assignment]
+    head: str | None = None
+    n_labels: int | None = None
+    id2label: dict[int, str] | None = None
+
+    ARCHITECTURES: ClassVar = ("bert", "roberta")
+    HEADS: ClassVar = (None, "masked_lm", "classification")
+
+    def __post_init__(self) -> None:
+        roberta = self.architecture == "roberta"
+        self._default("pad_token_id", 1 if roberta else 0)
+        self._check_shared()
+        self._check_labels()
+        self._default("type_vocab_size", 1 if roberta else 2)
+        self._default("n_inner", 4 * self.n_embd)
+        self._check_size("type_vocab_size", "n_inner")
+
+    @property
+    def bias(self) -> bool:
+        """Linear layers and norms have biases."""
+        return LAYOUTS[self.architecture].bias
+
+    @property
+    def position_offset(self) -> int:
+        """The row of the position table where position 0 stands: RoBERTa's begins after the padding's row."""
+        return self.pad_token_id + 1 if self.architecture == "roberta" else 0
+
+
+@dataclass(frozen=True)
+class EncoderDecoderConfig(Configuration):
+    """An encoder-decoder: BART's layout, or Marian's, which is Vaswani's. Fields mean what they mean in `GPTConfig`.
+
+    Args:
+        n_layer, n_head, n_inner: the encoder's.
+        n_decoder_layer, n_decoder_head, n_decoder_inner: the decoder's; default the encoder's.
+        scale_embedding: token embeddings times √C. Default True for Marian, False for BART.
+        pad_token_id: default 1.
+        decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for Marian.
+        forced_bos_token_id, forced_eos_token_id: generated first, and last when the length runs out; None: not forced.
+        suppress_token_ids: never generated (Marian's padding).
+        tie_word_embeddings: one matrix for both embeddings and the output; otherwise three.
+    """
+
+    vocab_size: int
+    block_size: int = 1024
+    n_layer: int = 6
+    n_head: int = 8
+    n_embd: int = 512
+    n_inner: int = None               # type: ignore[assignment]
+    n_decoder_layer: int = None               # type: ignore[assignment]
+    n_decoder_head: int = None               # type: ignore[assignment]
+    n_decoder_inner: int = None               # type: ignore[assignment]
+    architecture: str = "marian"
+    activation: str = None               # type: ignore[assignment]
+    dropout: float = 0.0
+    norm_epsilon: float = None               # type: ignore[assignment]
+    scale_embedding: bool = None               # type: ignore[assignment]
+    tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    pad_token_id: int = None               # type: ignore[assignment]
+    decoder_start_token_id: int = None               # type: ignore[assignment]
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+    suppress_token_ids: tuple[int, ...] = ()
+
+    ARCHITECTURES: ClassVar = ("bart", "marian")
+    HEADS: ClassVar = ("lm",)
+    head: ClassVar[str] = "lm"
+
+    def __post_init__(self) -> None:
+        marian = self.architecture == "marian"
+        self._default("pad_token_id", 1)
+        self._check_shared()
+        self._default("n_inner", 4 * self.n_embd)
+        for name in ("layer", "head", "inner"):
+            self._default(f"n_decoder_{name}", getattr(self, f"n_{name}"))
+        self._check_size("n_inner", "n_decoder_head", "n_decoder_inner")
+        self._check_size("n_decoder_layer", minimum=0)
+        self._check_width("n_decoder_head")
+        self._default("scale_embedding", marian)
+        self._check_flag("scale_embedding")
+        eos = self.eos_token_id
+        self._default("decoder_start_token_id", self.pad_token_id if marian or eos is None else eos)
+        self._check_ids("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+        self._set("suppress_token_ids", tuple(self.suppress_token_ids))
+        self._check_ids("suppress_token_ids")
+
+    @property
+    def bias(self) -> bool:
+        """Linear layers and norms have biases."""
+        return LAYOUTS[self.architecture].bias
+
+    @property
+    def position_offset(self) -> int:
+        """The row of the position table where position 0 stands: BART's first two rows are never used."""
+        return 2 if self.architecture == "bart" else 0

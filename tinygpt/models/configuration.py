@@ -1,0 +1,154 @@
+"""The base of the configurations: resolving defaults, checking options, and answering from the table of layouts.
+
+Adds `Configuration`, the class without fields of its own that GPTConfig, BERTConfig and EncoderDecoderConfig extend.
+Read before: layout.py. Read after: config.py.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar
+
+from .layout import ACTIVATIONS, LAYOUTS
+
+__all__ = ["Configuration"]
+
+
+class Configuration:
+    """What the three configurations share: resolving, checking, and the architecture's fixed properties."""
+
+    ARCHITECTURES: ClassVar[tuple[str, ...]]
+    HEADS: ClassVar[tuple[str | None, ...]]
+
+    architecture: str
+    vocab_size: int
+    n_embd: int
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)       # the dataclass is frozen for everybody else
+
+    def _default(self, name: str, value: Any) -> None:
+        if getattr(self, name) is None:
+            self._set(name, value)
+
+    def _fail(self, message: str) -> None:
+        raise ValueError(f"{type(self).__name__}: {message}")
+
+    def _check_choice(self, name: str, choices: tuple[Any, ...]) -> None:
+        if getattr(self, name) not in choices:
+            self._fail(f"{name}={getattr(self, name)!r} is not supported; choose one of "
+                       f"{', '.join(repr(choice) for choice in choices)}")
+
+    def _check_size(self, *names: str, minimum: int = 1) -> None:
+        for name in names:
+            self._set(name, self._integer(name, getattr(self, name)))
+            if getattr(self, name) < minimum:
+                self._fail(f"{name} must be at least {minimum}, got {getattr(self, name)}")
+
+    def _integer(self, name: str, value: Any) -> int:
+        if isinstance(value, bool):
+            raise TypeError(f"{type(self).__name__}: {name} must be an integer, got {value!r}")
+        try:
+            return operator.index(value)            # Python's and NumPy's integers; no floats, no strings
+        except TypeError:
+            raise TypeError(f"{type(self).__name__}: {name} must be an integer, got {value!r}") from None
+
+    def _check_number(self, name: str, minimum: float, below: float = math.inf, *, open_: bool = False) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{type(self).__name__}: {name} must be a number, got {value!r}")
+        if not minimum <= value < below or (open_ and value == minimum):
+            limit = f"{'more than' if open_ else 'at least'} {minimum}"
+            self._fail(f"{name} must be {limit}{f' and below {below}' if below < math.inf else ''}, got {value}")
+
+    def _check_flag(self, *names: str) -> None:
+        for name in names:
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{type(self).__name__}: {name} must be True or False, got {getattr(self, name)!r}")
+
+    def _check_ids(self, *names: str) -> None:
+        """Token ids: None, one integer, or several (stored as a tuple), all inside the vocabulary."""
+        for name in names:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            several = isinstance(value, (list, tuple))
+            ids = tuple(self._integer(name, i) for i in (value if several else [value]))
+            for i in ids:
+                if not 0 <= i < self.vocab_size:
+                    self._fail(f"{name}={i} lies outside the vocabulary of {self.vocab_size} tokens")
+            self._set(name, ids if several else ids[0])
+
+    def _check_width(self, heads: str) -> None:
+        if self.n_embd % getattr(self, heads):
+            self._fail(f"n_embd={self.n_embd} is not divisible by {heads}={getattr(self, heads)}")
+
+    def _check_shared(self) -> None:
+        """Fields that every configuration has."""
+        self._check_choice("architecture", self.ARCHITECTURES)
+        self._check_choice("head", self.HEADS)
+        layout = LAYOUTS[self.architecture]
+        self._default("activation", layout.activation)
+        self._default("norm_epsilon", layout.norm_epsilon)
+        self._check_choice("activation", ACTIVATIONS)
+        self._check_size("vocab_size", "block_size", "n_embd", "n_head")
+        self._check_size("n_layer", minimum=0)
+        self._check_width("n_head")
+        self._check_number("dropout", 0.0, 1.0)
+        self._check_number("norm_epsilon", 0.0, open_=True)
+        self._check_number("initializer_range", 0.0)
+        self._check_flag("tie_word_embeddings")
+        self._check_ids("bos_token_id", "eos_token_id", "pad_token_id")
+
+    def _check_labels(self) -> None:
+        """n_labels and id2label agree; either may be left out; JSON's string keys become integers."""
+        n_labels, id2label = getattr(self, "n_labels"), getattr(self, "id2label")
+        if getattr(self, "head") != "classification":
+            if n_labels is not None or id2label is not None:
+                self._fail(f"n_labels and id2label belong to head='classification', not to {getattr(self, 'head')!r}")
+            return
+        if n_labels is not None:
+            self._check_size("n_labels")
+        if id2label is None:
+            id2label = {i: f"LABEL_{i}" for i in range(2 if n_labels is None else n_labels)}
+        if not isinstance(id2label, Mapping) or not id2label:
+            raise TypeError(f"{type(self).__name__}: id2label must be a dict of labels, got {id2label!r}")
+        labels = {int(key): str(label) for key, label in id2label.items()}
+        if sorted(labels) != list(range(len(labels))):
+            self._fail(f"id2label must number the labels 0, 1, 2, …, got {sorted(labels)}")
+        if n_labels not in (None, len(labels)):
+            self._fail(f"n_labels={n_labels}, but id2label names {len(labels)} labels")
+        self._set("n_labels", len(labels))
+        self._set("id2label", {i: labels[i] for i in sorted(labels)})
+
+    @property
+    def norm(self) -> str:
+        """"layer" or "rms"."""
+        return LAYOUTS[self.architecture].norm
+
+    @property
+    def norm_first(self) -> bool:
+        """Pre-norm (True) or post-norm (False)."""
+        return LAYOUTS[self.architecture].norm_first
+
+    @property
+    def positions(self) -> str:
+        """"learned", "rotary" or "sinusoidal"."""
+        return LAYOUTS[self.architecture].positions
+
+    @property
+    def gated(self) -> bool:
+        """Whether the feed-forward is gated (SwiGLU)."""
+        return LAYOUTS[self.architecture].gated
+
+    @property
+    def embedding_norm(self) -> bool:
+        """Whether a norm follows the embeddings."""
+        return LAYOUTS[self.architecture].embedding_norm
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as JSON can hold them; `type(config)(**config.to_dict())` undoes it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
