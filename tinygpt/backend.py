@@ -1,0 +1,240 @@
+"""Where arrays live: NumPy on the host, CuPy on an NVIDIA GPU, one array module for each array.
+
+This is the ground floor. Everything above writes `xp.exp(x)` and lets `xp = array_module(x)` be `numpy` or `cupy`;
+nothing above imports CuPy. Data crosses between host and device only through `to_device` and `to_numpy`, so every
+transfer can be found by searching for those two names. Asking for a GPU that is not there is an error, never a
+silent fall-back to the CPU.
+
+Read next: autograd.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Array", "Backend", "DeviceError", "array_module", "backend_of", "cuda_available", "default_device", "device_of",
+    "generator", "manual_seed", "register_backend", "resolve_device", "set_default_device", "to_device", "to_numpy",
+]
+
+Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that this machine cannot serve; the message says what is missing and what to install."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One kind of device: its array module, and how data gets there and back.
+
+    Attributes:
+        kind: the device name before the colon: "cpu", "cuda".
+        module: the array module (`numpy`, `cupy`).
+        array_type: the class of its arrays.
+        put: (array, index) -> the array on device number `index`.
+        get: array -> a `numpy.ndarray` on the host.
+        index_of: array -> the number of its device.
+        scope: array -> a context manager that makes the array's device the current one.
+        erf: the device's own error function, or None where ops/erf.py computes it.
+    """
+
+    kind: str
+    module: Any
+    array_type: type
+    put: Callable[[Any, int], Array]
+    get: Callable[[Array], np.ndarray]
+    index_of: Callable[[Array], int]
+    scope: Callable[[Array], contextlib.AbstractContextManager]
+    erf: Callable[[Array], Array] | None = None
+
+
+CPU = Backend(
+    kind="cpu", module=np, array_type=np.ndarray, put=lambda x, index: np.asarray(x), get=lambda x: x,
+    index_of=lambda x: 0, scope=lambda x: contextlib.nullcontext(),
+)
+_BY_KIND: dict[str, Backend] = {"cpu": CPU}
+_BY_TYPE: dict[type, Backend] = {np.ndarray: CPU}
+_ON_HOST = frozenset({np.ndarray, float, int, bool, complex, type(None)})  # what needs no closer look: it is NumPy's
+
+
+def register_backend(backend: Backend) -> None:
+    """Make `backend.kind` a device name, and its arrays known to `array_module`."""
+    _BY_KIND[backend.kind] = backend
+    _BY_TYPE[backend.array_type] = backend
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# CuPy, looked for when it is first asked for
+
+
+def _cuda_problem() -> str | None:
+    """Why there is no CUDA device here, or None if there is one. Importing CuPy proves nothing about a GPU."""
+    try:
+        import cupy
+    except ImportError as error:
+        return (f"CuPy is not installed ({error}); install it with `pip install 'tinygpt[cuda]'` (CUDA 13) or "
+                "`pip install cupy-cuda12x` (CUDA 12)")
+    if not cupy.cuda.is_available():  # False, and no exception, without a driver or a device
+        return ("CuPy is installed but finds no usable NVIDIA GPU; install the NVIDIA driver that your CuPy wheel needs "
+                "(`nvidia-smi` must list a device) and check CUDA_VISIBLE_DEVICES")
+    return None
+
+
+def cuda_available() -> bool:
+    """True where `device="cuda"` works: CuPy is installed and sees a usable NVIDIA GPU."""
+    return _cuda_problem() is None
+
+
+def _cuda_backend() -> Backend:
+    if "cuda" not in _BY_KIND:
+        problem = _cuda_problem()
+        if problem is not None:
+            raise DeviceError(f'device "cuda" was asked for, but {problem}; or use device="cpu"')
+        import cupy
+        from cupyx.scipy.special import erf
+
+        def put(x: Any, index: int) -> Array:
+            with cupy.cuda.Device(index):
+                return cupy.asarray(x)
+
+        register_backend(Backend(
+            kind="cuda", module=cupy, array_type=cupy.ndarray, put=put, get=cupy.asnumpy,
+            index_of=lambda x: x.device.id, scope=lambda x: x.device, erf=erf,
+        ))
+    return _BY_KIND["cuda"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which device an array is on, and moving it
+
+
+def backend_of(x: Array) -> Backend:
+    """The backend whose array `x` is; TypeError for anything that is not an array."""
+    backend = _BY_TYPE.get(type(x))
+    if backend is not None:
+        return backend
+    if isinstance(x, (np.ndarray, np.generic)):  # subclasses, such as memory maps, and NumPy's scalars
+        return CPU
+    if type(x).__module__.partition(".")[0] == "cupy":
+        return _cuda_backend()
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
+
+
+def device_of(x: Array) -> str:
+    """The name of the device that holds `x`: "cpu", "cuda:0", …"""
+    backend = backend_of(x)
+    return backend.kind if backend is CPU else f"{backend.kind}:{backend.index_of(x)}"
+
+
+def array_module(*arrays: Any) -> Any:
+    """`numpy` or `cupy`: the module of the given arrays. Python and NumPy scalars and None go with either.
+
+    Raises:
+        ValueError: the arrays are on different devices; both are named.
+    """
+    for x in arrays:
+        if type(x) not in _ON_HOST:
+            break
+    else:
+        return np
+    found: Any = None
+    for x in arrays:
+        if x is None or isinstance(x, (bool, int, float, complex, np.generic)):
+            continue
+        if found is None:
+            found = x
+        elif device_of(x) != device_of(found):
+            raise ValueError(f"arrays on two devices, {device_of(found)} and {device_of(x)}: "
+                             "move one of them with .to(device) first")
+    return np if found is None else backend_of(found).module
+
+
+def to_device(x: Any, device: str) -> Array:
+    """`x` as an array on `device`; no copy where it is there already."""
+    kind, index = _parse(device)
+    if type(x) in _BY_TYPE or type(x).__module__.partition(".")[0] == "cupy":
+        backend = backend_of(x)
+        if backend is not CPU:
+            if backend.kind == kind and backend.index_of(x) == index:
+                return x
+            x = backend.get(x)  # between two GPUs: through the host
+    return _backend_for(kind).put(x, index)
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """`x` as a NumPy array on the host; no copy where it is one already."""
+    return backend_of(x).get(x) if not isinstance(x, np.ndarray) else x
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Device names and the default
+
+
+def _parse(device: str) -> tuple[str, int]:
+    kind, colon, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if (kind not in _BY_KIND and kind != "cuda") or (colon and not number.isdigit()) or (kind == "cpu" and colon):
+        raise ValueError(f'unknown device {device!r}: expected "cpu", "cuda" or "cuda:N"')
+    return kind, int(number) if colon else 0
+
+
+def _backend_for(kind: str) -> Backend:
+    return _cuda_backend() if kind == "cuda" else _BY_KIND[kind]
+
+
+_default_device: str | None = None
+
+
+def resolve_device(device: str | None = None) -> str:
+    """The full name of a device that works: `device`, or the default one if None.
+
+    Raises:
+        ValueError: the name is none of "cpu", "cuda", "cuda:N".
+        DeviceError: the machine has no such device; the message says whether CuPy or the GPU is missing.
+    """
+    kind, index = _parse(default_device() if device is None else device)
+    backend = _backend_for(kind)
+    if kind == "cuda":
+        count = backend.module.cuda.runtime.getDeviceCount()
+        if index >= count:
+            raise DeviceError(f'device "cuda:{index}" was asked for, but this machine has {count} GPU(s), '
+                              f'"cuda:0" to "cuda:{count - 1}"')
+    return kind if kind == "cpu" else f"{kind}:{index}"
+
+
+def default_device() -> str:
+    """The device of new tensors: what `set_default_device` said, else $TINYGPT_DEVICE, else "cpu"."""
+    return _default_device or os.environ.get("TINYGPT_DEVICE") or "cpu"
+
+
+def set_default_device(device: str | None) -> None:
+    """Put new tensors and models on `device` from now on; None gives the choice back to $TINYGPT_DEVICE or "cpu".
+
+    Raises:
+        ValueError, DeviceError: as `resolve_device`.
+    """
+    global _default_device
+    _default_device = None if device is None else resolve_device(device)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Randomness is drawn on the host, so that every device sees the same numbers
+
+_generator = np.random.default_rng()
+
+
+def manual_seed(seed: int) -> None:
+    """Start the generator of initial weights and of unseeded dropout anew from `seed`."""
+    global _generator
+    _generator = np.random.default_rng(seed)
+
+
+def generator() -> np.random.Generator:
+    """The host's generator, which `manual_seed` seeds."""
+    return _generator

@@ -1,0 +1,62 @@
+"""Dropout (Srivastava et al. 2014), with masks that depend on a key and on nothing else.
+
+The random bits come from a counter-based generator, Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", 2011): a key that names seed, layer and step gives the same mask on every device, in every process and after
+every interruption, and no state has to be carried from one step to the next.
+
+Read before: normalization.py. Read next: attention.py.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Output, differentiable
+from ..backend import Array, device_of, to_device
+
+__all__ = ["Key", "check_rate", "dropout", "keep_scale"]
+
+Key = tuple[int, ...]  # up to four non-negative integers: by convention (seed, layer, step, call)
+
+
+def check_rate(name: str, p: float) -> None:
+    """ValueError unless 0 ≤ p < 1."""
+    if not 0 <= p < 1:
+        raise ValueError(f"{name}: the dropout rate must be at least 0 and less than 1, got {p}")
+
+
+def keep_scale(like: Array, shape: tuple[int, ...], p: float, key: Key) -> Array:
+    """What dropout multiplies by: 0 with probability p, else 1 / (1 − p), in the dtype and on the device of `like`.
+
+    The generator's key words are (seed, layer); its counter runs through the elements in words 0 and 1, and words 2 and
+    3 hold call and step. Element i takes half a 64-bit output: the low 32 bits where i is even, the high ones where odd.
+    The mask is drawn on the host and sent to the device.
+    """
+    seed, layer, step, call = (*key, 0, 0, 0, 0)[:4]
+    bits = np.random.Philox(key=[seed % 2**64, layer], counter=[0, 0, call, step])
+    n = math.prod(shape)
+    words = bits.random_raw((n + 1) // 2).view(np.uint32)[:n].reshape(shape)
+    threshold = round(p * 2**32)
+    scale = (words >= threshold).astype(like.dtype)
+    scale *= 1 / (1 - threshold / 2**32)  # keeps the expected value: E[scale] = 1
+    return to_device(scale, device_of(like))
+
+
+@differentiable
+def dropout(xp: Any, x: Array, *, p: float, key: Key) -> Output:
+    """x with each element dropped (set to 0) with probability p and the others divided by 1 − p.
+
+    Args:
+        x: any shape.
+        p: the rate, 0 ≤ p < 1.
+        key: names the mask: equal keys and shapes give equal masks.
+    """
+    check_rate("dropout", p)
+    scale = keep_scale(x, x.shape, p, key)
+
+    def backward(g):  # the same elements are dropped on the way back
+        return (g * scale,)
+    return x * scale, backward

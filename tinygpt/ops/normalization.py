@@ -1,0 +1,66 @@
+"""Layer norm and RMS norm: each vector of C features brought to a standard size, then scaled by learned weights.
+
+Read before: activation.py. Read next: attention.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd import Output, differentiable, unbroadcast
+from ..backend import Array
+
+__all__ = ["layer_norm", "rms_norm"]
+
+
+def _scaled(normal: Array, weight: Array | None, bias: Array | None) -> Array:
+    out = normal if weight is None else normal * weight
+    return out if bias is None else out + bias
+
+
+def _check(name: str, x: Array, *parameters: Array | None) -> None:
+    for parameter in parameters:
+        if parameter is not None and parameter.shape != x.shape[-1:]:
+            raise ValueError(f"{name}: x of shape {x.shape} needs parameters of shape {x.shape[-1:]}, "
+                             f"got {parameter.shape}")
+
+
+@differentiable
+def layer_norm(xp: Any, x: Array, weight: Array | None = None, bias: Array | None = None, *,
+               epsilon: float = 1e-5) -> Output:
+    """(x − mean) / √(variance + epsilon) · weight + bias over the last axis (Ba, Kiros & Hinton 2016).
+
+    Shapes: x (…, C); weight and bias (C,) or None.
+    """
+    _check("layer_norm", x, weight, bias)
+    centred = x - x.mean(axis=-1, keepdims=True)
+    inverse = 1 / xp.sqrt((centred * centred).mean(axis=-1, keepdims=True) + epsilon)  # (…, 1)
+    normal = centred * inverse
+
+    def backward(g):
+        def dx():
+            # With n the normalised vector and d the gradient for it, dn = inverse (dx − mean(dx) − n mean(n dx)).
+            # The map is symmetric, so the same expression carries d back: the part of d along 1 and along n is lost,
+            # because neither a shift nor a stretch of x changes n.
+            d = g if weight is None else g * weight
+            return inverse * (d - d.mean(axis=-1, keepdims=True) - normal * (d * normal).mean(axis=-1, keepdims=True))
+        return dx, lambda: unbroadcast(g * normal, weight), lambda: unbroadcast(g, bias)
+    return _scaled(normal, weight, bias), backward
+
+
+@differentiable
+def rms_norm(xp: Any, x: Array, weight: Array | None = None, *, epsilon: float = 1e-6) -> Output:
+    """x / √(mean(x²) + epsilon) · weight over the last axis (Zhang & Sennrich 2019).
+
+    Shapes: x (…, C); weight (C,) or None.
+    """
+    _check("rms_norm", x, weight)
+    inverse = 1 / xp.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon)  # (…, 1)
+    normal = x * inverse
+
+    def backward(g):
+        def dx():  # as in layer_norm, without the mean: only the part of d along n is lost
+            d = g if weight is None else g * weight
+            return inverse * (d - normal * (d * normal).mean(axis=-1, keepdims=True))
+        return dx, lambda: unbroadcast(g * normal, weight)
+    return _scaled(normal, weight, None), backward

@@ -1,0 +1,146 @@
+"""What Tensors do under +, @, [] and the like, and under NumPy's own functions: one table, bound to the rules.
+
+`x + y`, `x.sum(axis=0)`, `numpy_array * tensor` and `np.exp(tensor)` all end up in the same rule.
+
+Read before: the other files of ops/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, _wrap
+from ..backend import array_module
+from . import activation, elementwise, indexing, linalg, reduction, shape
+from .erf import erf
+
+__all__ = ["bind"]
+
+
+def _reflected(op: Callable) -> Callable:
+    return lambda x, y: op(y, x)
+
+
+def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
+    """A comparison: a boolean Tensor, off the tape, since a step function has no useful derivative."""
+    def compare(x: Any, y: Any) -> Any:
+        a, b = (t.data if isinstance(t, Tensor) else t for t in (x, y))
+        if b is None or isinstance(b, str):
+            return NotImplemented
+        return _wrap(np.asarray(out) if isinstance(out := getattr(array_module(a, b), name)(a, b), np.generic) else out)
+    compare.__name__ = name
+    return compare
+
+
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key]; Tensors in the key stand for their arrays."""
+    def plain(part: Any) -> Any:
+        part = part.data if isinstance(part, Tensor) else part
+        if isinstance(part, list):
+            part = np.asarray(part, dtype=np.intp if not part else None)
+        return part
+    key = tuple(plain(part) for part in key) if isinstance(key, tuple) else plain(key)
+    return indexing.getitem(x, key=key)
+
+
+def _reshape(x: Tensor, *lengths: Any) -> Tensor:
+    """x.reshape(2, 3) or x.reshape((2, 3)); one length may be −1."""
+    return shape.reshape(x, shape=lengths[0] if len(lengths) == 1 else lengths)
+
+
+def _transpose(x: Tensor, *axes: Any) -> Tensor:
+    """x.transpose(), x.transpose(1, 0) or x.transpose((1, 0))."""
+    return shape.transpose(x, axes=None if not axes or axes[0] is None else
+                           tuple(axes[0]) if isinstance(axes[0], (tuple, list)) else axes)
+
+
+def _to(x: Tensor, device: str) -> Tensor:
+    """The same values on another device; x itself if it is there already."""
+    from ..backend import resolve_device
+    return x if x.device == resolve_device(device) else elementwise.to_device(x, device=device)
+
+
+def _astype(x: Tensor, dtype: Any) -> Tensor:
+    """The same values in another dtype; off the tape if that is not a floating-point type."""
+    if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
+        return _wrap(x.data.astype(dtype))
+    return elementwise.astype(x, dtype=np.dtype(dtype))
+
+
+COMPARISONS = {name: _comparison(name) for name in (
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal")}
+
+METHODS: dict[str, Callable] = {
+    "__add__": elementwise.add, "__radd__": _reflected(elementwise.add),
+    "__sub__": elementwise.subtract, "__rsub__": _reflected(elementwise.subtract),
+    "__mul__": elementwise.multiply, "__rmul__": _reflected(elementwise.multiply),
+    "__truediv__": elementwise.divide, "__rtruediv__": _reflected(elementwise.divide),
+    "__pow__": elementwise.power, "__rpow__": _reflected(elementwise.power),
+    "__matmul__": linalg.matmul, "__rmatmul__": _reflected(linalg.matmul),
+    "__neg__": elementwise.negative, "__abs__": elementwise.absolute, "__getitem__": _getitem,
+    "__eq__": COMPARISONS["equal"], "__ne__": COMPARISONS["not_equal"],
+    "__lt__": COMPARISONS["less"], "__le__": COMPARISONS["less_equal"],
+    "__gt__": COMPARISONS["greater"], "__ge__": COMPARISONS["greater_equal"],
+    "exp": elementwise.exp, "log": elementwise.log, "sqrt": elementwise.sqrt, "tanh": elementwise.tanh,
+    "sin": elementwise.sin, "cos": elementwise.cos, "abs": elementwise.absolute, "clip": elementwise.clip,
+    "erf": erf, "sigmoid": activation.sigmoid, "relu": activation.relu, "gelu": activation.gelu,
+    "silu": activation.silu, "softmax": activation.softmax, "log_softmax": activation.log_softmax,
+    "sum": reduction.sum, "mean": reduction.mean, "var": reduction.var, "max": reduction.max, "min": reduction.min,
+    "reshape": _reshape, "transpose": _transpose, "swapaxes": shape.swapaxes, "squeeze": shape.squeeze,
+    "to": _to, "astype": _astype,
+}
+
+# NumPy functions whose name is not the rule's own. The others are found in OPS by name.
+NUMPY_NAMES = {"true_divide": "divide", "float_power": "power", "amax": "max", "amin": "min", "abs": "absolute"}
+
+
+def _numpy_function(name: str) -> Callable | None:
+    name = NUMPY_NAMES.get(name, name)
+    if name in COMPARISONS:
+        return COMPARISONS[name]
+    if name not in NUMPY_FUNCTIONS:
+        return None
+    return NUMPY_FUNCTIONS[name]
+
+
+NUMPY_FUNCTIONS: dict[str, Callable] = {
+    op.__name__: op for op in (
+        elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide, elementwise.power,
+        elementwise.maximum, elementwise.minimum, elementwise.negative, elementwise.absolute, elementwise.exp,
+        elementwise.log, elementwise.sqrt, elementwise.sin, elementwise.cos, elementwise.tanh, elementwise.where,
+        reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min, shape.transpose, shape.swapaxes,
+        shape.expand_dims, shape.squeeze, shape.broadcast_to, shape.concatenate, shape.stack, linalg.matmul)
+} | {"reshape": _reshape, "dot": linalg.matmul}
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+    """NumPy calls this for `np.exp(tensor)` and `numpy_array + tensor`."""
+    op = _numpy_function(ufunc.__name__)
+    if method != "__call__" or settings or op is None:
+        raise TypeError(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} with the given arguments "
+                        "has no rule for Tensors: use a function of tinygpt.ops, or tensor.numpy() for the bare values")
+    return op(*inputs)
+
+
+def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """NumPy calls this for `np.sum(tensor, axis=0)`, `np.concatenate([tensor, …])` and the like."""
+    op = _numpy_function(function.__name__)
+    if op is None:
+        raise TypeError(f"np.{function.__name__} has no rule for Tensors: use a function of tinygpt.ops, "
+                        "or tensor.numpy() for the bare values")
+    return op(*args, **kwargs)
+
+
+def bind() -> None:
+    """Give Tensor its operators and methods."""
+    for name, function in METHODS.items():
+        setattr(Tensor, name, function)
+    Tensor.T = property(lambda x: shape.transpose(x), doc="The axes in reverse order.")  # type: ignore[attr-defined]
+    Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+    Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
+
+
+bind()

@@ -1,0 +1,87 @@
+"""The same elements under another shape: no arithmetic forward, and the inverse move backward.
+
+Read before: reduction.py. Read next: indexing.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Output, differentiable, unbroadcast
+from ..backend import Array
+
+__all__ = ["broadcast_to", "concatenate", "expand_dims", "reshape", "squeeze", "stack", "swapaxes", "transpose"]
+
+
+@differentiable
+def reshape(xp: Any, x: Array, *, shape: int | tuple[int, ...]) -> Output:
+    """The elements in the same (row-major) order under `shape`; one length may be −1."""
+    def backward(g):
+        return (g.reshape(x.shape),)
+    return x.reshape(shape), backward
+
+
+@differentiable
+def transpose(xp: Any, x: Array, *, axes: tuple[int, ...] | None = None) -> Output:
+    """The axes in the order `axes`; reversed if None."""
+    def backward(g):  # axis i of the output was axis axes[i] of x: undone by the inverse permutation
+        back = None if axes is None else tuple(int(i) for i in np.argsort([a % x.ndim for a in axes]))
+        return (g.transpose(back),)
+    return x.transpose(axes), backward
+
+
+@differentiable
+def swapaxes(xp: Any, x: Array, *, axis1: int, axis2: int) -> Output:
+    """Two axes exchanged."""
+    def backward(g):
+        return (g.swapaxes(axis1, axis2),)
+    return x.swapaxes(axis1, axis2), backward
+
+
+@differentiable
+def expand_dims(xp: Any, x: Array, *, axis: int | tuple[int, ...]) -> Output:
+    """A new axis of length 1 at `axis`."""
+    def backward(g):
+        return (g.reshape(x.shape),)
+    return xp.expand_dims(x, axis), backward
+
+
+@differentiable
+def squeeze(xp: Any, x: Array, *, axis: int | tuple[int, ...] | None = None) -> Output:
+    """Axes of length 1 dropped: those in `axis`, or all."""
+    def backward(g):
+        return (g.reshape(x.shape),)
+    return xp.squeeze(x, axis=axis), backward
+
+
+@differentiable
+def broadcast_to(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Output:
+    """x repeated to `shape`."""
+    def backward(g):  # each element was used several times, and the gradients of its uses add up
+        return (unbroadcast(g, x),)
+    return xp.broadcast_to(x, shape), backward
+
+
+@differentiable
+def concatenate(xp: Any, *xs: Array, axis: int = 0) -> Output:
+    """Arrays joined end to end along `axis`; called as `concatenate([x, y], axis=0)`."""
+    if not xs:
+        raise ValueError("concatenate: got no arrays")
+
+    def backward(g):  # each part of the gradient goes back to the array that it came from
+        ends = np.cumsum([x.shape[axis] for x in xs])[:-1].tolist()
+        return [part.astype(x.dtype, copy=False) for part, x in zip(xp.split(g, ends, axis=axis), xs)]
+    return xp.concatenate(xs, axis=axis), backward
+
+
+@differentiable
+def stack(xp: Any, *xs: Array, axis: int = 0) -> Output:
+    """Arrays of one shape side by side along a new `axis`; called as `stack([x, y], axis=0)`."""
+    if not xs:
+        raise ValueError("stack: got no arrays")
+
+    def backward(g):
+        return [part.astype(x.dtype, copy=False) for part, x in zip(xp.moveaxis(g, axis, 0), xs)]
+    return xp.stack(xs, axis=axis), backward
