@@ -42,7 +42,7 @@ __all__ = [
 # wants that gradient (worth it where it costs a matrix product); or None where there is nothing to differentiate.
 Gradient = Array | Callable[[], Array] | None
 Backward = Callable[[Array], Sequence[Gradient]]
-Output = tuple[Array, Backward]  # what a rule returns
+Output = tuple[Any, Backward]  # what a rule returns: an array, or a tuple of arrays, and the closure
 Rule = Callable[..., Output]
 
 
@@ -257,10 +257,14 @@ class Tensor:
         if self._node is None:
             self._accumulate(g)
             return
-        pending = {self._node: g}  # the gradient so far of each node's output
+        pending: dict[Node, Any] = {self._node: g}  # the gradient so far of each node's output
         owned: set[Node] = set()   # the nodes whose pending gradient was made here, so that it may be added to in place
         for node in _newest_first(self._node):
             g = pending.pop(node)
+            if type(node) is Part:
+                parts = pending.setdefault(node.whole, [None] * len(node.whole.shapes))
+                parts[node.position] = g
+                continue
             for source, dx in zip(node.sources, node.gradients(g)):
                 if source is None or dx is None:
                     continue
@@ -301,10 +305,10 @@ class Tensor:
         __neg__ = __abs__ = lambda self: self
 
 
-def _wrap(data: Array) -> Tensor:
+def _wrap(data: Array, node: Node | None = None) -> Tensor:
     """A Tensor around an array that needs no conversion: the constructor without its checks."""
     tensor = Tensor.__new__(Tensor)
-    tensor.data, tensor.grad, tensor.requires_grad, tensor._node = data, None, False, None
+    tensor.data, tensor.grad, tensor.requires_grad, tensor._node = data, None, node is not None, node
     return tensor
 
 
@@ -379,10 +383,36 @@ def _newest_first(root: Node) -> list[Node]:
             raise ValueError(f"backward: the graph was freed by an earlier backward (at {node.name!r}): compute the "
                              "result again, or add the losses up and call backward once")
         for source in node.sources:
-            if type(source) is Node and source not in found:
+            if isinstance(source, Node) and source not in found:
                 found.add(source)
                 waiting.append(source)
     return sorted(found, key=operator.attrgetter("born"), reverse=True)
+
+
+class Whole(Node):
+    """The node of an operation with several outputs; its closure takes the tuple of their gradients."""
+
+    __slots__ = ("shapes", "zeros")
+
+    def __init__(self, name: str, backward: Backward, sources: list[Any], outs: tuple[Array, ...]) -> None:
+        super().__init__(name, backward, sources, outs[0])
+        self.shapes = [out.shape for out in outs]
+        self.zeros = array_module(*outs).zeros
+
+    def gradients(self, g: Any) -> Iterator[Array | None]:
+        """As for a Node; an output that nothing was computed from has the gradient 0."""
+        return super().gradients(tuple(
+            self.zeros(shape, dtype=self.dtype) if part is None else part for part, shape in zip(g, self.shapes)))
+
+
+class Part(Node):
+    """One output of a `Whole`; its gradient waits for those of the other outputs."""
+
+    __slots__ = ("whole", "position")
+
+    def __init__(self, whole: Whole, position: int, out: Array) -> None:
+        super().__init__(f"{whole.name}[{position}]", lambda g: (g,), [whole], out)
+        self.whole, self.position = whole, position
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -445,7 +475,7 @@ class Operation:
                         return result
         return self.rule(xp, *arrays, **settings)
 
-    def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Tensor:
+    def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:
         """Apply to Tensors, arrays and numbers; the result is on the tape if an input requires a gradient."""
         if self.variadic:
             inputs = inputs[0]  # one sequence of inputs
@@ -461,24 +491,26 @@ class Operation:
         out, backward = self.run(arrays, settings)
         if isinstance(out, (np.generic, int, float, complex)):
             out = np.asarray(out)
-        tensor = _wrap(out)
-        if tracked and is_grad_enabled():
-            tensor.requires_grad = True
-            tensor._node = Node(self.name, backward, [
-                (x._node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs], out)
-        return tensor
+        recorded = tracked and is_grad_enabled()
+        sources = [(x._node or x) if isinstance(x, Tensor) and x.requires_grad else None
+                   for x in inputs] if recorded else []
+        if type(out) is tuple:
+            whole = Whole(self.name, backward, sources, out) if recorded else None
+            return tuple(_wrap(part, whole and Part(whole, i, part)) for i, part in enumerate(out))
+        return _wrap(out, Node(self.name, backward, sources, out) if recorded else None)
 
 
 OPS: dict[str, Operation] = {}
 
 
-def differentiable(rule: Rule) -> Callable[..., Tensor]:
+def differentiable(rule: Rule) -> Callable[..., Any]:
     """Make a rule `rule(xp, *arrays, **settings) -> (output, backward)` a function of Tensors, and enter it in `OPS`.
 
     `xp` is the array module of the inputs, numpy or cupy; callers leave it out. Inputs are positional and may be
     Tensors, arrays or numbers; settings are keyword-only. `backward(g)` gets the gradient of the output, which it
     must not change, and returns for each input an array of the input's shape and dtype, a function of no arguments
-    that computes that array when it is wanted, or None. A rule that takes `*xs` is called with one list of inputs.
+    that computes that array when it is wanted, or None. A rule that takes `*xs` is called with one list of inputs. One
+    that returns a tuple of outputs gives a tuple of Tensors, and its `backward` gets the tuple of their gradients.
 
     >>> @differentiable
     ... def cube(xp, x):

@@ -4,7 +4,7 @@ from .elementwise import (absolute, add, astype, clip, cos, divide, exp, log, ma
                           power, sin, sqrt, subtract, tanh, to_device, where)
 from .erf import erf
 from .reduction import logsumexp, max, mean, min, sum, var
-from .shape import broadcast_to, concatenate, expand_dims, reshape, squeeze, stack, swapaxes, transpose
+from .shape import broadcast_to, concatenate, expand_dims, reshape, split, squeeze, stack, swapaxes, transpose
 from .indexing import embedding, getitem
 from .linalg import linear, matmul
 from .activation import gelu, log_softmax, relu, sigmoid, silu, softmax
@@ -19,6 +19,6 @@ __all__ = [
     "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gelu", "getitem", "layer_norm", "linear",
     "linear_cross_entropy", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum",
     "multiply", "negative", "power", "relu", "reshape", "rms_norm", "rotary_embedding", "scaled_dot_product_attention",
-    "sigmoid", "silu", "sin", "softmax", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes", "tanh", "to_device",
+    "sigmoid", "silu", "sin", "softmax", "split", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes", "tanh", "to_device",
     "transpose", "var", "where",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from ..autograd import Output, differentiable, unbroadcast
 from ..backend import Array
 
-__all__ = ["broadcast_to", "concatenate", "expand_dims", "reshape", "squeeze", "stack", "swapaxes", "transpose"]
+__all__ = ["broadcast_to", "concatenate", "expand_dims", "reshape", "split", "squeeze", "stack", "swapaxes", "transpose"]
 
 
 @differentiable
@@ -85,3 +85,14 @@ def stack(xp: Any, *xs: Array, axis: int = 0) -> Output:
     def backward(g):
         return [part.astype(x.dtype, copy=False) for part, x in zip(xp.moveaxis(g, axis, 0), xs)]
     return xp.stack(xs, axis=axis), backward
+
+
+@differentiable
+def split(xp: Any, x: Array, *, lengths: tuple[int, ...], axis: int = 0) -> Output:
+    """x cut along `axis` into parts of the given lengths: a tuple of Tensors. The inverse of `concatenate`."""
+    if sum(lengths) != x.shape[axis]:
+        raise ValueError(f"split: lengths {tuple(lengths)} do not add up to {x.shape[axis]}, axis {axis} of {x.shape}")
+
+    def backward(gs):
+        return (xp.concatenate(gs, axis=axis),)
+    return tuple(xp.split(x, np.cumsum(lengths)[:-1].tolist(), axis=axis)), backward

@@ -1,0 +1,53 @@
+"""Dropout: switched by `train` and `eval`, with masks named by (seed, layer, step, call).
+
+Read before: normalization.py. Read next: positional.py.
+"""
+
+from __future__ import annotations
+
+from .. import ops
+from ..autograd import Tensor
+from ..backend import generator
+from ..ops.dropout import Key, check_rate
+from .module import Module
+
+__all__ = ["Dropout", "seed_dropout"]
+
+
+class Dropout(Module):
+    """Drop elements with probability p while training; do nothing in `eval`.
+
+    Attributes:
+        p: the rate, 0 ≤ p < 1.
+    """
+
+    def __init__(self, p: float) -> None:
+        check_rate("Dropout", p)
+        self.p = p
+        self._stream: tuple[int, int, int] | None = None  # (seed, layer, step)
+        self._calls = 0
+
+    def next_key(self) -> Key:
+        """The name of the next mask: one after the other in the stream of `seed_dropout`, or else a random one."""
+        if self._stream is None:
+            return (int(generator().integers(2**63)),)
+        self._calls += 1
+        return (*self._stream, self._calls)
+
+    @property
+    def active(self) -> bool:
+        """Whether it drops anything now."""
+        return self.training and self.p > 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return ops.dropout(x, p=self.p, key=self.next_key()) if self.active else x
+
+
+def seed_dropout(model: Module, seed: int, step: int, replica: int = 0) -> None:
+    """Name the masks of all dropout layers of a model, so that step `step` of a run drops the same elements again."""
+    layer = 0
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module._stream, module._calls = (seed, layer, step), replica << 32
+            layer += 1
