@@ -1,0 +1,31 @@
+"""A file that appears whole or not at all.
+
+Whatever takes long to make (token ids, downloads) is written beside its place under a temporary name and renamed when
+it is complete: a process killed half way leaves the old file, or none, never half a file.
+
+Used by tokens.py and corpora.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["atomic_write"]
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file to write and seek in, which takes the name `path` if the block ends without an exception."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder: a rename stays on one disk
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""Text out of files, in pieces small enough for any memory, and never silently wrong.
+
+A corpus found in the wild is gzipped or not, has a byte-order mark, Windows line ends, a few broken bytes, or is no
+text at all. Here all of that is settled once: UTF-8 without its mark, "\\n" line ends as Python's text mode gives them,
+each invalid byte replaced by U+FFFD and counted in one warning per file, and refusal by name of what is no text.
+
+Read next: records.py (tables of examples) and sources.py (what a user may name as data).
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import sys
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["STDIN", "read_chunks", "read_lines", "refusal"]
+
+STDIN = "-"
+HEAD = 8192  # bytes looked at to tell text from what is not
+SIGNATURES = {
+    b"%PDF-": "a PDF; extract its text first (pdftotext FILE)",
+    b"PK\x03\x04": "a zip archive or an office document; unpack it, or save it as plain text",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+}
+
+
+@contextmanager
+def _open_binary(path: str | Path) -> Iterator[io.BufferedReader[Any] | gzip.GzipFile]:
+    """The bytes of a file, or of standard input for "-", unpacked if they are gzip (told by content, not by name)."""
+    with ExitStack() as stack:
+        raw: Any = io.BytesIO(sys.stdin.buffer.read()) if path == STDIN else open(path, "rb", buffering=0)
+        file = stack.enter_context(io.BufferedReader(raw, HEAD))  # closes `raw` too
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            yield file
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{_name(path)} is a broken gzip file ({error}); fetch or pack it again") from error
+
+
+def _name(path: str | Path) -> str:
+    return "standard input" if path == STDIN else str(path)
+
+
+def _refusal(head: bytes) -> str | None:
+    """Why a file that begins with these bytes cannot be read as text, or None."""
+    for signature, what in SIGNATURES.items():
+        if head.startswith(signature):
+            return what
+    return "binary, not text" if b"\x00" in head else None
+
+
+def refusal(path: str | Path) -> str | None:
+    """Why the file at `path` serves as no text ("empty", "a PDF; …", "binary, not text"), or None if it does."""
+    with _open_binary(path) as file:
+        head = file.peek(HEAD)
+    return _refusal(head) if head else "empty"
+
+
+@contextmanager
+def _open_text(path: str | Path) -> Iterator[IO[str]]:
+    """The text of a file with each invalid byte 0x80…0xFF escaped as the lone surrogate U+DC80…U+DCFF.
+
+    Valid UTF-8 holds no surrogates, so an escape is never mistaken for text.
+    """
+    with _open_binary(path) as file:
+        problem = _refusal(file.peek(HEAD)[:HEAD])
+        if problem is not None:
+            raise ValueError(f"{_name(path)} is {problem}")
+        with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=None) as text:
+            yield text
+
+
+def _repaired(path: str | Path, parts: Iterable[str]) -> Iterator[str]:
+    """`parts` with escaped bytes replaced by U+FFFD; one warning says how many there were."""
+    replaced, empty = 0, True
+    for part in parts:
+        part, count = re.subn("[\udc80-\udcff]", "\ufffd", part)
+        replaced += count
+        empty = False
+        yield part
+    if empty:
+        raise ValueError(f"{_name(path)} is empty; expected UTF-8 text")
+    if replaced:
+        warnings.warn(f"{_name(path)}: {replaced} bytes are not valid UTF-8 and were replaced by U+FFFD", stacklevel=2)
+
+
+def read_chunks(path: str | Path, size: int = 1 << 20) -> Iterator[str]:
+    """The text of a file in order, `size` characters at a time; "-" is standard input.
+
+    Raises:
+        ValueError: the file is empty, no text, or broken gzip.
+        FileNotFoundError: there is none.
+    """
+    with _open_text(path) as file:
+        yield from _repaired(path, iter(partial(file.read, size), ""))
+
+
+def read_lines(path: str | Path) -> Iterator[str]:
+    """The lines of a file, each with its final "\\n" (which the last may lack); errors as for `read_chunks`."""
+    with _open_text(path) as file:
+        yield from _repaired(path, file)

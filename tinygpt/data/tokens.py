@@ -1,0 +1,139 @@
+"""Token ids on disk: the corpus as one array of the smallest integer type, mapped into memory.
+
+Encoding streams document by document, so neither the text nor the ids need fit in memory. The file is an ordinary
+.npy file: `numpy.load(path, mmap_mode="r")` opens it too. Between two documents stands the tokenizer's end-of-text id,
+if it has one, so the model learns where texts end.
+
+Read before: split.py. Read next: sampler.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+
+from ..tokenizers.base import smallest_id_type
+from .atomic_file import atomic_write
+
+__all__ = ["Encoder", "TokenFile", "encode_documents", "token_array", "write_tokens"]
+
+SCAN = 1 << 22  # ids looked at together when a file is checked
+
+
+class Encoder(Protocol):
+    """What is asked of a tokenizer here."""
+
+    @property
+    def eos_token_id(self) -> int | None: ...
+
+    def __len__(self) -> int: ...
+
+    def encode_array(self, text: str) -> np.ndarray: ...
+
+
+def _check_ids(ids: np.ndarray, n_vocab: int, what: str) -> None:
+    for start in range(0, len(ids), SCAN):
+        block = ids[start:start + SCAN]
+        if not 0 <= int(block.min()) <= int(block.max()) < n_vocab:
+            raise ValueError(f"{what} holds the id {int(block.max())}, but the vocabulary has {n_vocab} ids; "
+                             "it was made with another tokenizer")
+
+
+def encode_documents(documents: Iterable[str], tokenizer: Encoder) -> Iterator[np.ndarray]:
+    """The ids of each document, (T,) in the smallest type, with the end-of-text id (if any) between documents."""
+    dtype = smallest_id_type(len(tokenizer))
+    eos = tokenizer.eos_token_id
+    separator = np.array([] if eos is None else [eos], dtype)
+    for number, document in enumerate(documents):
+        if number and len(separator):
+            yield separator
+        ids = np.asarray(tokenizer.encode_array(document))
+        _check_ids(ids, len(tokenizer), "the encoded text")
+        yield ids.astype(dtype, copy=False)
+
+
+def token_array(documents: Iterable[str], tokenizer: Encoder) -> np.ndarray:
+    """All ids in memory, (N,), in the smallest unsigned type: the same ids as `write_tokens` writes."""
+    parts = list(encode_documents(documents, tokenizer))
+    return np.concatenate(parts) if parts else np.empty(0, smallest_id_type(len(tokenizer)))
+
+
+def write_tokens(path: str | Path, documents: Iterable[str], tokenizer: Encoder) -> int:
+    """Encode `documents` into the .npy file `path`, which appears only when it is complete.
+
+    Returns:
+        The number of ids written.
+    """
+    dtype = smallest_id_type(len(tokenizer))
+
+    def header(n_tokens: int) -> dict:
+        return {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_tokens,)}
+
+    n_tokens = 0
+    with atomic_write(path) as file:
+        np.lib.format.write_array_header_1_0(file, header(0))  # NumPy leaves room to write a larger shape in its place
+        start = file.tell()
+        for ids in encode_documents(documents, tokenizer):
+            file.write(ids.tobytes())
+            n_tokens += len(ids)
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header(n_tokens))
+        assert file.tell() == start, "the .npy header grew"
+    return n_tokens
+
+
+class TokenFile:
+    """The ids of a token file, read from disk as they are used; a context manager.
+
+    Attributes:
+        path: the file.
+        ids: (N,) read-only array, a memory map.
+
+    Args:
+        path: what `write_tokens` wrote.
+        n_vocab: size of the vocabulary; every id is checked to be below it (one pass over the file).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a token file, truncated, or made for another vocabulary.
+    """
+
+    def __init__(self, path: str | Path, n_vocab: int) -> None:
+        self.path = Path(path)
+        dtype = smallest_id_type(n_vocab)
+        try:
+            self.ids: np.ndarray = np.lib.format.open_memmap(self.path, mode="r")
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} is no complete token file ({error}); write it again") from error
+        try:
+            if self.ids.dtype != dtype or self.ids.ndim != 1:
+                raise ValueError(f"{path} holds {self.ids.dtype} of shape {self.ids.shape}, but a vocabulary of {n_vocab} ids "
+                                 f"is stored as a list of {dtype}; it was made with another tokenizer")
+            _check_ids(self.ids, n_vocab, str(path))
+        except ValueError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the file (Windows cannot replace a mapped one). Nothing else may still use `ids` or a slice of it."""
+        memory_map = getattr(self.ids, "_mmap", None)  # NumPy's name for it, without a public one; None once closed
+        self.ids = np.empty(0, self.ids.dtype)
+        if memory_map is not None:
+            try:
+                memory_map.close()
+            except BufferError:
+                raise BufferError(f"{self.path} cannot be closed: an array still views it; delete that first") from None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __enter__(self) -> TokenFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.close()
