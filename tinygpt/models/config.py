@@ -202,7 +202,6 @@ class EncoderDecoderConfig(Configuration):
     architecture: str = "marian"
     activation: str = None               # type: ignore[assignment]
     dropout: float = 0.0
-    norm_epsilon: float = None               # type: ignore[assignment]
     scale_embedding: bool = None               # type: ignore[assignment]
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
@@ -217,6 +216,7 @@ class EncoderDecoderConfig(Configuration):
     ARCHITECTURES: ClassVar = ("bart", "marian")
     HEADS: ClassVar = ("lm",)
     head: ClassVar[str] = "lm"
+    norm_epsilon: ClassVar[float] = 1e-5                    # these folders have no word for another
 
     def __post_init__(self) -> None:
         marian = self.architecture == "marian"

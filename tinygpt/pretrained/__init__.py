@@ -1,0 +1,12 @@
+"""Hugging Face folders in and out, as dicts of arrays: no model class is known here.
+
+Read `json_file.py` and `safetensors_file.py` (the file formats, read without trust), `shards.py`, `options.py` and
+`config_json.py` (config.json), `names.py` and `tables.py` (one name table a family), then `folder.py` (all of it
+together) and `hub.py` (folders by name).
+"""
+
+from .folder import read_folder, write_folder
+from .hub import resolve_folder
+from .safetensors_file import SafetensorsFile, write_safetensors
+
+__all__ = ["read_folder", "write_folder", "resolve_folder", "SafetensorsFile", "write_safetensors"]

@@ -1,0 +1,193 @@
+"""config.json and generation_config.json to the fields of our configurations, and back.
+
+The fields are a plain dict, with `architecture` among them: the configurations themselves live a floor higher, in
+models/config.py, and check what this file lets pass.
+Read before: options.py. Read next: names.py.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from .json_file import read_json, write_json
+from .options import ACTIVATIONS, CLASSES, FIXED, OPTIONS, Option
+
+__all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config"]
+
+CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
+GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
+              "forced_eos_token_id")                          # what generation_config.json may say again, and better
+MAX_SIZE = 1 << 31
+HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _convert(name: str, kind: str, value: Any) -> Any:
+    """One value of config.json, checked and in our spelling."""
+    if value is None and (kind.endswith("?") or kind in ("id", "ids")):
+        return None
+    kind = kind.rstrip("?")
+    if kind in ("size", "count") and _is_integer(value) and (kind == "count" or value) and 0 <= value < MAX_SIZE:
+        return value
+    if kind == "number" and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if kind == "flag" and isinstance(value, bool):
+        return value
+    if kind == "activation":
+        if isinstance(value, str) and value in ACTIVATIONS:
+            return ACTIVATIONS[value]
+        raise ValueError(f"{name}={value!r} is not supported; supported: {', '.join(ACTIVATIONS)}")
+    if kind in ("id", "ids"):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if kind == "ids" and isinstance(value, list) and value and all(map(_is_integer, value)):
+            return tuple(value)
+        if _is_integer(value):
+            return value
+    wanted = {"size": "an integer of at least 1", "count": "an integer of at least 0", "number": "a finite number",
+              "flag": "true or false", "id": "a token id or null", "ids": "token ids or null"}[kind]
+    raise ValueError(f"{name} must be {wanted}, got {value!r:.80}")
+
+
+def _architecture_and_head(config: dict[str, Any]) -> tuple[str, str | None]:
+    """Which of our architectures, and which head, from `model_type` and `architectures`."""
+    classes = config.get("architectures") or []
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"architectures must be a list of class names, got {classes!r:.80}")
+    known = {name: (architecture, head) for architecture, heads in CLASSES.items()
+             for head, names in heads.items() for name in names}
+    kind = config.get("model_type")
+    if kind is None and classes and classes[0] in known:       # the oldest folders have no model_type
+        kind = known[classes[0]][0]
+    if not isinstance(kind, str) or kind not in OPTIONS:
+        raise ValueError(f"model_type={kind!r:.80} is not supported; supported: {', '.join(OPTIONS)}")
+    if not classes:
+        return kind, HEAD_OF_NO_CLASS.get(kind, "lm")
+    if classes[0] not in known or known[classes[0]][0] != kind:
+        supported = ", ".join(name for names in CLASSES[kind].values() for name in names)
+        raise ValueError(f"architectures={classes!r:.120} is not supported for model_type={kind!r}; "
+                         f"supported: {supported}")
+    return known[classes[0]]
+
+
+def _rope(config: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
+    """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise ValueError(f"rope_parameters must be an object, got {rope!r:.80}")
+    theta = rope.get("rope_theta", config.get("rope_theta"))
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
+        raise ValueError(f"partial_rotary_factor={rope['partial_rotary_factor']!r:.80} is not supported; only 1.0 is")
+    scaling = {name: value for name, value in rope.items()
+               if name not in ("type", "rope_type", "rope_theta", "partial_rotary_factor")}
+    return (_convert("rope_theta", "number", 10000.0 if theta is None else theta),
+            None if kind == "default" else {"rope_type": kind, **scaling})
+
+
+def _suppressed(words: Any) -> tuple[int, ...]:
+    """`bad_words_ids`, a list of token sequences never to generate, of which single tokens are supported."""
+    if not isinstance(words, list) or not all(isinstance(word, list) and len(word) == 1 and _is_integer(word[0])
+                                              for word in words):
+        raise ValueError(f"bad_words_ids={words!r:.80} is not supported; supported: a list of single tokens, [[id], …]")
+    return tuple(word[0] for word in words)
+
+
+def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any]:
+    architecture, head = _architecture_and_head(config)
+    for name, only in FIXED[architecture].items():
+        if config.get(name) is not None and config[name] != only:
+            raise ValueError(f"{name}={config[name]!r:.80} is not supported; supported: {only!r}")
+    config = config | {name: generation[name] for name in GENERATION if name in generation}
+    fields: dict[str, Any] = {"architecture": architecture}
+    for row in OPTIONS[architecture]:
+        value = config.get(row.theirs, row.default)
+        if value is None and row.kind in ("size", "count", "number", "flag", "activation"):
+            value = row.default                                # null where a value must be: as if it were absent
+        fields[row.ours] = _convert(row.theirs, row.kind, value)
+    if architecture in ("gpt2", "llama"):                      # defaults such as 50256 that a small vocabulary lacks
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            ids = fields[name] if isinstance(fields[name], tuple) else (fields[name],)
+            if any(i is not None and not 0 <= i < fields["vocab_size"] for i in ids):
+                fields[name] = None
+    if architecture == "llama":
+        fields["rope_theta"], fields["rope_scaling"] = _rope(config)
+    if architecture == "roberta":                              # positions begin after the padding's row
+        fields["block_size"] -= (fields["pad_token_id"] or 0) + 1
+        if fields["block_size"] < 1:
+            raise ValueError("max_position_embeddings must exceed pad_token_id + 1 in a RoBERTa folder")
+    if architecture in ("bart", "marian"):
+        fields["suppress_token_ids"] = _suppressed(generation.get("bad_words_ids") or config.get("bad_words_ids") or [])
+    else:
+        fields["head"] = head
+    if head == "classification":
+        fields |= _labels(config)
+    return fields
+
+
+def _labels(config: dict[str, Any]) -> dict[str, Any]:
+    names = config.get("id2label")
+    if names is None:
+        return {"n_labels": _convert("num_labels", "size", config.get("num_labels", 2))}
+    if not isinstance(names, dict) or not names or sorted(names) != sorted(map(str, range(len(names)))):
+        raise ValueError(f"id2label must number the labels \"0\", \"1\", …, got {names!r:.80}")
+    return {"n_labels": len(names), "id2label": {int(key): str(label) for key, label in names.items()}}
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The fields of the configuration that a Hugging Face folder describes, with `architecture` and `head`.
+
+    generation_config.json, where there is one, has the last word on token ids, as in transformers.
+    Llama's fields have `attention_bias` and `mlp_bias` instead of `bias`.
+
+    Raises:
+        FileNotFoundError: no config.json.
+        ValueError: not JSON; an architecture or an option that is not supported, with what is.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no model folder: it holds no {CONFIG}")
+    generation_path = path.with_name(GENERATION_CONFIG)
+    config, generation = read_json(path), read_json(generation_path) if generation_path.is_file() else {}
+    try:
+        return _fields(config, generation)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _their_value(row: Option, fields: dict[str, Any]) -> Any:
+    value = fields["bias"] if row.ours in ("attention_bias", "mlp_bias") else fields[row.ours]
+    if row.kind == "activation":
+        return next(theirs for theirs, ours in ACTIVATIONS.items() if ours == value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
+    """Write config.json, and generation_config.json for what generates, so that transformers 4 and 5 read them."""
+    architecture, head = fields["architecture"], fields.get("head", "lm")
+    config: dict[str, Any] = {"model_type": architecture, "architectures": [CLASSES[architecture][head][0]],
+                              "dtype": "float32"}
+    for row in OPTIONS[architecture]:
+        config |= dict.fromkeys((row.theirs, *row.also), _their_value(row, fields))
+    if architecture == "llama":
+        theta, scaling = fields["rope_theta"], fields["rope_scaling"]
+        config |= {"rope_theta": theta, "rope_scaling": scaling,
+                   "rope_parameters": {"rope_type": "default", "rope_theta": theta} | (scaling or {})}
+    if architecture == "roberta":
+        config["max_position_embeddings"] += fields["pad_token_id"] + 1
+    if architecture in ("bart", "marian"):
+        config["is_encoder_decoder"] = True
+    if head == "classification":
+        config |= {"id2label": {str(i): label for i, label in fields["id2label"].items()},
+                   "label2id": {label: i for i, label in fields["id2label"].items()}}
+    write_json(Path(folder) / CONFIG, config)
+    if head == "lm":
+        generation = {name: config[name] for name in GENERATION if config.get(name) is not None}
+        if fields.get("suppress_token_ids"):
+            generation["bad_words_ids"] = [[i] for i in fields["suppress_token_ids"]]
+        write_json(Path(folder) / GENERATION_CONFIG, generation)

@@ -1,0 +1,208 @@
+"""Whole folders: `read_folder` gives the fields of a configuration and our arrays by name, `write_folder` takes them.
+
+Nothing here knows a model class: what is read goes into `Module.load_state_dict`, what is written comes from
+`state_dict`. Weights become float32 on the way in, tensor by tensor, and are written as float32.
+Read before: names.py, tables.py. Read next: models/auto.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .config_json import read_config, write_config
+from .names import Entry, Names, sizes
+from .safetensors_file import SafetensorsFile, write_safetensors
+from .shards import WEIGHTS, open_weights
+from .tables import TABLES
+
+__all__ = ["read_folder", "write_folder"]
+
+SHOWN = 4  # names listed in an error message
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(map(repr, names[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+
+
+def _shapes(entry: Entry, sizes: Mapping[str, int]) -> Iterator[tuple[int, ...]]:
+    """The shape of each of their tensors."""
+    for symbol in entry.rows:
+        shape = (sizes[symbol], sizes[entry.columns]) if entry.columns else (sizes[symbol],)
+        yield shape[::-1] if entry.form == "transposed" else (1, *shape) if entry.form == "row" else shape
+
+
+class _Reader:
+    """Their tensors under normalised names, each checked when it is taken; and which were taken."""
+
+    def __init__(self, folder: Path, names: Names) -> None:
+        self.folder, self.names, self.taken = folder, names, set[str]()
+        self.files: dict[str, tuple[SafetensorsFile, str]] = {}
+        for name, file in open_weights(folder).items():
+            plain = self.plain(name)
+            if plain in self.files:
+                raise ValueError(f"{folder}: {name!r} and {self.files[plain][1]!r} are two names of one tensor")
+            self.files[plain] = file, name
+
+    def plain(self, name: str) -> str:
+        """The name without the base model's prefix and in its newer spelling."""
+        for pattern, replacement in self.names.renamed.items():
+            name = re.sub(pattern, replacement, name)
+        return name.removeprefix(self.names.prefix)
+
+    def has(self, name: str) -> bool:
+        return self.plain(name) in self.files
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The tensor as float32."""
+        self.taken.add(self.plain(name))
+        file, stored = self.files[self.plain(name)]
+        info = file.tensors[stored]
+        if info.shape != shape:
+            raise ValueError(f"{file.path}: tensor {stored!r} has shape {info.shape}, but {shape} follows from "
+                             "config.json")
+        if info.dtype not in ("F32", "F16", "BF16", "F64"):
+            raise ValueError(f"{file.path}: tensor {stored!r} holds {info.dtype}; weights must be floating-point")
+        return file[stored].astype(np.float32, copy=False)
+
+    def surplus(self) -> list[str]:
+        """The names that nothing asked for and that are not known to be without meaning."""
+        return [stored for plain, (_, stored) in self.files.items() if plain not in self.taken
+                and not any(re.fullmatch(pattern, plain) for pattern in self.names.ignored)]
+
+
+def _read_entry(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> np.ndarray:
+    """Our array of one entry, all of whose tensors are there, as the table's form says."""
+    parts = [reader.take(name, shape) for name, shape in zip(entry.theirs, _shapes(entry, sizes))]
+    if entry.form == "transposed":
+        return np.ascontiguousarray(parts[0].T)
+    return parts[0][0] if entry.form == "row" else parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _copy_checked(reader: _Reader, entry: Entry, sizes: Mapping[str, int], array: np.ndarray) -> None:
+    """The tensors under other names of this one are consumed; a copy must say the same."""
+    shape = next(_shapes(entry, sizes))
+    for name in filter(reader.has, entry.copies):
+        if not np.array_equal(reader.take(name, shape), array):
+            raise ValueError(f"{reader.folder}: {name!r} differs from {entry.theirs[0]!r}, but tie_word_embeddings is "
+                             "true: they should be one matrix")
+    reader.taken |= {reader.plain(name) for name in entry.instead}
+
+
+def _zeros(entry: Entry, sizes: Mapping[str, int]) -> np.ndarray:
+    rows = sum(sizes[symbol] for symbol in entry.rows)
+    return np.zeros((rows, sizes[entry.columns]) if entry.columns else rows, np.float32)
+
+
+def _refuse_bias(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> None:
+    """A model without biases may meet them in a file only as zeros."""
+    for name, shape in zip(entry.theirs, _shapes(entry, sizes)):
+        if reader.has(name) and reader.take(name, shape).any():
+            raise ValueError(f"{reader.folder}: {name!r} is not zero, but config.json says that the model has no bias")
+
+
+def _from_present(reader: _Reader, entry: Entry) -> Entry:
+    """The entry itself, or with the name that stands instead of an absent single one."""
+    if len(entry.theirs) == 1 and not reader.has(entry.theirs[0]):
+        for name in filter(reader.has, (*entry.copies, *entry.instead)):
+            return Entry(entry.ours, (name,), entry.rows, entry.columns, entry.form, copies=entry.copies)
+    return entry
+
+
+def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read a Hugging Face folder: GPT-2, Llama, BERT, RoBERTa, BART or Marian.
+
+    Args:
+        folder: holds config.json and model.safetensors, or the shards that model.safetensors.index.json names.
+
+    Returns:
+        (fields, state): the fields of our configuration with `architecture` and `head`, and our arrays by our names,
+        all float32. A tied matrix stands once.
+
+    Raises:
+        FileNotFoundError: no such folder, or a file is missing.
+        ValueError: something is not supported, or config.json and the tensors do not fit: the message names it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no model folder {folder}")
+    fields = read_config(folder)
+    names, symbols = TABLES[fields["architecture"]], sizes(fields)
+    flags = {"bias": fields.get("bias"), "attention_bias": fields.pop("attention_bias", None),
+             "mlp_bias": fields.pop("mlp_bias", None)}
+    fields["bias"] = any(flags.values())                       # Llama's two become one; a missing half is zeros
+    reader, state, missing = _Reader(folder, names), dict[str, np.ndarray](), list[str]()
+    for entry in names.of(fields):
+        if entry.option and not flags[entry.option]:
+            _refuse_bias(reader, entry, symbols)
+            if fields["bias"]:
+                state[entry.ours] = _zeros(entry, symbols)
+            continue
+        source = _from_present(reader, entry)
+        absent = [name for name in source.theirs if not reader.has(name)]
+        if absent and entry.optional:
+            state[entry.ours] = _zeros(entry, symbols)
+        elif absent:
+            missing += absent
+            if len(missing) > len(reader.files) + SHOWN:       # a config.json that claims a million blocks
+                break
+        else:
+            state[entry.ours] = _read_entry(reader, source, symbols)
+            _copy_checked(reader, entry, symbols, state[entry.ours])
+    if missing:
+        raise ValueError(f"{folder}: the tensors {_some(missing)} are missing, which config.json calls for")
+    if surplus := reader.surplus():
+        raise ValueError(f"{folder}: the tensors {_some(surplus)} belong to no part of a model of this config.json")
+    if fields["architecture"] not in ("gpt2", "llama"):
+        del fields["bias"]                                     # no choice there
+    return fields, state
+
+
+def _their_tensors(entry: Entry, array: np.ndarray, sizes: Mapping[str, int]) -> Iterator[tuple[str, np.ndarray]]:
+    """Their names and arrays of one entry, as views where that is possible."""
+    at = 0
+    for name, symbol in zip(entry.theirs, entry.rows):
+        part = array[at:at + sizes[symbol]]
+        at += sizes[symbol]
+        yield name, part.T if entry.form == "transposed" else part[None] if entry.form == "row" else part
+
+
+def write_folder(folder: str | Path, fields: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> None:
+    """Write config.json, generation_config.json and model.safetensors, as `transformers` reads them.
+
+    Args:
+        folder: made if it is not there; each file is replaced in one step.
+        fields: those of a resolved configuration, `to_dict()`.
+        state: our host arrays by our names; written as float32.
+
+    Raises:
+        ValueError: a tensor is missing, surplus, or of another shape than the configuration says.
+    """
+    names, symbols, fields = TABLES[fields["architecture"]], sizes(dict(fields)), dict(fields)
+    bias = fields.get("bias", True)
+    left, theirs = dict(state), dict[str, np.ndarray]()
+    for entry in names.of(fields):
+        wanted = _zeros(entry, symbols) if entry.option and not bias else None
+        if wanted is not None and not names.zero_biases:
+            continue
+        array = left.pop(entry.ours, None) if wanted is None else wanted
+        rows = sum(symbols[symbol] for symbol in entry.rows)
+        shape = (rows, symbols[entry.columns]) if entry.columns else (rows,)
+        if array is None or array.shape != shape:
+            raise ValueError(f"cannot save: {entry.ours!r} must have shape {shape}, but it "
+                             f"{'is missing' if array is None else f'has shape {array.shape}'}")
+        array = array.astype(np.float32, copy=False)
+        tensors = dict(_their_tensors(entry, array, symbols))
+        theirs |= tensors | dict.fromkeys(entry.instead, array)
+    if left:
+        raise ValueError(f"cannot save: {_some(sorted(left))} have no name in the layout {fields['architecture']!r}")
+    if fields.get("head", "lm") is None:                       # a base model's file has no prefix
+        theirs = {name.removeprefix(names.prefix): array for name, array in theirs.items()}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_safetensors(Path(folder) / WEIGHTS, theirs, {"format": "pt"})
+    write_config(folder, fields)

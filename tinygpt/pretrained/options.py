@@ -1,0 +1,148 @@
+"""config.json as tables: one row per option, with our name, Hugging Face's, and transformers' default.
+
+config_json.py reads the tables in both directions. What else a config.json may say (`FIXED`) is accepted only with the
+one value that this package computes with; anything else is an error that names the option.
+Read before: json_file.py. Read next: config_json.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A row: our field, their name, the kind of value, their default, and further names of theirs.
+
+    Kinds: "size" (an integer >= 1), "size?" (or null), "count" (>= 0), "number", "flag", "activation", "id" (a token
+    id or null), "ids" (or several). Further names in `also` are written with the same value and never read.
+    """
+
+    ours: str
+    theirs: str
+    kind: str
+    default: Any
+    also: tuple[str, ...] = ()
+
+
+ACTIVATIONS = {  # their spellings -> ours; the first spelling of each is written
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu",
+    "gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "swish": "silu",
+}
+
+GPT2 = (
+    Option("vocab_size", "vocab_size", "size", 50257),
+    Option("block_size", "n_positions", "size", 1024),
+    Option("n_layer", "n_layer", "count", 12),
+    Option("n_head", "n_head", "size", 12),
+    Option("n_embd", "n_embd", "size", 768),
+    Option("n_inner", "n_inner", "size?", None),
+    Option("activation", "activation_function", "activation", "gelu_new"),
+    Option("bias", "bias", "flag", True),                          # not transformers' own: see docs/pretrained.md
+    Option("dropout", "resid_pdrop", "number", 0.1, also=("embd_pdrop", "attn_pdrop")),
+    Option("norm_epsilon", "layer_norm_epsilon", "number", 1e-5),
+    Option("initializer_range", "initializer_range", "number", 0.02),
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),
+    Option("bos_token_id", "bos_token_id", "id", 50256),
+    Option("eos_token_id", "eos_token_id", "ids", 50256),
+    Option("pad_token_id", "pad_token_id", "id", None),
+)
+
+LLAMA = (
+    Option("vocab_size", "vocab_size", "size", 32000),
+    Option("block_size", "max_position_embeddings", "size", 2048),
+    Option("n_layer", "num_hidden_layers", "count", 32),
+    Option("n_head", "num_attention_heads", "size", 32),
+    Option("n_kv_head", "num_key_value_heads", "size?", None),
+    Option("head_dim", "head_dim", "size?", None),
+    Option("n_embd", "hidden_size", "size", 4096),
+    Option("n_inner", "intermediate_size", "size", 11008),
+    Option("activation", "hidden_act", "activation", "silu"),
+    Option("attention_bias", "attention_bias", "flag", False),     # together our `bias`
+    Option("mlp_bias", "mlp_bias", "flag", False),
+    Option("dropout", "attention_dropout", "number", 0.0),
+    Option("norm_epsilon", "rms_norm_eps", "number", 1e-6),
+    Option("initializer_range", "initializer_range", "number", 0.02),
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", False),
+    Option("bos_token_id", "bos_token_id", "id", 1),
+    Option("eos_token_id", "eos_token_id", "ids", 2),
+    Option("pad_token_id", "pad_token_id", "id", None),
+)
+
+BERT = (
+    Option("vocab_size", "vocab_size", "size", 30522),
+    Option("block_size", "max_position_embeddings", "size", 512),
+    Option("n_layer", "num_hidden_layers", "count", 12),
+    Option("n_head", "num_attention_heads", "size", 12),
+    Option("n_embd", "hidden_size", "size", 768),
+    Option("n_inner", "intermediate_size", "size", 3072),
+    Option("activation", "hidden_act", "activation", "gelu"),
+    Option("dropout", "hidden_dropout_prob", "number", 0.1, also=("attention_probs_dropout_prob",)),
+    Option("norm_epsilon", "layer_norm_eps", "number", 1e-12),
+    Option("type_vocab_size", "type_vocab_size", "size", 2),
+    Option("initializer_range", "initializer_range", "number", 0.02),
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),
+    Option("bos_token_id", "bos_token_id", "id", None),
+    Option("eos_token_id", "eos_token_id", "id", None),
+    Option("pad_token_id", "pad_token_id", "id", 0),
+)
+
+ROBERTA_DEFAULTS = {"vocab_size": 50265, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+ROBERTA = tuple(Option(row.ours, row.theirs, row.kind, ROBERTA_DEFAULTS.get(row.theirs, row.default), row.also)
+                for row in BERT)
+
+BART = (
+    Option("vocab_size", "vocab_size", "size", 50265),
+    Option("block_size", "max_position_embeddings", "size", 1024),
+    Option("n_layer", "encoder_layers", "count", 12),
+    Option("n_head", "encoder_attention_heads", "size", 16),
+    Option("n_inner", "encoder_ffn_dim", "size", 4096),
+    Option("n_decoder_layer", "decoder_layers", "count", 12),
+    Option("n_decoder_head", "decoder_attention_heads", "size", 16),
+    Option("n_decoder_inner", "decoder_ffn_dim", "size", 4096),
+    Option("n_embd", "d_model", "size", 1024),
+    Option("activation", "activation_function", "activation", "gelu"),
+    Option("dropout", "dropout", "number", 0.1, also=("attention_dropout", "activation_dropout")),
+    Option("scale_embedding", "scale_embedding", "flag", False),
+    Option("initializer_range", "init_std", "number", 0.02),
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),
+    Option("bos_token_id", "bos_token_id", "id", 0),
+    Option("eos_token_id", "eos_token_id", "id", 2),
+    Option("pad_token_id", "pad_token_id", "id", 1),
+    Option("decoder_start_token_id", "decoder_start_token_id", "id", 2),
+    Option("forced_bos_token_id", "forced_bos_token_id", "id", None),
+    Option("forced_eos_token_id", "forced_eos_token_id", "id", 2),
+)
+
+MARIAN_DEFAULTS = {"vocab_size": 58101, "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 58100,
+                   "decoder_start_token_id": 58100, "forced_eos_token_id": 0}
+MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.theirs, row.default), row.also)
+               for row in BART)
+
+OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
+
+# Their option -> the only value this package computes with; absent and null count as that value.
+EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_attention": False}
+FIXED: dict[str, dict[str, Any]] = {
+    "gpt2": EVERYWHERE | {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
+    "llama": EVERYWHERE | {"partial_rotary_factor": 1.0},
+    "bert": EVERYWHERE | {"position_embedding_type": "absolute"},
+    "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
+    "bart": EVERYWHERE,
+    "marian": EVERYWHERE | {"share_encoder_decoder_embeddings": True},
+}
+
+# Our head -> their classes, by architecture; the first is written.
+CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
+    "gpt2": {"lm": ("GPT2LMHeadModel", "GPT2Model"), "classification": ("GPT2ForSequenceClassification",)},
+    "llama": {"lm": ("LlamaForCausalLM", "LlamaModel"), "classification": ("LlamaForSequenceClassification",)},
+    "bert": {"masked_lm": ("BertForMaskedLM", "BertForPreTraining"), None: ("BertModel",),
+             "classification": ("BertForSequenceClassification",)},
+    "roberta": {"masked_lm": ("RobertaForMaskedLM",), None: ("RobertaModel",),
+                "classification": ("RobertaForSequenceClassification",)},
+    "bart": {"lm": ("BartForConditionalGeneration", "BartModel")},
+    "marian": {"lm": ("MarianMTModel", "MarianModel")},
+}

@@ -1,0 +1,164 @@
+"""The safetensors format: named arrays in one file, read without trust and written the same way every time.
+
+The whole format: eight bytes with the length of a header (little-endian), the header, the arrays' bytes.
+
+    {"__metadata__": {"format": "pt"}, "wte.weight": {"dtype": "F32", "shape": [69, 24], "data_offsets": [0, 6624]}, …}
+
+Nothing in it can run code, but a hostile file can lie about sizes. So `SafetensorsFile` believes nothing before it has
+checked it against the length of the file: an array is allocated only for bytes that are there.
+Arrays are read one by one. bfloat16, which NumPy lacks, is the upper half of a float32 and is returned as that.
+Read before: json_file.py. Read next: shards.py. Format: https://github.com/huggingface/safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .json_file import parse_object
+
+__all__ = ["SafetensorsFile", "TensorInfo", "write_safetensors"]
+
+MAX_HEADER_BYTES = 100_000_000  # the reference implementation's limit
+MAX_DIMENSIONS = 16
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",                  # BF16: raw bits, widened on reading
+          "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+          "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"}
+NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "BF16"}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Where an array lies: its dtype's name in the format, its shape, and its bytes' span in the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _tensor_info(name: str, entry: Any, start: int) -> TensorInfo:
+    """One entry of the header, checked by itself."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"tensor {name!r} must have dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"tensor {name!r} has dtype {dtype!r}, which is not supported; supported: {', '.join(DTYPES)}")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
+        raise ValueError(f"tensor {name!r} has no proper shape: {shape!r:.80}")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
+        raise ValueError(f"tensor {name!r} has no proper data_offsets: {offsets!r:.80}")
+    if math.prod(max(size, 1) for size in shape) >= 1 << 48:   # an empty array, too, must have a shape NumPy can hold
+        raise ValueError(f"tensor {name!r} is too large: {shape!r:.80}")
+    span = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+    if offsets[1] - offsets[0] != span:
+        raise ValueError(f"tensor {name!r}: data_offsets {offsets} do not span the {span:,} bytes of {dtype} {shape}")
+    return TensorInfo(dtype, tuple(shape), start + offsets[0], start + offsets[1])
+
+
+class SafetensorsFile(Mapping[str, np.ndarray]):
+    """The arrays of a safetensors file by name, each read from disk when it is asked for.
+
+    Attributes:
+        path: the file.
+        metadata: the header's strings by name.
+        tensors: `TensorInfo` by name.
+
+    Raises:
+        ValueError: the header is too large, no JSON or malformed; a dtype is not supported; a span does not fit its
+            shape; spans overlap, leave holes, or do not end where the file ends (as in a truncated download).
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.metadata, self.tensors = self._read_header()
+        except ValueError as error:
+            raise ValueError(f"{path} is not a valid safetensors file: {error}") from None
+
+    def _read_header(self) -> tuple[dict[str, str], dict[str, TensorInfo]]:
+        with open(self.path, "rb") as file:
+            total = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if total < 8 or length > min(total - 8, MAX_HEADER_BYTES):
+                raise ValueError(f"its header claims {length:,} bytes in a file of {total:,} bytes"
+                                 f" (at most {MAX_HEADER_BYTES:,} are allowed)")
+            header = parse_object(file.read(length), "its header")
+        metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("its __metadata__ must map names to strings")
+        tensors = {name: _tensor_info(name, entry, 8 + length) for name, entry in header.items()}
+        at, before = 8 + length, "the header"
+        for name, info in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
+            if info.begin != at:                               # the spans tile the data: no overlap and no hole
+                raise ValueError(f"tensor {name!r} {'overlaps' if info.begin < at else 'leaves a hole after'} {before}")
+            at, before = info.end, repr(name)
+        if at != total:
+            raise ValueError(f"its arrays end at byte {at:,}, but the file has {total:,} bytes; is it truncated?")
+        return metadata, tensors
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        info = self.tensors[name]
+        data = np.empty(info.end - info.begin, np.uint8)
+        with open(self.path, "rb") as file:
+            file.seek(info.begin)
+            if file.readinto(data.data) != data.size:
+                raise ValueError(f"{self.path} was shortened while it was read: tensor {name!r} is incomplete")
+        if info.dtype == "BOOL" and (data > 1).any():
+            raise ValueError(f"{self.path}: tensor {name!r} is of dtype BOOL but holds bytes other than 0 and 1")
+        array = data.view(DTYPES[info.dtype]).reshape(info.shape)
+        if info.dtype != "BF16":
+            return array
+        wide = array.astype("<u4")
+        wide <<= 16
+        return wide.view("<f4")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray],
+                      metadata: Mapping[str, str] | None = None) -> None:
+    """Write arrays as a safetensors file that takes its name only when it is complete and on disk.
+
+    The same arrays and metadata give the same bytes: wide dtypes first (so every array is aligned), then by name.
+    Arrays need not be contiguous; one at a time is copied.
+
+    Raises:
+        ValueError: an array of a dtype that the format lacks (complex numbers, objects, strings).
+    """
+    from ..data.atomic_file import atomic_write
+
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    at = 0
+    for name in order:
+        array = tensors[name]
+        dtype = NAMES.get(array.dtype.newbyteorder("<"))
+        if dtype is None or name == "__metadata__":
+            raise ValueError(f"tensor {name!r} of dtype {array.dtype} cannot be written to a safetensors file")
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    encoded += b" " * (-len(encoded) % 8)                      # the arrays begin at a multiple of eight
+    with atomic_write(path) as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for name in order:
+            array = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
+            file.write(array.reshape(-1).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())

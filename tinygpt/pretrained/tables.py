@@ -1,0 +1,157 @@
+"""The name tables: for each architecture, every tensor of ours and its name in a Hugging Face file.
+
+Ours stand on the left (docs/architecture.md lists them), theirs on the right.
+Read before: names.py. Read next: folder.py.
+"""
+
+from __future__ import annotations
+
+from .names import Entry, Names, linear, matrix, norm, vector
+
+__all__ = ["TABLES"]
+
+GPT2 = Names(
+    prefix="transformer.",
+    tied=(matrix("token_embedding", "transformer.wte", "V", "C", copies=("lm_head.weight",)),),
+    untied=(matrix("token_embedding", "transformer.wte", "V", "C"),
+            matrix("lm_head", "lm_head", "V", "C")),
+    entries=(matrix("position_embedding", "transformer.wpe", "T", "C"),
+             *norm("norm", "transformer.ln_f", option="bias")),
+    blocks=(("n_layer", (
+        *norm("blocks.{}.attention_norm", "transformer.h.{}.ln_1", option="bias"),
+        *linear("blocks.{}.attention.qkv", "transformer.h.{}.attn.c_attn", ["3C"], "C", form="transposed",
+                option="bias"),
+        *linear("blocks.{}.attention.out", "transformer.h.{}.attn.c_proj", "C", "C", form="transposed", option="bias"),
+        *norm("blocks.{}.feed_forward_norm", "transformer.h.{}.ln_2", option="bias"),
+        *linear("blocks.{}.feed_forward.up", "transformer.h.{}.mlp.c_fc", "I", "C", form="transposed", option="bias"),
+        *linear("blocks.{}.feed_forward.down", "transformer.h.{}.mlp.c_proj", "C", "I", form="transposed",
+                option="bias"),
+    )),),
+    heads={"lm": (), "classification": (matrix("classifier", "score", "N", "C"),)},
+    ignored=(r"h\.\d+\.attn\.(bias|masked_bias)",),            # the causal mask, kept as a buffer
+    zero_biases=True,
+)
+
+LLAMA = Names(
+    prefix="model.",
+    tied=(matrix("token_embedding", "model.embed_tokens", "V", "C", copies=("lm_head.weight",)),),
+    untied=(matrix("token_embedding", "model.embed_tokens", "V", "C"),
+            matrix("lm_head", "lm_head", "V", "C")),
+    entries=norm("norm", "model.norm", bias=False),
+    blocks=(("n_layer", (
+        *norm("blocks.{}.attention_norm", "model.layers.{}.input_layernorm", bias=False),
+        *linear("blocks.{}.attention.qkv", ("model.layers.{}.self_attn.q_proj", "model.layers.{}.self_attn.k_proj",
+                                            "model.layers.{}.self_attn.v_proj"), "QKK", "C", option="attention_bias"),
+        *linear("blocks.{}.attention.out", "model.layers.{}.self_attn.o_proj", "C", "Q", option="attention_bias"),
+        *norm("blocks.{}.feed_forward_norm", "model.layers.{}.post_attention_layernorm", bias=False),
+        *linear("blocks.{}.feed_forward.gate", "model.layers.{}.mlp.gate_proj", "I", "C", option="mlp_bias"),
+        *linear("blocks.{}.feed_forward.up", "model.layers.{}.mlp.up_proj", "I", "C", option="mlp_bias"),
+        *linear("blocks.{}.feed_forward.down", "model.layers.{}.mlp.down_proj", "C", "I", option="mlp_bias"),
+    )),),
+    heads={"lm": (), "classification": (matrix("classifier", "score", "N", "C"),)},
+    ignored=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
+)
+
+
+def _bert(base: str, embedding_output: str, head: tuple[Entry, ...], output_bias: tuple[str, str],
+          classifier: tuple[str, str], ignored: tuple[str, ...]) -> Names:
+    """BERT's table and RoBERTa's: one encoder, two ways of naming the heads."""
+    layer = f"{base}.encoder.layer.{{}}"
+    embedding = matrix("token_embedding", f"{base}.embeddings.word_embeddings", "V", "C")
+    bias, its_copy = output_bias
+    return Names(
+        prefix=f"{base}.",
+        tied=(matrix("token_embedding", f"{base}.embeddings.word_embeddings", "V", "C",
+                     copies=(f"{embedding_output}.weight",)),),
+        untied=(embedding, matrix("lm_head", embedding_output, "V", "C")),
+        entries=(matrix("position_embedding", f"{base}.embeddings.position_embeddings", "T", "C"),
+                 matrix("segment_embedding", f"{base}.embeddings.token_type_embeddings", "S", "C"),
+                 *norm("embedding_norm", f"{base}.embeddings.LayerNorm")),
+        blocks=(("n_layer", (
+            *linear("blocks.{}.attention.qkv", (f"{layer}.attention.self.query", f"{layer}.attention.self.key",
+                                                f"{layer}.attention.self.value"), "CCC", "C"),
+            *linear("blocks.{}.attention.out", f"{layer}.attention.output.dense", "C", "C"),
+            *norm("blocks.{}.attention_norm", f"{layer}.attention.output.LayerNorm"),
+            *linear("blocks.{}.feed_forward.up", f"{layer}.intermediate.dense", "I", "C"),
+            *linear("blocks.{}.feed_forward.down", f"{layer}.output.dense", "C", "I"),
+            *norm("blocks.{}.feed_forward_norm", f"{layer}.output.LayerNorm"),
+        )),),
+        heads={None: (),
+               "masked_lm": (*head, vector("lm_head.bias", bias, "V", instead=(its_copy,))),
+               "classification": (*linear("classifier.dense", classifier[0], "C", "C"),
+                                  *linear("classifier.out", classifier[1], "N", "C"))},
+        ignored=(r"embeddings\.position_ids", *ignored),
+        renamed={r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"},
+    )
+
+
+BERT = _bert(
+    "bert", "cls.predictions.decoder",
+    head=(*linear("lm_head.dense", "cls.predictions.transform.dense", "C", "C"),
+          *norm("lm_head.norm", "cls.predictions.transform.LayerNorm")),
+    output_bias=("cls.predictions.decoder.bias", "cls.predictions.bias"),
+    classifier=("bert.pooler.dense", "classifier"),
+    ignored=(r"cls\.seq_relationship\.(weight|bias)", r"pooler\.dense\.(weight|bias)"),
+)
+
+ROBERTA = _bert(
+    "roberta", "lm_head.decoder",
+    head=(*linear("lm_head.dense", "lm_head.dense", "C", "C"), *norm("lm_head.norm", "lm_head.layer_norm")),
+    output_bias=("lm_head.decoder.bias", "lm_head.bias"),
+    classifier=("classifier.dense", "classifier.out_proj"),
+    ignored=(r"pooler\.dense\.(weight|bias)",),
+)
+
+
+def _stack(name: str, inner: str, *, cross: bool) -> tuple[Entry, ...]:
+    """One block of BART's or Marian's encoder or decoder."""
+    ours, theirs = f"{name}.blocks.{{}}", f"model.{name}.layers.{{}}"
+    attention = f"{theirs}.self_attn"
+    entries = (*linear(f"{ours}.attention.qkv", (f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj"),
+                       "CCC", "C"),
+               *linear(f"{ours}.attention.out", f"{attention}.out_proj", "C", "C"),
+               *norm(f"{ours}.attention_norm", f"{theirs}.self_attn_layer_norm"))
+    if cross:
+        attention = f"{theirs}.encoder_attn"
+        entries += (*linear(f"{ours}.cross_attention.q", f"{attention}.q_proj", "C", "C"),
+                    *linear(f"{ours}.cross_attention.kv", (f"{attention}.k_proj", f"{attention}.v_proj"), "CC", "C"),
+                    *linear(f"{ours}.cross_attention.out", f"{attention}.out_proj", "C", "C"),
+                    *norm(f"{ours}.cross_attention_norm", f"{theirs}.encoder_attn_layer_norm"))
+    return (*entries,
+            *linear(f"{ours}.feed_forward.up", f"{theirs}.fc1", inner, "C"),
+            *linear(f"{ours}.feed_forward.down", f"{theirs}.fc2", "C", inner),
+            *norm(f"{ours}.feed_forward_norm", f"{theirs}.final_layer_norm"))
+
+
+def _encoder_decoder(entries: tuple[Entry, ...], ignored: tuple[str, ...]) -> Names:
+    shared = "model.shared.weight"
+    return Names(
+        prefix="model.",
+        tied=(matrix("token_embedding", "model.shared", "V", "C",
+                     copies=("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight",
+                             "lm_head.weight")),),
+        untied=(matrix("encoder.token_embedding", "model.encoder.embed_tokens", "V", "C", instead=(shared,)),
+                matrix("decoder.token_embedding", "model.decoder.embed_tokens", "V", "C", instead=(shared,)),
+                matrix("lm_head", "lm_head", "V", "C")),
+        entries=entries,
+        blocks=(("n_layer", _stack("encoder", "I", cross=False)),
+                ("n_decoder_layer", _stack("decoder", "J", cross=True))),
+        heads={"lm": (vector("lm_head.bias", "final_logits_bias", "V", form="row", optional=True),)},
+        ignored=(r"(encoder|decoder)\.version", *ignored),
+    )
+
+
+BART = _encoder_decoder(
+    entries=(matrix("encoder.position_embedding", "model.encoder.embed_positions", "T", "C"),
+             matrix("decoder.position_embedding", "model.decoder.embed_positions", "T", "C"),
+             *norm("encoder.embedding_norm", "model.encoder.layernorm_embedding"),
+             *norm("decoder.embedding_norm", "model.decoder.layernorm_embedding")),
+    ignored=(),
+)
+
+MARIAN = _encoder_decoder(
+    entries=(),
+    ignored=(r"(encoder|decoder)\.embed_positions\.weight",),  # the sinusoids, which are computed
+)
+
+TABLES = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
