@@ -1,0 +1,12 @@
+"""Generation: choosing tokens, the decoding loop over any step function, streaming text, beam search.
+
+Read in this order: sampling.py, text.py, decode.py, beam.py.
+"""
+
+from .beam import beam_hypotheses, beam_search
+from .decode import generate, left_pad, stream, stream_text
+from .sampling import Sampling, sample
+from .text import TextStream
+
+__all__ = ["Sampling", "TextStream", "beam_hypotheses", "beam_search", "generate", "left_pad", "sample", "stream",
+           "stream_text"]

@@ -1,0 +1,235 @@
+"""The decoding loop: ask the model for logits, choose a token, append it, and again.
+
+The loop knows no model. It calls a function
+
+    step(ids, cache) -> logits              ids (B, t) -> (B, V), or (B, t, V), of which the last position counts
+
+with a cache that `make_cache(B)` made, and gives it each token once: first the whole prompt, then one token at a time.
+Without a cache (`make_cache=None`) the step sees the whole text every time: slower, and the same result; that is the
+simplest thing to decode from, any function of ids will do.
+
+Rows of unequal length are padded on the left, so that all of them end in the last column. Then the step is called as
+`step(ids, cache, attention_mask=mask)`, where mask (B, cache.length + t) is 1 at tokens and 0 at padding: it must look
+at no padding and count positions from each row's first token, so that padding changes nothing.
+
+When a text outgrows `context_length`, the window slides: the step sees the last `context_length` tokens, as in
+nanoGPT. Every token then stands at a new position, so what the cache holds is void, and the whole window is read
+again for each token. A *prompt* that is too long is more likely a mistake, and is an error unless the caller says
+`long_prompt="crop"`.
+
+Read before: sampling.py, text.py. Read next: beam.py.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..autograd import Tensor
+from ..backend import to_numpy
+from .sampling import Sampling, row_generators, sample
+from .text import Decode, TextStream
+
+__all__ = ["MakeCache", "Step", "as_list", "check_prompt", "generate", "last_logits", "left_pad", "stream",
+           "stream_text"]
+
+Step = Callable[..., Any]
+MakeCache = Callable[[int], Any]
+Stop = str | int | Sequence[str | int]
+
+
+def left_pad(prompts: Sequence[Sequence[int]], pad_token_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts of any lengths as one batch: ids (B, T), and the attention mask (B, T), 1 at tokens and 0 at padding.
+
+    Raises:
+        ValueError: no prompts, or an empty one.
+    """
+    for row, prompt in enumerate(prompts):
+        if len(prompt) == 0:
+            raise ValueError(f"prompt {row} is empty, expected at least one token to start from")
+    if not prompts:
+        raise ValueError("no prompts, expected at least one")
+    width = max(len(prompt) for prompt in prompts)
+    ids = np.full((len(prompts), width), pad_token_id, dtype=np.int64)
+    mask = np.zeros((len(prompts), width), dtype=np.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt):] = prompt
+        mask[row, width - len(prompt):] = 1
+    return ids, mask
+
+
+def as_list(value: Any) -> list[Any]:
+    """None, one value or several, as a list."""
+    return [] if value is None else [value] if isinstance(value, (str, int, np.integer)) else list(value)
+
+
+def check_prompt(ids: Any, attention_mask: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts and attention mask (None: no padding) as int64 host arrays, both (B, T).
+
+    Raises:
+        ValueError, TypeError: shapes, dtypes or padding that decoding cannot start from.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2:
+        raise ValueError(f"prompt ids have shape {ids.shape}, expected (B, T): one row for each prompt")
+    if 0 in ids.shape:
+        raise ValueError(f"prompt ids have shape {ids.shape}, expected at least one row of at least one token")
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"prompt ids are {ids.dtype}, expected integers")
+    mask = np.ones(ids.shape, dtype=np.int64) if attention_mask is None else np.asarray(attention_mask) != 0
+    mask = mask.astype(np.int64)
+    if mask.shape != ids.shape:
+        raise ValueError(f"attention_mask has shape {mask.shape}, expected that of the ids, {ids.shape}")
+    if not (np.diff(mask, axis=1) >= 0).all() or not mask[:, -1].all():
+        raise ValueError("attention_mask must be 0s, then 1s, in each row: pad prompts on the left (left_pad does)")
+    return ids.astype(np.int64), mask
+
+
+def last_logits(output: Any) -> np.ndarray:
+    """What a step returned, a Tensor or an array (B, V) or (B, t, V), as a host array (B, V)."""
+    logits = output.data if isinstance(output, Tensor) else output
+    return to_numpy(logits[:, -1] if logits.ndim == 3 else logits)
+
+
+def _loop(
+    step: Step, ids: np.ndarray, mask: np.ndarray, max_new_tokens: int, sampling: Sampling,
+    generators: list[np.random.Generator], make_cache: MakeCache | None, context_length: int | None,
+    last_ids: np.ndarray, texts: list[TextStream], pad_token_id: int,
+) -> Iterator[np.ndarray]:
+    """`stream` with its arguments checked."""
+    rows = np.arange(len(ids))
+    finished = np.zeros(len(ids), dtype=bool)
+    seen: np.ndarray | None = None
+    visible = min(int(mask.sum(axis=1).max()), context_length or ids.shape[1])  # columns that hold more than padding
+    window, window_mask = ids[:, -visible:], mask[:, -visible:]  # what the step may look at
+    unread = window  # what it has not been given yet
+    cache = make_cache(len(ids)) if make_cache is not None else None
+    for _ in range(max_new_tokens):
+        padding = {} if window_mask.all() else {"attention_mask": window_mask}
+        logits = last_logits(step(unread, cache, **padding))  # (B, V)
+        if sampling.repetition_penalty != 1.0:
+            if seen is None:
+                seen = np.zeros(logits.shape, dtype=bool)
+                at_row, at_column = mask.nonzero()
+                seen[at_row, ids[at_row, at_column]] = True
+        tokens = np.where(finished, pad_token_id, sample(logits, generators, sampling, seen))  # (B,)
+        if seen is not None:
+            seen[rows, tokens] = True
+        for row, text in enumerate(texts):
+            if not finished[row]:
+                text.push(int(tokens[row]))
+                finished[row] = text.stopped
+        finished |= np.isin(tokens, last_ids)
+
+        window = np.concatenate([window, tokens[:, None]], axis=1)
+        window_mask = np.concatenate([window_mask, np.ones_like(window_mask[:, :1])], axis=1)
+        unread = tokens[:, None] if make_cache is not None else window
+        if context_length is not None and window.shape[1] > context_length:
+            window, window_mask = window[:, -context_length:], window_mask[:, -context_length:]
+            unread, cache = window, make_cache(len(ids)) if make_cache is not None else None
+        yield tokens
+        if finished.all():
+            return
+
+
+def stream(
+    step: Step, ids: np.ndarray, *, max_new_tokens: int, sampling: Sampling = Sampling(), seed: int | None = None,
+    make_cache: MakeCache | None = None, context_length: int | None = None,
+    long_prompt: Literal["error", "crop"] = "error", attention_mask: np.ndarray | None = None,
+    eos_token_id: int | Sequence[int] | None = None, stop: Stop | None = None, decode: Decode | None = None,
+    pad_token_id: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the next token of every row, (B,) int64, as soon as it is chosen.
+
+    Args:
+        step: (ids (B, t), cache) -> logits; see the top of this file.
+        ids: prompts (B, T), T >= 1.
+        max_new_tokens: at most so many tokens a row.
+        sampling: how tokens are chosen.
+        seed: row b draws from (seed, b), whatever the other rows do; None draws a fresh seed.
+        make_cache: B -> an empty cache for B rows; None decodes without one.
+        context_length: how many tokens the step can see; None for no limit.
+        long_prompt: what to do with a prompt beyond `context_length`: raise, or let the step see its end, with a
+            warning.
+        attention_mask: (B, T), 1 at tokens and 0 at padding, which stands on the left; None for no padding.
+        eos_token_id: tokens that finish a row; None for none.
+        stop: further tokens (int) or texts (str) that finish a row. A text may be cut between tokens; it counts from
+            the first new token on.
+        decode: ids -> text; stop texts need it.
+        pad_token_id: what finished rows are filled with; None takes the first end-of-sequence token, or else 0.
+
+    Raises:
+        ValueError: a prompt that is empty, too long, or not padded on the left; a setting outside its range.
+        TypeError: ids that are not integers.
+    """
+    ids, mask = check_prompt(ids, attention_mask)
+    if max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}, expected at least 0")
+    longest = int(mask.sum(axis=1).max())
+    if context_length is not None and longest > context_length:
+        message = f"the prompt has {longest} tokens, but the model's context holds {context_length}"
+        if long_prompt == "error":
+            raise ValueError(f"{message}; shorten the prompt, or crop it to its last {context_length} tokens")
+        warnings.warn(f"{message}: the model sees only the last {context_length} of them", stacklevel=2)
+    end_ids = as_list(eos_token_id)
+    stop_ids = [token for token in as_list(stop) if not isinstance(token, str)]
+    stop_texts = [text for text in as_list(stop) if isinstance(text, str)]
+    if stop_texts and decode is None:
+        raise ValueError(f"stop texts {stop_texts} need `decode`, such as tokenizer.decode, to be found among tokens")
+    texts = [TextStream(decode, stop_texts) for _ in ids] if stop_texts and decode is not None else []
+    if pad_token_id is None:
+        pad_token_id = end_ids[0] if end_ids else 0
+    return _loop(step, ids, mask, max_new_tokens, sampling, row_generators(seed, len(ids)), make_cache,
+                 context_length, np.array(end_ids + stop_ids, dtype=np.int64), texts, pad_token_id)
+
+
+def generate(step: Step, ids: np.ndarray, *, max_new_tokens: int, **options: Any) -> np.ndarray:
+    """Prompts (B, T) and their continuations, (B, T + new) int64.
+
+    A row that finishes keeps the token that finished it and is filled with `pad_token_id` from there on. new is
+    `max_new_tokens`, or less where every row has finished.
+
+    Args:
+        step, ids, max_new_tokens, options: as for `stream`.
+    """
+    columns = list(stream(step, ids, max_new_tokens=max_new_tokens, **options))
+    return np.concatenate([np.asarray(ids, dtype=np.int64), *(tokens[:, None] for tokens in columns)], axis=1)
+
+
+def _pieces(tokens: Iterator[np.ndarray], last_ids: set[int], text: TextStream) -> Iterator[str]:
+    for (token,) in tokens:
+        if token not in last_ids:
+            piece = text.push(int(token))
+            if piece:
+                yield piece
+    rest = text.flush()
+    if rest:
+        yield rest
+
+
+def stream_text(
+    step: Step, ids: np.ndarray, *, decode: Decode, max_new_tokens: int,
+    eos_token_id: int | Sequence[int] | None = None, stop: Stop | None = None, **options: Any,
+) -> Iterator[str]:
+    """Yield the continuation of one prompt as text, piece by piece: whole characters, nothing from a stop text on.
+
+    Tokens that end the text (`eos_token_id`, and `stop` where it is a token) are not part of it.
+
+    Args:
+        ids: one prompt (1, T).
+        decode: ids -> text, as TextStream takes it.
+        step, max_new_tokens, eos_token_id, stop, options: as for `stream`.
+
+    Raises:
+        ValueError: more than one prompt, and what `stream` raises.
+    """
+    if len(ids) != 1:
+        raise ValueError(f"stream_text continues one prompt, got {len(ids)}; call it for each, or use stream")
+    last_ids = {token for token in as_list(eos_token_id) + as_list(stop) if not isinstance(token, str)}
+    text = TextStream(decode, [string for string in as_list(stop) if isinstance(string, str)])
+    tokens = stream(step, ids, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id, stop=stop, decode=decode,
+                    **options)
+    return _pieces(tokens, last_ids, text)
