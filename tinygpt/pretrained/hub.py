@@ -1,23 +1,36 @@
 """Model folders by name from the Hugging Face Hub, with the `hub` extra.
 
-`huggingface_hub` does the downloading, the caching and the offline mode, and reads HF_ENDPOINT, HF_HOME and HF_TOKEN.
-Only the files that this package reads are fetched: JSON, safetensors and tokenizer text, never a pickle.
+`huggingface_hub` does the downloading, the caching and the offline mode; it heeds HF_ENDPOINT, HF_HOME and HF_TOKEN.
+Only files that this package reads are fetched: JSON, safetensors and tokenizer text, never a pickle.
 Read before: shards.py. Used by models/auto.py.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from .config_json import CONFIG, GENERATION_CONFIG
-from .shards import INDEX, WEIGHTS
+from .shards import INDEX, WEIGHTS, shard_names
 
 __all__ = ["resolve_folder"]
 
-FILES = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, "model-*-of-*.safetensors", "tokenizer.json",
-         "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+OPTIONAL = (GENERATION_CONFIG, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json",
+            "merges.txt")
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def _download_all(fetch: Callable[[str], str], has: Callable[[str], bool]) -> Path:
+    """Fetch a repository's files with `fetch`, those that may be absent with `has`; return their folder."""
+    folder = Path(fetch(CONFIG)).parent
+    if not has(WEIGHTS):
+        for name in sorted(set(shard_names(Path(fetch(INDEX))).values())):
+            fetch(name)
+    for name in OPTIONAL:
+        has(name)
+    return folder
 
 
 def resolve_folder(name_or_path: str | Path, *, revision: str | None = None) -> Path:
@@ -28,7 +41,8 @@ def resolve_folder(name_or_path: str | Path, *, revision: str | None = None) -> 
         revision: a branch, tag or commit of the repository; default its main branch.
 
     Raises:
-        FileNotFoundError: neither a folder nor shaped like a repository's name; or the Hub knows no such repository.
+        FileNotFoundError: neither a folder nor shaped like a repository's name; or the Hub has no such repository, or
+            it lacks config.json or safetensors weights.
         ImportError: the name needs the Hub, but huggingface_hub is not installed.
         OSError: the Hub cannot be reached and there is no local copy.
     """
@@ -38,16 +52,26 @@ def resolve_folder(name_or_path: str | Path, *, revision: str | None = None) -> 
     if not isinstance(name_or_path, str) or not REPOSITORY.fullmatch(name_or_path):
         raise FileNotFoundError(f"there is no model folder {name_or_path}")
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
-        raise ImportError(f"there is no folder {name_or_path!r}; to download a model of that name from the Hugging Face "
-                          "Hub, install huggingface_hub: pip install 'tinygpt[hub]'") from None
+        raise ImportError(f"there is no folder {name_or_path!r}; to download a model of that name from the Hugging "
+                          "Face Hub, install huggingface_hub: pip install 'tinygpt[hub]'") from None
+
+    def fetch(name: str) -> str:
+        return hf_hub_download(name_or_path, name, revision=revision, endpoint=os.environ.get("HF_ENDPOINT"))
+
+    def has(name: str) -> bool:
+        try:
+            return bool(fetch(name))
+        except EntryNotFoundError:
+            return False
+
     try:
-        return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=list(FILES)))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise FileNotFoundError(f"there is no folder {name_or_path!r}, and no such repository on the Hugging Face Hub "
-                                f"(or it needs a token): {str(error).splitlines()[0]}") from None
-    except LocalEntryNotFoundError:
+        return _download_all(fetch, has)
+    except LocalEntryNotFoundError:                            # a kind of EntryNotFoundError: the narrower one first
         raise OSError(f"the Hugging Face Hub cannot be reached and {name_or_path!r} has not been downloaded before; "
                       "check the network, or HF_ENDPOINT") from None
+    except (EntryNotFoundError, HfHubHTTPError) as error:
+        raise FileNotFoundError(f"there is no folder {name_or_path!r}, and the Hugging Face Hub has no such model with "
+                                f"safetensors weights: {str(error).strip().splitlines()[-1]}") from None

@@ -12,14 +12,14 @@ from pathlib import Path
 from .json_file import read_json
 from .safetensors_file import SafetensorsFile
 
-__all__ = ["WEIGHTS", "INDEX", "open_weights"]
+__all__ = ["WEIGHTS", "INDEX", "open_weights", "shard_names"]
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_SHARDS = 1000
 
 
-def _shard_names(path: Path) -> dict[str, str]:
-    """The index's map from tensor to file, checked."""
+def shard_names(path: Path) -> dict[str, str]:
+    """The map from tensor to file of the index at `path`, checked: plain names in the same folder."""
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"{path} must hold a 'weight_map' from tensor names to file names")
@@ -50,7 +50,7 @@ def open_weights(folder: str | Path) -> dict[str, SafetensorsFile]:
             hint = "; its pytorch_model.bin is a pickle, which could run code and is never opened: " \
                    "save the model as safetensors with transformers"
         raise FileNotFoundError(f"{folder} holds no {WEIGHTS}{hint}")
-    weight_map = _shard_names(folder / INDEX)
+    weight_map = shard_names(folder / INDEX)
     holders: dict[str, SafetensorsFile] = {}
     for name in sorted(set(weight_map.values())):
         if not (folder / name).is_file():
