@@ -1,0 +1,207 @@
+"""One array for all parameters, one for all their gradients.
+
+A model's parameters are many small arrays. `FlatParameters` moves them into one long array and leaves each parameter a
+view of its stretch; the gradients likewise. What had to visit every parameter is then a single call: zeroing the
+gradients is one fill, the global norm one dot product, AdamW one pass, a sum over replicas one addition.
+
+    decayed                                      | not decayed
+    [ token_embedding | qkv | out | up | down … | position_embedding | biases | norms … ]
+    0                                            ^ flat.decay_range.stop             flat.size
+
+Weight decay pulls matrices towards zero. Biases, norm gains and positions are left alone, and stand together behind
+the matrices, so that the optimizer sees two ranges and not two hundred. (The matrices come first also because their
+sizes are multiples of a cache line: no odd bias shifts the matrix behind it.)
+
+Read before: nn/module.py. Read next: adamw.py.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backend import Array, array_module, device_of
+from ..nn.module import Module, Parameter
+
+__all__ = ["FlatParameters", "Slot", "block_size", "flatten", "is_decayed", "named_trainable"]
+
+Parameters = Module | Iterable[Parameter] | Iterable[tuple[str, Parameter]]
+
+
+def is_decayed(name: str, parameter: Parameter) -> bool:
+    """True for parameters that weight decay shrinks: matrices, but for the position embeddings.
+
+    As in GPT-2's and nanoGPT's training, token embeddings count as matrices and whatever has fewer than two axes
+    (biases, norm gains) does not. Unlike nanoGPT, position embeddings are left alone.
+    """
+    return parameter.data.ndim >= 2 and "position_embedding" not in name.split(".")
+
+
+def named_trainable(parameters: Parameters) -> list[tuple[str, Parameter]]:
+    """The trainable parameters of a model, or of an iterable of (name, parameter) pairs or of parameters.
+
+    Each parameter is listed once, however often it is used. Bare parameters are named by their position: "0", "1", …
+
+    Raises:
+        TypeError: something in it is not a Parameter.
+        ValueError: nothing in it is trainable, or two parameters share a name.
+    """
+    pairs = parameters.named_parameters() if isinstance(parameters, Module) else parameters
+    found: dict[str, Parameter] = {}
+    seen: set[int] = set()
+    for i, item in enumerate(pairs):
+        name, parameter = item if isinstance(item, tuple) else (str(i), item)
+        if not isinstance(parameter, Parameter):
+            raise TypeError(f"expected a model, Parameters, or (name, Parameter) pairs, got {type(parameter).__name__} "
+                            f"as {name!r}; wrap a Tensor in nn.Parameter")
+        if not parameter.requires_grad or id(parameter) in seen:
+            continue
+        if name in found:
+            raise ValueError(f"two different parameters are called {name!r}; give each a name of its own")
+        seen.add(id(parameter))
+        found[name] = parameter
+    if not found:
+        raise ValueError("no trainable parameters: the model or list is empty, or everything in it is frozen "
+                         "(requires_grad is False)")
+    return list(found.items())
+
+
+def block_size(flat: Array) -> int:
+    """How many elements of `flat` an elementwise pass with several operations should take at a time.
+
+    On the host, five arrays of 131,072 float32 stay in the cache from one operation to the next, and the cost of a
+    NumPy call is nothing beside them. A GPU has no such cache, and each call there costs a launch.
+    """
+    return 131_072 if array_module(flat) is np else 1 << 24
+
+
+_LIVING: weakref.WeakSet[FlatParameters] = weakref.WeakSet()  # parameters may live in one of them at a time
+
+
+def _check_uniform(named: list[tuple[str, Parameter]]) -> None:
+    """One flat array has one dtype and one device, and is the only one its parameters live in."""
+    first_name, first = named[0]
+    for name, p in named:
+        if any(p is other for flat in _LIVING for other in flat._parameters.values()):
+            raise ValueError(f"parameter {name!r} already lives in a FlatParameters; use that one "
+                             "(an optimizer has it as `.flat`), or drop it first")
+        if p.data.dtype != first.data.dtype:
+            raise TypeError(f"parameters of one FlatParameters need one dtype: {first_name!r} is {first.data.dtype}, "
+                            f"{name!r} is {p.data.dtype}; convert the model first")
+        if device_of(p.data) != device_of(first.data):
+            raise ValueError(f"parameters of one FlatParameters need one device: {first_name!r} is on "
+                             f"{device_of(first.data)}, {name!r} on {device_of(p.data)}; move the model first")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one parameter stands in the flat arrays: elements start … stop, in C order of `shape`."""
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+
+class FlatParameters:
+    """The trainable parameters of a model in one contiguous array, their gradients in another.
+
+    From then on a parameter's `.data` and `.grad` are views: assigning `.data` copies into the view, `backward` adds
+    into the gradient where it stands, and what would move a parameter (`to`, freezing) raises.
+
+    Args:
+        parameters: a model, or an iterable of (name, parameter) pairs or of parameters.
+        decay: (name, parameter) -> whether weight decay applies to it.
+
+    Attributes:
+        data: the parameters (N,), the decayed ones first.
+        grad: the gradients (N,), zero until a backward pass adds to them.
+        slots: name -> Slot, in the order of the arrays.
+        decay_range: the slice of the decayed parameters; `no_decay_range` is the rest.
+
+    Raises:
+        TypeError: something that is not a Parameter, or parameters of two dtypes.
+        ValueError: nothing to train, parameters on two devices, or one that lives in another FlatParameters (that is
+            still in use) already.
+    """
+
+    def __init__(self, parameters: Parameters, decay: Callable[[str, Parameter], bool] = is_decayed) -> None:
+        named = named_trainable(parameters)
+        _check_uniform(named)
+        with_decay = [(name, p) for name, p in named if decay(name, p)]
+        without = [(name, p) for name, p in named if not decay(name, p)]
+
+        self.slots: dict[str, Slot] = {}
+        start = 0
+        for name, p in with_decay + without:
+            self.slots[name] = Slot(start, start + p.data.size, p.data.shape)
+            start += p.data.size
+        decayed = sum(p.data.size for _, p in with_decay)
+        self.decay_range, self.no_decay_range = slice(0, decayed), slice(decayed, start)
+
+        first = named[0][1].data
+        self.data: Array = array_module(first).empty_like(first, shape=(start,))
+        self.grad: Array = self.new_gradient()
+        data, grad = self.views(self.data), self.views(self.grad)
+        for name, p in named:
+            p._set_home(data[name], grad[name])
+        self._parameters = dict(named)
+        _LIVING.add(self)
+
+    @property
+    def size(self) -> int:
+        """N, the number of trainable numbers."""
+        return self.data.size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names in the order of the arrays."""
+        return tuple(self.slots)
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero, in one call."""
+        self.grad.fill(0.0)
+
+    def new_gradient(self) -> Array:
+        """A further gradient array (N,) of zeros with this layout: one for each replica."""
+        return array_module(self.data).zeros_like(self.data)
+
+    def views(self, flat: Array) -> dict[str, Array]:
+        """Name -> the stretch of `flat` (N,) that belongs to the parameter, in its shape; nothing is copied.
+
+        Raises:
+            ValueError: `flat` is not a contiguous array of N elements.
+        """
+        if flat.shape != self.data.shape or not flat.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous array of shape {self.data.shape}, got shape {flat.shape}")
+        return {name: flat[slot.start:slot.stop].reshape(slot.shape) for name, slot in self.slots.items()}
+
+    def blocks(self, block_size: int) -> Iterator[tuple[slice, bool]]:
+        """Cut 0 … N into slices of at most `block_size` elements, each with whether weight decay applies to it."""
+        for region, decayed in ((self.decay_range, True), (self.no_decay_range, False)):
+            for start in range(region.start, region.stop, block_size):
+                yield slice(start, min(start + block_size, region.stop)), decayed
+
+    def __repr__(self) -> str:
+        return (f"FlatParameters({len(self.slots)} parameters, {self.size:,} numbers of {self.data.dtype}, "
+                f"{self.decay_range.stop:,} of them with weight decay)")
+
+
+def flatten(parameters: FlatParameters | Parameters) -> FlatParameters:
+    """The FlatParameters of these parameters: the one that holds exactly them already, or else a new one.
+
+    So a second optimizer for a model works on the same arrays as the first.
+
+    Raises:
+        TypeError, ValueError: as FlatParameters.
+    """
+    if isinstance(parameters, FlatParameters):
+        return parameters
+    named = named_trainable(parameters)
+    ids = {id(p) for _, p in named}
+    for flat in _LIVING:
+        if ids == {id(p) for p in flat._parameters.values()}:
+            return flat
+    return FlatParameters(named)
