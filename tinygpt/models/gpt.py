@@ -21,7 +21,8 @@ from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
 from ..generation import Sampling, beam_search, generate, stream
-from ..nn import Cache, Dropout, Embedding, Linear, Module, RotaryPositions, TransformerBlock, make_norm
+from ..nn import Cache, Dropout, Embedding, Linear, RotaryPositions, TransformerBlock, make_norm
+from .base import PretrainedModel
 from .config import GPTConfig
 from .inputs import attention_mask_on, positions_of, token_ids
 
@@ -30,7 +31,7 @@ __all__ = ["GPT"]
 _FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
 
 
-class GPT(Module):
+class GPT(PretrainedModel):
     """A decoder-only transformer.
 
     Weights start as GPT-2's: normal with standard deviation `initializer_range`, divided by √(2 L) for the matrices
@@ -42,6 +43,9 @@ class GPT(Module):
     Attributes:
         config: the configuration.
     """
+
+    config_class = GPTConfig
+    config: GPTConfig
 
     def __init__(self, config: GPTConfig) -> None:
         c = self.config = config

@@ -1,0 +1,102 @@
+"""How well a model predicts a text: loss, perplexity, and bits per byte.
+
+Every token of the text but the first is predicted exactly once, in windows side by side, so the figure has no sampling
+noise. The loss in nats per token depends on how long the tokens are; bits per byte do not, and can be compared between
+tokenizers.
+
+Read before: data/sampler.py, models/gpt.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..data import all_windows
+from ..nn import Module
+
+__all__ = ["TextLoss", "byte_lengths", "text_loss"]
+
+
+@dataclass(frozen=True)
+class TextLoss:
+    """What predicting a text cost.
+
+    Attributes:
+        nats: the sum of −log p over all predicted tokens.
+        n_tokens: how many they are.
+        n_bytes: how many bytes of UTF-8 they stand for; special tokens for none.
+    """
+
+    nats: float
+    n_tokens: int
+    n_bytes: int
+
+    @property
+    def loss(self) -> float:
+        """Nats per token."""
+        return self.nats / self.n_tokens
+
+    @property
+    def perplexity(self) -> float:
+        """e^loss: among how many equally likely tokens it was as hard to choose."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits per byte of text; infinite for a text of no bytes."""
+        return self.nats / math.log(2) / self.n_bytes if self.n_bytes else math.inf
+
+
+class Decodes(Protocol):
+    """A tokenizer, as far as it is needed here."""
+
+    @property
+    def special_tokens(self) -> dict[str, int]: ...
+
+    def __len__(self) -> int: ...
+
+    def token_bytes(self, token_id: int) -> bytes: ...
+
+
+def byte_lengths(tokenizer: Decodes) -> np.ndarray:
+    """(V,): how many bytes of text each id stands for; 0 for special tokens."""
+    special = set(tokenizer.special_tokens.values())
+    return np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(len(tokenizer))])
+
+
+@no_grad()
+def text_loss(model: Module, tokens: np.ndarray, block_size: int, *, batch_size: int = 32,
+              lengths: np.ndarray | None = None, keep_going: Callable[[], bool] = lambda: True) -> TextLoss:
+    """Predict every token of a text but the first; the model must have `loss(ids, targets, reduction="sum")`.
+
+    Args:
+        model: switched to `eval` for the time being.
+        tokens: (N,) ids.
+        block_size: how many tokens it sees at most; each window starts without a past.
+        lengths: from `byte_lengths`, to count bytes.
+        keep_going: asked after each batch; False breaks off.
+    """
+    training = model.training
+    model.eval()
+    nats = 0.0
+    n_tokens = 0
+    try:
+        for batch in all_windows(tokens, block_size, batch_size):
+            nats += float(_loss(model, batch))
+            n_tokens += int((batch["targets"] >= 0).sum())
+            if not keep_going():
+                break
+    finally:
+        model.train(training)
+    counted = np.asarray(tokens[1:n_tokens + 1])
+    return TextLoss(nats, n_tokens, 0 if lengths is None else int(lengths[counted].sum()))
+
+
+def _loss(model: Any, batch: dict[str, np.ndarray]) -> Any:
+    return model.loss(**batch, reduction="sum")

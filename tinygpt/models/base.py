@@ -1,0 +1,65 @@
+"""PretrainedModel: a model that is made from a configuration and lives in a Hugging Face folder.
+
+Read before: inputs.py, pretrained/folder.py. Read next: gpt.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+from ..backend import to_numpy
+from ..nn import Module
+from ..pretrained import read_folder, resolve_folder, write_folder
+from .configuration import Configuration
+
+__all__ = ["PretrainedModel", "SavesItself"]
+
+
+class SavesItself(Protocol):
+    """A tokenizer, as far as saving a model is concerned."""
+
+    def save(self, folder: str | Path) -> None: ...
+
+
+class PretrainedModel(Module):
+    """What all models share: a configuration, and a folder to be loaded from and saved to.
+
+    Attributes:
+        config: sizes and layout.
+    """
+
+    config_class: ClassVar[type[Configuration]]
+    config: Configuration
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, device: str | None = None) -> Self:
+        """Load config.json and the safetensors weights of a folder, ready to be used (`eval`).
+
+        Args:
+            folder: a path; or, with the `hub` extra, a name on the Hugging Face Hub such as "openai-community/gpt2".
+            device: where to put the weights; None for the default device.
+
+        Raises:
+            FileNotFoundError: no such folder, or a file is missing in it.
+            ValueError: the folder holds another kind of model, or something in it is unsupported or damaged.
+        """
+        return cls.from_fields(*read_folder(resolve_folder(folder)), device=device, where=str(folder))
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any], state: dict[str, Any], *, device: str | None = None,
+                    where: str = "the folder") -> Self:
+        """The model of a configuration's fields with the given weights; what `read_folder` gives."""
+        if fields["architecture"] not in cls.config_class.ARCHITECTURES:
+            raise ValueError(f"{where} holds a {fields['architecture']!r} model, and {cls.__name__} is for "
+                             f"{' or '.join(cls.config_class.ARCHITECTURES)}; tinygpt.load_model picks the class itself")
+        model = cls(cls.config_class(**fields))  # type: ignore[call-arg]
+        model.load_state_dict(state)
+        return (model if device is None else model.to(device)).eval()
+
+    def save_pretrained(self, folder: str | Path, tokenizer: SavesItself | None = None) -> None:
+        """Write config.json and model.safetensors, and the tokenizer's files if there is one, as transformers reads
+        them. Each file is replaced in one step."""
+        write_folder(folder, self.config.to_dict(), {name: to_numpy(value) for name, value in self.state_dict().items()})
+        if tokenizer is not None:
+            tokenizer.save(folder)
