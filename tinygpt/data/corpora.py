@@ -163,7 +163,9 @@ def _download(name: str, corpus: Corpus, target: Path) -> None:
         content = _fetch(corpus.url)
         if corpus.member is not None:
             content = _member(content, corpus.member)
-    except (urllib.error.URLError, HTTPException, OSError) as error:  # no network, 404, time-out, cut short
+    except (OSError, HTTPException) as error:  # no network, 404, time-out, cut short
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise ConnectionError(f"cannot download {name!r} ({error}); {by_hand}") from error
     except (ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"the download of {name!r} is not what it should be ({error}); {by_hand}") from error

@@ -20,7 +20,7 @@ import sys
 import sysconfig
 import tokenize
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 __all__ = ["embedded_documents", "is_prose"]
@@ -31,7 +31,7 @@ SKIPPED = {
     "_bundled",
 }
 
-_PARAGRAPH_END = re.compile(r"\n\s*\n|\n\s*[-*] +")  # a blank line, or the next item of a list
+_PARAGRAPH_END = re.compile(r"\n\s*[-*] +|\n\s*\n")  # the next item of a list, or a blank line
 _PLAIN_WORD = re.compile(r"""["'‘“(]*[A-Za-z][A-Za-z’'-]*["'’”),.;:?!]*""")
 
 
@@ -93,7 +93,7 @@ def _prose(text: str, seen: set[str]) -> str:
     return "\n".join(kept)
 
 
-@lru_cache(maxsize=1)
+@cache
 def embedded_documents(library: Path | None = None) -> tuple[str, ...]:
     """The documents of the embedded corpus: the language reference and the standard library's docstrings.
 

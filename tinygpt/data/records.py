@@ -117,7 +117,7 @@ def _records(path: str | Path, header: bool) -> Iterator[tuple[str, Record]]:
             records = _table(path, _split_tsv(path), header)
     first = next(records, None)
     if first is None:
-        raise ValueError(f"{path} holds no records" + (" below its header" if header else ""))
+        raise ValueError(f"{path} holds no records")
     yield first
     yield from records
 
@@ -167,6 +167,6 @@ def read_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tup
     for where, record in _records(path, header):
         for column in wanted:
             if column not in record:
-                kind = "name" if header else "number"
-                raise ValueError(f"{where}: no column {kind}d {column!r}; it has {', '.join(map(str, record))}")
+                kind = "named" if header else "numbered"
+                raise ValueError(f"{where}: no column {kind} {column!r}; it has {', '.join(map(str, record))}")
         yield tuple(_as_text(where, column, record[column]) for column in wanted)

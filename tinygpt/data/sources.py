@@ -78,8 +78,8 @@ def _folder_files(folder: Path) -> list[Path]:
                 (files if refusal(path) is None else refused).append(path)
     if hidden or refused:
         example = f" (such as {min(refused).relative_to(folder)})" if refused else ""
-        warnings.warn(f"{folder}: reading {len(files)} files; skipped {len(refused)} that are empty or not text{example} "
-                      f"and {hidden} hidden ones", stacklevel=4)
+        warnings.warn(f"{folder}: reading {len(files)} files; skipped {hidden} hidden ones and {len(refused)} that are "
+                      f"empty or not text{example}", stacklevel=4)
     if not files:
         raise ValueError(f"{folder} holds no text file; expected a folder with UTF-8 text")
     return sorted(files)
@@ -125,7 +125,7 @@ class Documents:
     @staticmethod
     def _resolve(spec: str | Path) -> Sequence[Path | tuple[str, ...]]:
         path = Path(spec).expanduser()
-        if spec == STDIN or path.is_fifo():  # what flows through can be read only once
+        if spec == STDIN or (path.exists() and not path.is_file() and not path.is_dir()):  # pipes: readable only once
             return [tuple(bounded(read_chunks(spec)))]
         if path.is_dir() and spec != "":  # Path("") would be the current folder
             return _folder_files(path)

@@ -9,6 +9,8 @@ Read before: split.py. Read next: sampler.py.
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -86,12 +88,36 @@ def write_tokens(path: str | Path, documents: Iterable[str], tokenizer: Encoder)
     return n_tokens
 
 
+def _map_ids(path: Path, dtype: np.dtype) -> np.ndarray:
+    """The ids of a token file, (N,), mapped into memory. ValueError unless it is a complete list of `dtype`.
+
+    Not a `numpy.memmap`: closing that under an array which still views it crashes the process. An array made by
+    `frombuffer` keeps its map alive, and the last view to go closes it.
+    """
+    with open(path, "rb") as file:
+        try:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("not .npy version 1.0")
+            shape, _, stored = np.lib.format.read_array_header_1_0(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is no token file ({error}); write it again") from error
+        if stored != dtype or len(shape) != 1:
+            raise ValueError(f"{path} holds {stored} of shape {shape}, but ids of this vocabulary are stored as a list "
+                             f"of {dtype}; it was made with another tokenizer")
+        start, size = file.tell(), os.fstat(file.fileno()).st_size
+        if size != start + shape[0] * dtype.itemsize:
+            raise ValueError(f"{path} has {size} bytes, expected {start + shape[0] * dtype.itemsize}: it is damaged; "
+                             "write it again")
+        memory_map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(memory_map, dtype, offset=start)  # (N,)
+
+
 class TokenFile:
     """The ids of a token file, read from disk as they are used; a context manager.
 
     Attributes:
         path: the file.
-        ids: (N,) read-only array, a memory map.
+        ids: (N,) read-only array over a memory map; empty once closed.
 
     Args:
         path: what `write_tokens` wrote.
@@ -104,29 +130,15 @@ class TokenFile:
 
     def __init__(self, path: str | Path, n_vocab: int) -> None:
         self.path = Path(path)
-        dtype = smallest_id_type(n_vocab)
-        try:
-            self.ids: np.ndarray = np.lib.format.open_memmap(self.path, mode="r")
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} is no complete token file ({error}); write it again") from error
-        try:
-            if self.ids.dtype != dtype or self.ids.ndim != 1:
-                raise ValueError(f"{path} holds {self.ids.dtype} of shape {self.ids.shape}, but a vocabulary of {n_vocab} ids "
-                                 f"is stored as a list of {dtype}; it was made with another tokenizer")
-            _check_ids(self.ids, n_vocab, str(path))
-        except ValueError:
-            self.close()
-            raise
+        self.ids = _map_ids(self.path, smallest_id_type(n_vocab))
+        _check_ids(self.ids, n_vocab, str(path))
 
     def close(self) -> None:
-        """Release the file (Windows cannot replace a mapped one). Nothing else may still use `ids` or a slice of it."""
-        memory_map = getattr(self.ids, "_mmap", None)  # NumPy's name for it, without a public one; None once closed
+        """Let go of the file, which Windows cannot replace while it is mapped.
+
+        A slice of `ids` that someone else holds stays valid, and keeps the file mapped until it is gone.
+        """
         self.ids = np.empty(0, self.ids.dtype)
-        if memory_map is not None:
-            try:
-                memory_map.close()
-            except BufferError:
-                raise BufferError(f"{self.path} cannot be closed: an array still views it; delete that first") from None
 
     def __len__(self) -> int:
         return len(self.ids)

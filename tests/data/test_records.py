@@ -1,0 +1,110 @@
+"""Records in four formats, and the line that every error names."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinygpt.data import read_columns, read_examples, read_records
+
+ROWS = [("good \"film\"", "1"), ("bad, sad\nfilm", "0"), ("ñandú", "-1")]
+
+
+def write_all_formats(folder: Path, rows: list[tuple[str, str]]) -> list[Path]:
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("text", "label"), *rows])
+    objects = [{"text": text, "label": int(label), "more": None} for text, label in rows]
+    contents = {"a.csv": table.getvalue(), "a.json": json.dumps(objects, indent=1),
+                "a.jsonl": "\n".join(map(json.dumps, objects))}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content.encode("utf-8"))
+    (folder / "a.csv.gz").write_bytes(gzip.compress(table.getvalue().encode("utf-8")))
+    return [folder / name for name in ("a.csv", "a.json", "a.jsonl", "a.csv.gz")]
+
+
+def test_formats_agree(tmp_path: Path) -> None:
+    for path in write_all_formats(tmp_path, ROWS):
+        assert list(read_columns(path, ["text", "label"])) == ROWS, path
+        assert list(read_columns(path, ["label"])) == [(label,) for _, label in ROWS]
+
+
+@settings(max_examples=30)
+@given(rows=st.lists(
+    st.tuples(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.integers().map(str)), min_size=1))
+def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+    for path in write_all_formats(tmp_path_factory.mktemp("rows"), rows):
+        assert list(read_columns(path, ["text", "label"])) == rows
+
+
+def test_tsv_has_no_quoting_and_columns_may_be_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "messages"
+    path.write_text('ham\t"Ok" lar\n\nspam\tsay "yes\n', encoding="utf-8")
+    assert list(read_columns(path, [1, 0])) == [('"Ok" lar', "ham"), ('say "yes', "spam")]
+    assert list(read_columns(path, ["1", "0"])) == list(read_columns(path, [1, 0]))
+    assert list(read_columns(path, ['"Ok" lar'])) == [('say "yes',)]  # a name makes the first line a header
+
+
+def test_rows_as_json_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('["a", 1]\n["b", true]\n', encoding="utf-8")
+    assert list(read_columns(path, [0, 1])) == [("a", "1"), ("b", "true")]
+
+
+def test_records_keep_json_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"chat": [{"role": "user"}], "n": 1.5}]', encoding="utf-8")
+    assert list(read_records(path)) == [{"chat": [{"role": "user"}], "n": 1.5}]
+    table = tmp_path / "b.tsv"
+    table.write_text("x\ty\n1\t2\n", encoding="utf-8")
+    assert list(read_records(table)) == [{"x": "1", "y": "2"}]
+    assert list(read_records(table, header=False)) == [{0: "x", 1: "y"}, {0: "1", 1: "2"}]
+
+
+@pytest.mark.parametrize(("name", "content", "columns", "message"), [
+    ("a.jsonl", '{"text": "x"}\n{"text": \n', ["text"], r"a.jsonl, line 2: not valid JSON \(Expecting value"),
+    ("a.jsonl", '{"text": "x"}\n\n{"label": 1}\n', ["text"], "a.jsonl, line 3: no column named 'text'; it has label"),
+    ("a.jsonl", '"x"\n', ["text"], "a.jsonl, line 1: expected a JSON object or array for each record"),
+    ("a.jsonl", '{"text": null}\n', ["text"], "a.jsonl, line 1: column 'text' holds null, expected text or a number"),
+    ("a.json", '[\n{"text": "x"},\n{"text"}]', ["text"], "a.json, line 3: not valid JSON"),
+    ("a.json", '{"text": "x"}\n{"text": "y"}', ["text"], "a.json, line 2: .*one object a line is named .jsonl"),
+    ("a.json", '{"text": "x"}', ["text"], "a.json: expected a JSON array of records"),
+    ("a.json", '[{"text": "x"}, 3]', ["text"], "a.json, record 2: expected a JSON object"),
+    ("a.json", "[]", ["text"], "a.json holds no records"),
+    ("a.csv", "text,label\nx,1\ny\n", ["text"], "a.csv, line 3: 1 fields, but the first line has 2"),
+    ("a.csv", "text,label\nx,1\n", ["txt"], "a.csv, line 2: no column named 'txt'; it has text, label"),
+    ("a.csv", "text,label\n", ["text"], "a.csv holds no records"),
+    ("a.csv", "text,text\nx,1\n", ["text"], "a.csv, line 1: the header names a column twice"),
+    ("a.csv", 'text,label\n"x" y,1\n', ["text"], "a.csv, line 2: not valid CSV"),
+    ("a.csv", 'text,label\nx,1\n"y,2\n', ["text"], "a.csv, line 3: not valid CSV"),
+    ("a.tsv", "x\t1\ny\t2\t3\n", [0], "a.tsv, line 2: 3 fields, but the first line has 2"),
+    ("a.tsv", "x\t1\n", [2], "a.tsv, line 1: no column numbered 2; it has 0, 1"),
+    ("a.tsv", "x\t1\n", ["x", 1], "name all columns or number all of them"),
+    ("a.tsv", "", [0], "a.tsv is empty"),
+])
+def test_errors_name_the_place(tmp_path: Path, name: str, content: str, columns: list[str | int], message: str) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        list(read_columns(path, columns))
+
+
+def test_examples_are_lines(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"ana\r\n\r\neva\nzoe")
+    assert read_examples(path) == ["ana", "eva", "zoe"]
+
+
+def test_real_files(shared_data: Path) -> None:
+    assert len(read_examples(shared_data / "names.txt")) == 32_033
+    labels = [label for label, _ in read_columns(shared_data / "SMSSpamCollection", [0, 1])]
+    assert (labels.count("ham"), labels.count("spam")) == (4827, 747)
+    assert len(list(read_columns(shared_data / "sst2_train.tsv", [0, 1]))) == 6920
+    assert len(list(read_records(shared_data / "instruction-data.json"))) == 1100
+    assert sum(1 for _ in read_columns(shared_data / "spa.txt.gz", [0, 1])) == 118_964

@@ -1,0 +1,93 @@
+"""Samplers: pure in (seed, step), in bounds, targets the ids shifted by one, validation without noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygpt.data import IGNORE, EpochSampler, WindowSampler, all_windows, step_generator
+
+sizes = st.integers(1, 9)
+
+
+@given(n_tokens=st.integers(2, 80), block_size=sizes, batch_size=sizes, seed=st.integers(0, 2**40),
+       step=st.integers(0, 2**40))
+def test_windows(n_tokens: int, block_size: int, batch_size: int, seed: int, step: int) -> None:
+    block_size = min(block_size, n_tokens - 1)
+    tokens = np.arange(n_tokens, dtype=np.uint8)
+    sampler = WindowSampler(tokens, block_size, batch_size, seed)
+    batch = sampler.batch(step)
+    ids, targets = batch["ids"], batch["targets"]
+    assert ids.shape == targets.shape == (batch_size, block_size)
+    assert ids.dtype == targets.dtype == np.int64
+    assert (ids == ids[:, :1] + np.arange(block_size)).all()  # windows, not scattered tokens
+    assert (targets == ids + 1).all() and ids.min() >= 0 and targets.max() < n_tokens
+    sampler.batch(step + 1)  # what else was drawn changes nothing
+    again = WindowSampler(tokens, block_size, batch_size, seed).batch(step)
+    assert (again["ids"] == ids).all()
+
+
+def test_every_start_is_drawn_equally_often() -> None:
+    tokens = np.arange(12)
+    starts = np.concatenate([WindowSampler(tokens, 4, 8, seed=3).batch(step)["ids"][:, 0] for step in range(1000)])
+    counts = np.bincount(starts, minlength=8)
+    assert len(counts) == 8  # 0 … N - T - 1: the last target is the last token
+    assert abs(counts - 1000).max() < 150  # five standard deviations
+
+
+def test_seeds_and_steps_differ() -> None:
+    tokens = np.arange(10_000)
+    batches = {tuple(WindowSampler(tokens, 1, 4, seed).batch(step)["ids"][:, 0])
+               for seed in range(20) for step in range(20)}
+    assert len(batches) == 400
+
+
+@given(n_tokens=st.integers(2, 120), block_size=sizes, batch_size=sizes)
+def test_all_windows_predict_each_token_but_the_first_once(n_tokens: int, block_size: int, batch_size: int) -> None:
+    tokens = (np.arange(n_tokens) * 7 % 251).astype(np.uint8)
+    batches = list(all_windows(tokens, block_size, batch_size))
+    targets = np.concatenate([batch["targets"].ravel() for batch in batches])
+    ids = np.concatenate([batch["ids"].ravel() for batch in batches])
+    assert targets.dtype == ids.dtype == np.int64
+    counted = targets != IGNORE
+    assert (targets[counted] == tokens[1:]).all() and (ids[counted] == tokens[:-1]).all()
+    assert counted.sum() == n_tokens - 1 and counted[:n_tokens - 1].all()
+    assert all(batch["ids"].shape == batch["targets"].shape for batch in batches)
+    assert all(len(batch["ids"]) == batch_size for batch in batches[:-1])
+    assert all(batch["ids"].shape[1] == block_size for batch in batches)
+
+
+@given(n_examples=st.integers(1, 50), batch_size=sizes, seed=st.integers(0, 99), epoch=st.integers(0, 5))
+def test_an_epoch_visits_every_example_once(n_examples: int, batch_size: int, seed: int, epoch: int) -> None:
+    sampler = EpochSampler(n_examples, batch_size, seed)
+    steps = range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch)
+    visited = [sampler.indices(step) for step in steps]
+    assert sorted(np.concatenate(visited)) == list(range(n_examples))
+    for step in reversed(steps):  # in any order, from any instance
+        assert (EpochSampler(n_examples, batch_size, seed).indices(step) == visited[step - steps[0]]).all()
+
+
+def test_epochs_have_orders_of_their_own() -> None:
+    sampler = EpochSampler(100, 100, seed=1)
+    assert not (sampler.indices(0) == sampler.indices(1)).all()
+
+
+def test_pinned_draws() -> None:
+    """Resuming years later, on another machine, must draw the same: these numbers never change."""
+    assert step_generator(1337, 7).integers(1_000_000, size=4).tolist() == [575109, 104615, 406603, 727193]
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: WindowSampler(np.arange(8), 8, 2), "the training text has 8 tokens, but block_size 8 needs at least 9"),
+    (lambda: WindowSampler(np.arange(8), 0, 2), "block_size and batch_size must be at least 1, got 0 and 2"),
+    (lambda: WindowSampler(np.arange(8), 2, 0), "block_size and batch_size must be at least 1, got 2 and 0"),
+    (lambda: WindowSampler(np.arange(8), 2, 2, seed=-1).batch(0), "must not be negative, got seed -1, step 0"),
+    (lambda: WindowSampler(np.arange(8), 2, 2).batch(-1), "must not be negative, got seed 0, step -1"),
+    (lambda: list(all_windows(np.arange(1), 4, 2)), "the validation text has 1 tokens"),
+    (lambda: EpochSampler(0, 2), "at least one example"),
+])
+def test_errors(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
