@@ -13,7 +13,8 @@ CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "bert": BERTConfig, "roberta":
 
 
 def make(architecture="gpt2", **options):
-    return CLASSES[architecture](**{"vocab_size": 69, "n_embd": 24, "n_head": 2, "architecture": architecture} | options)
+    options = {"vocab_size": 69, "n_embd": 24, "n_head": 2, "architecture": architecture} | options
+    return CLASSES[architecture](**options)
 
 
 @pytest.mark.parametrize("architecture", LAYOUTS)

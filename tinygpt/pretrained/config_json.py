@@ -186,7 +186,9 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
         config |= {"id2label": {str(i): label for i, label in fields["id2label"].items()},
                    "label2id": {label: i for i, label in fields["id2label"].items()}}
     write_json(Path(folder) / CONFIG, config)
-    if head == "lm":
+    if head != "lm":
+        (Path(folder) / GENERATION_CONFIG).unlink(missing_ok=True)  # another model's, which would have the last word
+    else:
         generation = {name: config[name] for name in GENERATION if config.get(name) is not None}
         if fields.get("suppress_token_ids"):
             generation["bad_words_ids"] = [[i] for i in fields["suppress_token_ids"]]
