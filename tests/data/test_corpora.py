@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygpt.data import corpora
+from tinygpt.data import corpora, download
 from tinygpt.data.corpora import CORPORA, Corpus, cache_folder, find_corpus
 
 TEXT = b"once upon a time\n" * 100
@@ -105,7 +105,7 @@ def test_tinygpt_data_comes_first(cache: Path, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(("path", "content", "member", "error", "message"), [
     ("/text", b"other", None, ValueError, "SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}"),
     ("/short", TEXT, None, ConnectionError, "1680 of 1700 bytes arrived"),
-    ("/gone", TEXT, None, ConnectionError, "404"),
+    ("/gone", TEXT, None, ConnectionError, "HTTP 404"),
     ("/text", TEXT, "in/text", ValueError, "not a zip file"),
     ("/zip", TEXT, "in/none", ValueError, "the archive holds no in/none"),
     ("/text", None, None, FileNotFoundError, "not downloaded because no hash of it is known"),
@@ -122,10 +122,10 @@ def test_refusals_leave_nothing_and_say_how_to_go_on(
 
 
 @pytest.mark.parametrize(("path", "member", "message"), [
-    ("/text", None, "more than 0 MB arrived"), ("/bomb", "in/text", "in/text unpacks to more than 0 MB")])
+    ("/text", None, "more than 100 bytes arrived"), ("/bomb", "in/text", "in/text unpacks to more than 1")])
 def test_size_is_bounded(server: str, monkeypatch: pytest.MonkeyPatch, path: str, member: str | None,
                          message: str) -> None:
-    monkeypatch.setattr(corpora, "DOWNLOAD_LIMIT", len(BOMB) if member else 100)
+    monkeypatch.setattr(download, "LIMIT", len(BOMB) if member else 100)
     add(monkeypatch, server + path, TEXT, member)
     with pytest.raises(ValueError, match=message):
         find_corpus("tale")

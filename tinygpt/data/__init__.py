@@ -1,8 +1,9 @@
 """From text to batches: what a model is trained on.
 
 Reading order: `text_files.py` (text out of files) → `records.py` (tables of examples) → `embedded.py` (the corpus
-inside every Python) → `corpora.py` (named public texts) → `sources.py` (all that `--data` may name) → `split.py`
-(training and validation) → `tokens.py` (ids on disk) → `sampler.py` (windows) → `padding.py` (unequal lengths).
+inside every Python) → `download.py`, `corpora.py` (named public texts) → `sources.py` (all that `--data` may name) →
+`split.py` (training and validation) → `tokens.py` (ids on disk) → `sampler.py` (windows) → `padding.py` (unequal
+lengths).
 """
 
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus

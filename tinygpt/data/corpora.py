@@ -1,31 +1,23 @@
 """Named corpora: public texts that `--data NAME` finds, or fetches once, and trusts only after a hash check.
 
-A corpus is looked for in the folder that TINYGPT_DATA names, then in the cache, and only then downloaded, with the
-standard library's urllib. Whatever arrives must have the SHA-256 written here; a corpus without one is never
-downloaded, because then nobody could say what was trained on.
+A corpus is looked for in the folder that TINYGPT_DATA names, then in the cache, and only then downloaded. Whatever
+arrives must have the SHA-256 written here; a corpus without one is never downloaded, because then nobody could say
+what was trained on.
 
-Read before: atomic_file.py. Read next: sources.py.
+Read before: download.py, atomic_file.py. Read next: sources.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import sys
-import urllib.error
-import urllib.request
-import zipfile
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 from .atomic_file import atomic_write
 
 __all__ = ["CORPORA", "Corpus", "cache_folder", "find_corpus"]
-
-DOWNLOAD_LIMIT = 64 << 20  # bytes; the largest corpus below is a tenth of that
-TIMEOUT = 30.0  # seconds without an answer
 
 
 @dataclass(frozen=True)
@@ -119,39 +111,9 @@ def _in_folder(folder: Path, corpus: Corpus) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _fetch(url: str) -> bytes:
-    """The whole answer of `url`, at most DOWNLOAD_LIMIT bytes, with a progress bar on a terminal."""
-    from tqdm import tqdm
-
-    request = urllib.request.Request(url, headers={"User-Agent": "tinygpt"})
-    received = io.BytesIO()
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        length = answer.headers.get("Content-Length")
-        expected = int(length) if length else None
-        with tqdm(total=expected, unit="B", unit_scale=True, disable=None) as bar:
-            while block := answer.read(1 << 16):
-                received.write(block)
-                bar.update(len(block))
-                if received.tell() > DOWNLOAD_LIMIT:
-                    raise ValueError(f"more than {DOWNLOAD_LIMIT >> 20} MB arrived")
-    if expected is not None and received.tell() != expected:
-        raise ConnectionError(f"{received.tell()} of {expected} bytes arrived")
-    return received.getvalue()
-
-
-def _member(archive: bytes, name: str) -> bytes:
-    """One file of a zip archive, at most DOWNLOAD_LIMIT bytes unpacked."""
-    with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        if name not in files.namelist():
-            raise ValueError(f"the archive holds no {name}")
-        with files.open(name) as file:
-            content = file.read(DOWNLOAD_LIMIT + 1)
-    if len(content) > DOWNLOAD_LIMIT:
-        raise ValueError(f"{name} unpacks to more than {DOWNLOAD_LIMIT >> 20} MB")
-    return content
-
-
 def _download(name: str, corpus: Corpus, target: Path) -> None:
+    from .download import fetch, unpack  # here, because most runs need no network code
+
     what = f"{corpus.url} and unpack {corpus.member}" if corpus.member else corpus.url
     by_hand = f"to go on by hand, fetch {what}, check it, and save it as {target} or name its path instead of {name!r}"
     if corpus.sha256 is None:
@@ -160,14 +122,12 @@ def _download(name: str, corpus: Corpus, target: Path) -> None:
             f"known; {by_hand}")
     print(f"downloading {name} from {corpus.url} to {target}", file=sys.stderr)
     try:
-        content = _fetch(corpus.url)
+        content = fetch(corpus.url)
         if corpus.member is not None:
-            content = _member(content, corpus.member)
-    except (OSError, HTTPException) as error:  # no network, 404, time-out, cut short
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
+            content = unpack(content, corpus.member)
+    except ConnectionError as error:
         raise ConnectionError(f"cannot download {name!r} ({error}); {by_hand}") from error
-    except (ValueError, zipfile.BadZipFile) as error:
+    except ValueError as error:
         raise ValueError(f"the download of {name!r} is not what it should be ({error}); {by_hand}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != corpus.sha256:

@@ -3,7 +3,7 @@
 Two sources, both read as source text with `ast` and never imported: the Python language reference behind `help()`
 (`pydoc_data/topics.py`) and the docstrings of the standard library. One document is one topic, or one module. Only
 paragraphs of prose are kept, each once and unwrapped to a line, because grammar tables and code examples teach a small
-model little that can be read. Python 3.11 to 3.13 give 1.0 to 1.1 million characters.
+model little that can be read. Python 3.11 to 3.13 give about 1.1 million characters.
 
 Documents come in the order of their SHA-256: shuffled, so that the last tenth is like the rest and can validate, yet
 the same on every machine with the same Python.
