@@ -5,15 +5,18 @@ them into one line on stderr and exit code 2 (bad input) or 1 (the machine faile
 """
 
 import argparse
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from .._version import __version__
-from . import tokenizer
+from ..backend import DeviceError
+from . import generate, pretrain, tokenizer
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer,)
+SUBCOMMANDS = (tokenizer, pretrain, generate)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,18 +33,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code (0 done, 1 the machine failed, 2 bad input)."""
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return args.run(args)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
     except BrokenPipeError:  # `tinygpt … | head`: the reader went away, which is no error of ours
-        sys.stderr.close()
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # or Python complains once more as it leaves
         return 0
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError) as error:
-        return _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), 2)
-    except OSError as error:
-        return _fail(str(error), 1)
-    except (ValueError, TypeError, IndexError, KeyError, ImportError) as error:
-        return _fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error), 2)
+    except BAD_INPUT as error:
+        return _fail(_message(error), 2)
+    except MACHINE as error:
+        return _fail(_message(error), 1)
+
+
+# What a user can cause and mend by other input; the rest of what is caught is the machine's or the training's failure.
+BAD_INPUT = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError,
+             TypeError, LookupError, ImportError, DeviceError)
+MACHINE = (OSError, ArithmeticError, MemoryError)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, KeyError) and error.args:  # str() of a KeyError is a repr
+        return str(error.args[0])
+    return str(error) or type(error).__name__
 
 
 def _fail(message: str, code: int) -> int:
     print(f"tinygpt: error: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _show_warning(message: Warning | str, *rest: object, **more: object) -> None:
+    print(f"tinygpt: warning: {message}", file=sys.stderr)

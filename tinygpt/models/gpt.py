@@ -20,7 +20,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
-from ..generation import Sampling, beam_search, generate, stream
+from ..generation import Sampling, beam_search, generate, stream, stream_text
 from ..nn import Cache, Dropout, Embedding, Linear, RotaryPositions, TransformerBlock, make_norm
 from .base import PretrainedModel
 from .config import GPTConfig
@@ -203,4 +203,15 @@ class GPT(PretrainedModel):
         """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen."""
         return stream(
             self.step, np.asarray(ids), sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty),
+            **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **options)
+
+    def stream_text(self, ids: Any, max_new_tokens: int = 20, *, decode: Callable[[list[int]], str],
+                    temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+                    min_p: float | None = None, repetition_penalty: float = 1.0,
+                    eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
+                    **options: Any) -> Iterator[str]:
+        """As `stream`, for one prompt (1, T): yields its continuation in pieces of whole characters, ends left out."""
+        return stream_text(
+            self.step, np.asarray(ids), decode=decode,
+            sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty),
             **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **options)

@@ -1,0 +1,61 @@
+"""`tinygpt generate`: continue a prompt."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+
+from ..models import GPT, load_model
+from ..tokenizers import load_tokenizer
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the `generate` subcommand."""
+    parser = subparsers.add_parser(
+        "generate", help="continue a prompt",
+        description="Write the prompt and the model's continuation to standard output, token by token.")
+    parser.set_defaults(run=run)
+    parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue; - for standard input")
+    parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="at most so many tokens [200]")
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="T",
+                        help="0 for the likeliest token, 1 for the model's own distribution [0.8]")
+    parser.add_argument("--top-k", type=int, default=None, metavar="K", help="choose among the K likeliest tokens")
+    parser.add_argument("--top-p", type=float, default=None, metavar="P", help="choose among the likeliest, up to mass P")
+    parser.add_argument("--min-p", type=float, default=None, metavar="P",
+                        help="choose among those at least P times as likely as the likeliest")
+    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X",
+                        help="make tokens that occurred less likely [1.0: no penalty]")
+    parser.add_argument("--stop", action="append", default=None, metavar="TEXT", help="end before this text; repeatable")
+    parser.add_argument("--seed", type=int, default=None, metavar="S", help="the same seed gives the same text")
+    parser.add_argument("--crop", action="store_true", help="of a prompt longer than the context, use the end")
+    parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stream the text."""
+    tokenizer = load_tokenizer(args.model)
+    model = load_model(args.model, device=args.device)
+    if not isinstance(model, GPT):
+        raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
+    if args.seed is not None and args.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    ids = tokenizer.encode(prompt)
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if not ids and start is None:
+        raise ValueError("the prompt is empty, and this model has no token that a text begins with: give a --prompt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        pieces = model.stream_text(
+            [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, temperature=args.temperature,
+            top_k=args.top_k, top_p=args.top_p, min_p=args.min_p, repetition_penalty=args.repetition_penalty,
+            stop=args.stop, seed=args.seed, long_prompt="crop" if args.crop else "error")
+    print(prompt, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+    return 0

@@ -1,0 +1,53 @@
+"""`tinygpt pretrain`: train a model from random weights on text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from ..training import PretrainOptions, preset, pretrain, saved_options
+from .options import add_options, flag, given_options
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the `pretrain` subcommand."""
+    parser = subparsers.add_parser(
+        "pretrain", help="train a model from random weights on text",
+        description="Train a model from random weights on text, into a folder that `tinygpt generate` and Hugging "
+                    "Face's libraries open. Without --data it reads the documentation inside every Python.")
+    parser.set_defaults(run=run)
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on from the last checkpoint in --out, bit for bit; no other option is needed")
+    parser.add_argument("--preset", default=None, metavar="NAME", help="settings to start from; options override them")
+    add_options(parser, PretrainOptions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; the last line on standard output is the validation loss."""
+    given = given_options(args, PretrainOptions)
+    saved = saved_options(args.out) if args.resume else None
+    if saved is not None:
+        options = saved
+        _require_agreement(saved, given if args.preset is None else preset(args.preset) | given)
+    else:
+        settings = preset(args.preset or "default") | given
+        options = PretrainOptions(**{**settings, "data": tuple(settings.get("data", ()))})
+    result = pretrain(options, args.out, resume=args.resume)
+    if result.interrupted:
+        print(f"stopped by {result.interrupted} at step {result.step} of {options.steps}; "
+              f"continue with: tinygpt pretrain --resume --out {args.out}", file=sys.stderr)
+    if "validation_loss" in result.validation:
+        print(f"validation loss {result.validation['validation_loss']:.4f}")
+    return 0
+
+
+def _require_agreement(saved: PretrainOptions, given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if getattr(saved, name) != value:
+            raise ValueError(f"{flag(name)} is {getattr(saved, name)!r} in this run, not {value!r}: --resume needs no "
+                             "other option, and cannot change one")

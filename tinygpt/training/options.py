@@ -1,0 +1,63 @@
+"""What a training run can be told, in one place; the command line and the presets are made from it.
+
+Read before: architecture.md. Read next: trainer.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TrainingOptions", "option"]
+
+
+def option(default: Any, help: str, **metadata: Any) -> Any:
+    """A dataclass field with its help text for the command line."""
+    return dataclasses.field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How to train, whatever is trained. None stands for a default that `resolved` works out.
+
+    Raises:
+        ValueError: an option outside its range.
+    """
+
+    steps: int = option(1000, "training steps")
+    batch_size: int = option(32, "sequences in a step")
+    accumulate: int = option(1, "micro-batches that a step's batch is cut into, to need less memory")
+    lr: float = option(1e-3, "highest learning rate")
+    min_lr: float | None = option(None, "learning rate at the end [lr / 10]")
+    warmup_steps: int | None = option(None, "steps in which the learning rate rises [a tenth of them, at most 100]")
+    beta1: float = option(0.9, "AdamW's beta1")
+    beta2: float = option(0.99, "AdamW's beta2")
+    weight_decay: float = option(0.1, "AdamW's weight decay, of matrices only")
+    clip: float = option(1.0, "longest gradient; longer ones are scaled down")
+    eval_every: int | None = option(None, "steps between validations [a tenth of them]")
+    save_every: int | None = option(None, "steps between checkpoints [as eval_every]")
+    seed: int = option(0, "seed of initial weights, data order and dropout")
+    threads: int | None = option(None, "replicas that train side by side [the physical cores]")
+    device: str = option("cpu", "cpu, cuda or cuda:N")
+    dtype: str = option("float32", "float32, or bfloat16 on a GPU", choices=("float32", "bfloat16"))
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("batch_size", 1), ("accumulate", 1), ("warmup_steps", 0), ("eval_every", 1),
+                            ("save_every", 1), ("seed", 0), ("threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        for name, least, below in (("lr", 0, math.inf), ("min_lr", 0, math.inf), ("beta1", 0, 1), ("beta2", 0, 1),
+                                   ("weight_decay", 0, math.inf)):
+            value = getattr(self, name)
+            if value is not None and not least <= value < below:
+                raise ValueError(f"{name} must be at least {least}"
+                                 f"{'' if below == math.inf else f' and less than {below}'}, got {value}")
+        if not self.clip > 0:
+            raise ValueError(f"clip must be more than 0, got {self.clip}")
+        if self.min_lr is not None and self.min_lr > self.lr:
+            raise ValueError(f"min_lr {self.min_lr} is more than lr {self.lr}")
+        if self.dtype == "bfloat16" and self.device == "cpu":
+            raise ValueError("dtype bfloat16 needs a GPU (--device cuda); the CPU trains in float32")

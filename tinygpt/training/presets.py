@@ -1,0 +1,47 @@
+"""Named settings for `tinygpt pretrain --preset`; whatever is given beside them takes precedence.
+
+Read before: options.py. Read next: pretrain.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+__all__ = ["PRESETS", "preset"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The first run: the embedded corpus, a few minutes on a laptop.
+    "default": dict(),
+    # nanoGPT's CPU run (its README's "I only have a macbook"), with every option as PyTorch has it there.
+    "shakespeare-char-cpu": dict(
+        data=["tinyshakespeare"], tokenizer="char", n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=12,
+        bias=False, activation="gelu", dropout=0.0, steps=2000, lr=1e-3, min_lr=1e-4, warmup_steps=100, beta2=0.99,
+        weight_decay=0.1, clip=1.0, eval_every=250),
+    # nanoGPT's GPU run on the same text.
+    "shakespeare-char": dict(
+        data=["tinyshakespeare"], tokenizer="char", n_layer=6, n_head=6, n_embd=384, block_size=256, batch_size=64,
+        bias=False, activation="gelu", dropout=0.2, steps=5000, lr=1e-3, min_lr=1e-4, warmup_steps=100, beta2=0.99,
+        weight_decay=0.1, clip=1.0, eval_every=250),
+    # makemore's names with about 200,000 parameters.
+    "names": dict(
+        data=["names"], tokenizer="char", n_layer=4, n_head=4, n_embd=64, block_size=16, batch_size=32, bias=False,
+        steps=10000, lr=2e-3, min_lr=1e-4, weight_decay=0.1),
+    # GPT-2 small, for a GPU and a corpus of one's own.
+    "gpt2": dict(
+        vocab_size=50257, n_layer=12, n_head=12, n_embd=768, block_size=1024, batch_size=480, accumulate=40,
+        steps=600_000, lr=6e-4, min_lr=6e-5, warmup_steps=2000, beta2=0.95),
+}
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The settings of that name.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        raise ValueError(f"unknown preset {name!r}{f'; did you mean {near[0]!r}?' if near else ''} "
+                         f"The presets are {', '.join(PRESETS)}")
+    return dict(PRESETS[name])

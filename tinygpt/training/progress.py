@@ -1,0 +1,71 @@
+"""What a person sees while a model trains: a bar on a terminal, plain lines anywhere else.
+
+Read next: trainer.py.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+__all__ = ["Progress", "duration"]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 0:07, 12:34 or 1:02:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class Progress:
+    """Reports on a run of `total` steps to a stream, standard error by default.
+
+    Args:
+        total: steps of the whole run. done: steps already behind it.
+        stream: where to write.
+        every: steps between plain lines; a twentieth of the run by default.
+    """
+
+    def __init__(self, total: int, done: int = 0, stream: TextIO | None = None, every: int | None = None) -> None:
+        self.total, self.stream = total, sys.stderr if stream is None else stream
+        self.every = max(1, total // 20) if every is None else every
+        self._seconds, self._steps, self._tokens = 0.0, 0, 0.0
+        self._last: float | None = None
+        self._bar: Any = None
+        if self.stream.isatty():
+            from tqdm import tqdm
+            self._bar = tqdm(total=total, initial=done, file=self.stream, dynamic_ncols=True, unit="step")
+
+    def resume_clock(self) -> None:
+        """Count time from now on; call after anything that is not training."""
+        self._last = time.perf_counter()
+
+    def step(self, done: int, loss: float, lr: float, tokens: float) -> dict[str, float]:
+        """One more step is done. Returns the figures to log: seconds of training so far, and tokens per second."""
+        now = time.perf_counter()
+        self._seconds += now - (self._last if self._last is not None else now)
+        self._last = now
+        self._steps, self._tokens = self._steps + 1, self._tokens + tokens
+        rate = self._tokens / self._seconds if self._seconds else 0.0
+        left = (self.total - done) * self._seconds / self._steps
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {loss:.3f}, lr {lr:.1e}, {rate:,.0f} tokens/s", refresh=False)
+            self._bar.update(1)
+        elif done % self.every == 0 or done == self.total:
+            self.line(f"step {done}/{self.total}  loss {loss:.4f}  lr {lr:.2e}  {rate:,.0f} tokens/s  "
+                      f"{duration(left)} left")
+        return {"seconds": round(self._seconds, 3), "tokens_per_second": round(rate, 1)}
+
+    def line(self, text: str) -> None:
+        """Write a line, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.write(text, file=self.stream)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,158 @@
+"""The training loop: batch, gradient, clip, AdamW; and now and then validate, show a sample, save.
+
+The loop knows neither what is trained nor on what: any model with `loss(**batch, reduction="sum")` and any source with
+`batch(step)` will do. A step is a function of the weights, the moments and (seed, step), which is why a run that was
+interrupted continues bit for bit.
+
+Read before: parallel.py, checkpoint.py. Read next: pretrain.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..nn import Module
+from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm
+from .interrupt import StopSignals
+from .metrics import MetricsLog
+from .options import TrainingOptions
+from .parallel import Replicas, blas_can_be_held, blas_threads, physical_cores, token_weight
+from .progress import Progress
+
+__all__ = ["BatchSource", "DivergedError", "Trainer"]
+
+
+class DivergedError(ArithmeticError):
+    """The loss or its gradient is no longer a finite number."""
+
+
+class BatchSource(Protocol):
+    """Where batches come from."""
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """The keyword arguments of `model.loss` for a step, the same whenever it is asked for."""
+
+
+@dataclass
+class Trainer:
+    """Trains a model.
+
+    Args:
+        model: on its device; its parameters move into a FlatParameters, see there.
+        source: where batches come from.
+        options: how to train.
+        validate: () -> figures to log, "validation_loss" among them; called every `eval_every` steps and at the end.
+            It is handed a function that says whether to keep going.
+        sample: () -> a text to show after a validation.
+        save: (trainer) -> None, called every `save_every` steps, at the end, and when the run is interrupted.
+        metrics, progress: where figures go.
+
+    Attributes:
+        step: steps done.
+        optimizer: the AdamW, with the FlatParameters as `.flat`.
+        threads: how many replicas train side by side.
+        validation: the latest figures of `validate`.
+        interrupted: the signal that ended the run early, or None.
+    """
+
+    model: Module
+    source: BatchSource
+    options: TrainingOptions
+    validate: Callable[[Callable[[], bool]], dict[str, float]] | None = None
+    sample: Callable[[], str] | None = None
+    save: Callable[[Trainer], None] | None = None
+    metrics: MetricsLog | None = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        o = self.options
+        self.step = 0
+        self.interrupted: str | None = None
+        self.validation: dict[str, float] = {}
+        self.optimizer = AdamW(FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
+                               weight_decay=o.weight_decay)
+        self._validated = self._saved = -1
+        self.threads = min(o.threads or physical_cores(), o.batch_size)
+        if self.threads > 1 and not blas_can_be_held():  # replicas and BLAS would fight for the cores
+            self.threads = 1
+            self._log("this system's BLAS chooses its own threads, so training uses one replica (--threads 1)")
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        o = self.options
+        warmup = min(100, o.steps // 10) if o.warmup_steps is None else o.warmup_steps
+        return cosine_schedule(step, max_lr=o.lr, min_lr=o.lr / 10 if o.min_lr is None else o.min_lr,
+                               warmup_steps=min(warmup, o.steps), total_steps=o.steps)
+
+    def run(self) -> None:
+        """Train until `options.steps` are done, or until Ctrl-C or SIGTERM, which save and leave.
+
+        Raises:
+            DivergedError: the loss is not finite; the last checkpoint is left as it is.
+        """
+        o = self.options
+        eval_every = o.eval_every or max(1, o.steps // 10)
+        save_every = o.save_every or eval_every
+        with StopSignals() as stop, Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas:
+            self.model.train()
+            while self.step < o.steps and not stop.received:
+                pause = self.step + min(eval_every - self.step % eval_every, save_every - self.step % save_every,
+                                        o.steps - self.step)
+                if self.progress is not None:
+                    self.progress.resume_clock()
+                with blas_threads(1):  # one for each replica; between the pauses BLAS has all cores
+                    while self.step < pause and not stop.received:
+                        self._train_step(replicas)
+                if self.step == o.steps or stop.received:
+                    break
+                if self.step % eval_every == 0:
+                    self._evaluate(stop)
+                if self.step % save_every == 0:
+                    self._save()
+            if not stop.received:
+                self._evaluate(stop)
+            self.interrupted = stop.received
+            self._save()
+
+    def _train_step(self, replicas: Replicas) -> None:
+        o = self.options
+        lr = self.lr_at(self.step)
+        batch = self.source.batch(self.step)
+        loss = replicas.gradient(batch, o.seed, self.step)
+        norm = grad_norm(self.optimizer.flat)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise DivergedError(
+                f"step {self.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}; training has diverged. "
+                "The last checkpoint is kept; try a lower learning rate (--lr) or a longer warmup (--warmup-steps)")
+        self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip))
+        self.step += 1
+        timing = self.progress.step(self.step, loss, lr, token_weight(batch)) if self.progress is not None else {}
+        if self.metrics is not None:
+            self.metrics.write(step=self.step, loss=round(loss, 6), lr=lr, grad_norm=round(norm, 6), **timing)
+
+    def _evaluate(self, stop: StopSignals) -> None:
+        if self.validate is None or self._validated == self.step:
+            return
+        figures = self.validate(lambda: not stop.received)
+        if stop.received:
+            return  # broken off: no figures
+        self._validated, self.validation = self.step, figures
+        self._log("  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()))
+        if self.metrics is not None:
+            self.metrics.write(step=self.step, **{name: round(value, 6) for name, value in figures.items()})
+        if self.sample is not None and self.step < self.options.steps:
+            self._log(self.sample())
+
+    def _save(self) -> None:
+        if self.save is not None and self._saved != self.step:
+            self.save(self)
+            self._saved = self.step
+
+    def _log(self, text: str) -> None:
+        if self.progress is not None:
+            self.progress.line(text)
