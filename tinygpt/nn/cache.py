@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module, resolve_device, to_device
+from ..backend import Array, array_module, device_of, resolve_device, to_device
 
 __all__ = ["Cache", "LayerCache"]
 
@@ -70,6 +70,7 @@ class Cache:
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was: beam search continues some beams twice and drops others."""
         for layer in self.layers:
+            rows = to_device(rows, device_of(layer.keys))
             n = layer.length
             for table in (layer.keys, layer.values):
                 table[:, :, :n] = table[rows, :, :n]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, device_of, to_device, to_numpy
+from ..backend import Array, array_module, on_device, to_device, to_numpy
 from .flat import FlatParameters, Parameters, block_size, flatten
 
 __all__ = ["AdamW", "adamw_update"]
@@ -110,12 +110,12 @@ class AdamW:
         self.eps = float(eps)
         self.weight_decay = float(weight_decay)
         self.flat = flatten(parameters)
-        xp = array_module(self.flat.data)
-        self.first_moment: Array = xp.zeros_like(self.flat.data)
-        self.second_moment: Array = xp.zeros_like(self.flat.data)
+        self.first_moment: Array = self.flat.zeros()
+        self.second_moment: Array = self.flat.zeros()
         self.steps = 0
         self._block_size = min(block_size(self.flat.data), self.flat.size)
-        self._scratch: Array = xp.empty_like(self.flat.data, shape=(self._block_size,))
+        with on_device(self.flat.device):
+            self._scratch: Array = array_module(self.flat.data).empty_like(self.flat.data, shape=(self._block_size,))
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
@@ -131,8 +131,9 @@ class AdamW:
         """
         lr = self.lr if lr is None else _checked_lr(lr)
         self.steps += 1
-        for block, decayed in self.flat.blocks(self._block_size):
-            self._update_block(block, lr, float(grad_scale), self.weight_decay if decayed else 0.0)
+        with on_device(self.flat.device):
+            for block, decayed in self.flat.blocks(self._block_size):
+                self._update_block(block, lr, float(grad_scale), self.weight_decay if decayed else 0.0)
 
     def _update_block(self, block: slice, lr: float, grad_scale: float, weight_decay: float) -> None:
         """`adamw_update` on one block in place: all that is constant is folded into one number per operation.
@@ -194,6 +195,7 @@ class AdamW:
         if steps < 0:
             raise ValueError(f"optimizer state 'step' is {steps}, expected at least 0")
         self.steps = steps
-        for name, mine in own.items():
-            if name != "step":
-                mine[...] = to_device(state[name], device_of(mine))
+        with on_device(self.flat.device):
+            for name, mine in own.items():
+                if name != "step":
+                    mine[...] = to_device(state[name], self.flat.device)

@@ -16,10 +16,30 @@ import math
 
 import numpy as np
 
-from ..backend import Array, array_module, to_numpy
+from ..backend import Array, array_module, device_of, on_device, to_numpy
 from .flat import FlatParameters, Parameters, block_size, named_trainable
 
 __all__ = ["clip_coefficient", "clip_grad_norm", "grad_norm"]
+
+
+def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
+    if isinstance(parameters, FlatParameters):
+        return [parameters.grad]
+    return [p.grad for _, p in named_trainable(parameters) if p.grad is not None]
+
+
+def _squared_length(g: Array) -> float:
+    """The sum of squares. Blocks are multiplied in g's dtype and added up in float64: a running float32 sum over a
+    hundred million squares would lose digits."""
+    xp, n = array_module(g), block_size(g)
+    with on_device(device_of(g)), np.errstate(over="ignore"):  # an infinite norm is an answer
+        g = g.reshape(-1)
+        blocks = [g[start:start + n] for start in range(0, g.size, n)]
+        return float(to_numpy(sum(xp.dot(block, block).astype(xp.float64) for block in blocks))) if blocks else 0.0
+
+
+def _norm(gradients: list[Array]) -> float:
+    return math.sqrt(sum(_squared_length(g) for g in gradients))
 
 
 def grad_norm(parameters: FlatParameters | Parameters) -> float:
@@ -63,27 +83,6 @@ def clip_grad_norm(parameters: FlatParameters | Parameters, max_norm: float) -> 
     coefficient = clip_coefficient(norm, max_norm)
     if coefficient < 1.0:
         for g in gradients:
-            g *= coefficient
+            with on_device(device_of(g)):
+                g *= coefficient
     return norm
-
-
-def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
-    if isinstance(parameters, FlatParameters):
-        return [parameters.grad]
-    return [p.grad for _, p in named_trainable(parameters) if p.grad is not None]
-
-
-def _norm(gradients: list[Array]) -> float:
-    return math.sqrt(sum(_squared_length(g.reshape(-1)) for g in gradients))
-
-
-def _squared_length(g: Array) -> float:
-    """g · g of a vector. Blocks are multiplied in g's dtype and added up in float64: a running float32 sum over a
-    hundred million squares would lose digits."""
-    xp, n = array_module(g), block_size(g)
-    blocks = [g[start:start + n] for start in range(0, g.size, n)]
-    if not blocks:
-        return 0.0
-    with np.errstate(over="ignore"):  # an infinite norm is an answer
-        squares = xp.stack([xp.dot(block, block) for block in blocks])
-    return float(to_numpy(squares.astype(xp.float64).sum()))

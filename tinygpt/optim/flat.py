@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import Array, array_module, device_of
+from ..backend import Array, array_module, device_of, on_device
 from ..nn.module import Module, Parameter
 
 __all__ = ["FlatParameters", "Slot", "block_size", "flatten", "is_decayed", "named_trainable"]
@@ -142,11 +142,12 @@ class FlatParameters:
         self.decay_range, self.no_decay_range = slice(0, decayed), slice(decayed, start)
 
         first = named[0][1].data
-        self.data: Array = array_module(first).empty_like(first, shape=(start,))
-        self.grad: Array = self.new_gradient()
-        data, grad = self.views(self.data), self.views(self.grad)
-        for name, p in named:
-            p._set_home(data[name], grad[name])
+        with on_device(device_of(first)):
+            self.data: Array = array_module(first).empty_like(first, shape=(start,))
+            self.grad: Array = self.zeros()
+            data, grad = self.views(self.data), self.views(self.grad)
+            for name, p in named:
+                p._set_home(data[name], grad[name])
         self._parameters = dict(named)
         _LIVING.add(self)
 
@@ -160,13 +161,20 @@ class FlatParameters:
         """The parameters' names in the order of the arrays."""
         return tuple(self.slots)
 
+    @property
+    def device(self) -> str:
+        """Where the arrays are: "cpu", "cuda:0", …"""
+        return device_of(self.data)
+
     def zero_grad(self) -> None:
         """Set every gradient to zero, in one call."""
-        self.grad.fill(0.0)
+        with on_device(self.device):
+            self.grad.fill(0.0)
 
-    def new_gradient(self) -> Array:
-        """A further gradient array (N,) of zeros with this layout: one for each replica."""
-        return array_module(self.data).zeros_like(self.data)
+    def zeros(self) -> Array:
+        """A further array (N,) with this layout: a replica's gradients, an optimizer's moments."""
+        with on_device(self.device):
+            return array_module(self.data).zeros_like(self.data)
 
     def views(self, flat: Array) -> dict[str, Array]:
         """Name -> the stretch of `flat` (N,) that belongs to the parameter, in its shape; nothing is copied.
@@ -176,7 +184,8 @@ class FlatParameters:
         """
         if flat.shape != self.data.shape or not flat.flags.c_contiguous:
             raise ValueError(f"expected a contiguous array of shape {self.data.shape}, got shape {flat.shape}")
-        return {name: flat[slot.start:slot.stop].reshape(slot.shape) for name, slot in self.slots.items()}
+        with on_device(self.device):
+            return {name: flat[slot.start:slot.stop].reshape(slot.shape) for name, slot in self.slots.items()}
 
     def blocks(self, block_size: int) -> Iterator[tuple[slice, bool]]:
         """Cut 0 … N into slices of at most `block_size` elements, each with whether weight decay applies to it."""
