@@ -1,6 +1,6 @@
 """Which class a folder needs: `load_model` reads its config.json and picks it.
 
-Read before: gpt.py.
+Read before: gpt.py, bert.py, encoder_decoder.py.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from pathlib import Path
 
 from ..pretrained import read_folder, resolve_folder
 from .base import PretrainedModel
+from .bert import BERT
+from .encoder_decoder import EncoderDecoder
 from .gpt import GPT
 
 __all__ = ["load_model"]
 
-CLASSES: tuple[type[PretrainedModel], ...] = (GPT,)
+CLASSES: tuple[type[PretrainedModel], ...] = (GPT, BERT, EncoderDecoder)
 
 
 def load_model(folder: str | Path, *, device: str | None = None) -> PretrainedModel:

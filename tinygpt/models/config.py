@@ -47,7 +47,7 @@ class GPTConfig(Configuration):
         initializer_range: standard deviation of the initial weights.
         bos_token_id, eos_token_id, pad_token_id: ids inside the vocabulary, or None; eos may be several.
         head: "lm" (logits over the vocabulary) or "classification" (over labels, from the last token).
-        n_labels, id2label: for head="classification": how many labels, and their names.
+        n_labels, id2label: for head="classification": how many labels, and their names; otherwise 0 and None.
 
     Raises:
         ValueError, TypeError: an option is unknown, or options do not fit each other.
@@ -74,7 +74,7 @@ class GPTConfig(Configuration):
     eos_token_id: int | tuple[int, ...] | None = None
     pad_token_id: int | None = None
     head: str = "lm"
-    n_labels: int | None = None
+    n_labels: int = None               # type: ignore[assignment]
     id2label: dict[int, str] | None = None
 
     ARCHITECTURES: ClassVar = ("gpt2", "llama")
@@ -149,7 +149,7 @@ class BERTConfig(Configuration):
     eos_token_id: int | None = None
     pad_token_id: int = None               # type: ignore[assignment]
     head: str | None = None
-    n_labels: int | None = None
+    n_labels: int = None               # type: ignore[assignment]
     id2label: dict[int, str] | None = None
 
     ARCHITECTURES: ClassVar = ("bert", "roberta")

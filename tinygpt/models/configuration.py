@@ -107,8 +107,9 @@ class Configuration:
         """n_labels and id2label agree; either may be left out; JSON's string keys become integers."""
         n_labels, id2label = getattr(self, "n_labels"), getattr(self, "id2label")
         if getattr(self, "head") != "classification":
-            if n_labels is not None or id2label is not None:
+            if n_labels not in (None, 0) or id2label is not None:
                 self._fail(f"n_labels and id2label belong to head='classification', not to {getattr(self, 'head')!r}")
+            self._set("n_labels", 0)
             return
         if n_labels is not None:
             self._check_size("n_labels")

@@ -27,7 +27,7 @@ GPT2 = Names(
         *linear("blocks.{}.feed_forward.down", "transformer.h.{}.mlp.c_proj", "C", "I", form="transposed",
                 option="bias"),
     )),),
-    heads={"lm": (), "classification": (matrix("classifier", "score", "N", "C"),)},
+    heads={"lm": (), "classification": (matrix("score", "score", "N", "C"),)},
     ignored=(r"h\.\d+\.attn\.(bias|masked_bias)",),            # the causal mask, kept as a buffer
     zero_biases=True,
 )
@@ -48,7 +48,7 @@ LLAMA = Names(
         *linear("blocks.{}.feed_forward.up", "model.layers.{}.mlp.up_proj", "I", "C", option="mlp_bias"),
         *linear("blocks.{}.feed_forward.down", "model.layers.{}.mlp.down_proj", "C", "I", option="mlp_bias"),
     )),),
-    heads={"lm": (), "classification": (matrix("classifier", "score", "N", "C"),)},
+    heads={"lm": (), "classification": (matrix("score", "score", "N", "C"),)},
     ignored=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
 )
 

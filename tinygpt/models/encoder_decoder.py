@@ -1,0 +1,258 @@
+"""EncoderDecoder: one stack reads the source, another writes the target and looks at the source by cross attention.
+
+The transformer as it was invented, for translation. Both stacks are made of the one block; the decoder's has a second
+attention layer, whose keys and values come from the encoder's output (the memory). Marian's layout is Vaswani's: fixed
+sines for positions. BART's learns positions and puts a norm after the embeddings.
+
+Shapes: B batch, S source time, T target time, C channels, V vocabulary.
+
+Read before: bert.py. Read next: auto.py. Vaswani et al., "Attention is all you need" (2017); Lewis et al., "BART"
+(2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..autograd import Tensor, no_grad
+from ..backend import Array, array_module, to_device
+from ..generation import Sampling, beam_search, generate
+from ..nn import (Cache, Dropout, Embedding, LayerNorm, Module, Parameter, SinusoidalPositions, TransformerBlock)
+from ..nn.linear import normal
+from .base import PretrainedModel
+from .config import EncoderDecoderConfig
+from .inputs import attention_mask_on, token_ids
+
+__all__ = ["EncoderDecoder", "Stack", "shift_right"]
+
+_FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
+
+
+def shift_right(targets: np.ndarray, start: int, pad: int) -> np.ndarray:
+    """What the decoder reads to predict targets (B, T): the start token, then all but the last target.
+
+    >>> shift_right(np.array([[5, 6, 0], [7, 0, -100]]), start=1, pad=1)
+    array([[1, 5, 6],
+           [1, 7, 0]])
+    """
+    read = np.concatenate([np.full_like(targets[:, :1], start), targets[:, :-1]], axis=1)
+    return np.where(read == ops.IGNORE_INDEX, pad, read)
+
+
+class Stack(Module):
+    """Embeddings and blocks: the encoder, or with `cross` the decoder.
+
+    Args:
+        config: sizes and layout. embedding: the token embedding, its own or the one that all share.
+    """
+
+    def __init__(self, config: EncoderDecoderConfig, embedding: Embedding, *, cross: bool) -> None:
+        c = config
+        n_layer, n_head, n_inner = (c.n_decoder_layer, c.n_decoder_head, c.n_decoder_inner) if cross \
+            else (c.n_layer, c.n_head, c.n_inner)
+        self.token_embedding = embedding
+        self.scale = math.sqrt(c.n_embd) if c.scale_embedding else 1.0
+        self.offset = c.position_offset
+        sines = c.positions == "sinusoidal"
+        self.sines = SinusoidalPositions(c.block_size, c.n_embd) if sines else None
+        self.position_embedding = None if sines \
+            else Embedding(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range)
+        self.embedding_norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon) if c.embedding_norm else None
+        self.dropout = Dropout(c.dropout)
+        self.blocks = [TransformerBlock(
+            c.n_embd, n_head, n_inner, activation=c.activation, gated=c.gated, norm=c.norm, norm_first=c.norm_first,
+            norm_epsilon=c.norm_epsilon, bias=c.bias, dropout=c.dropout, cross=cross, std=c.initializer_range)
+            for _ in range(n_layer)]
+
+    def forward(self, ids: Array, *, cache: Cache | None = None, **attention: Any) -> Tensor:
+        """ids (B, T) on the device -> (B, T, C); `attention` goes to every block."""
+        start = 0 if cache is None else cache.length
+        positions = array_module(ids).arange(start, start + ids.shape[1])  # (T,)
+        x = self.token_embedding(ids) * self.scale  # (B, T, C)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding(positions + self.offset)
+        if self.sines is not None:
+            x = self.sines(x, positions)
+        if self.embedding_norm is not None:
+            x = self.embedding_norm(x)
+        x = self.dropout(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x, cache=None if cache is None else cache.layers[i], **attention)
+        if cache is not None:
+            cache.advance(ids.shape[1])
+        return x
+
+
+class Output(Module):
+    """The output's bias, and its matrix where that is not the token embedding.
+
+    Attributes:
+        weight: (V, C) or None. bias: (V,).
+    """
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        c = config
+        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
+        self.weight = None if c.tie_word_embeddings \
+            else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
+
+
+class EncoderDecoder(PretrainedModel):
+    """An encoder-decoder transformer.
+
+    Args:
+        config: sizes and layout.
+
+    Attributes:
+        token_embedding: the one that both stacks and the output share; None where each has its own.
+    """
+
+    config_class = EncoderDecoderConfig
+    config: EncoderDecoderConfig
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        c = self.config = config
+
+        def embedding() -> Embedding:
+            return Embedding(c.vocab_size, c.n_embd, std=c.initializer_range)
+
+        self.token_embedding = embedding() if c.tie_word_embeddings else None
+        self.encoder, self.decoder = (
+            Stack(c, embedding() if self.token_embedding is None else self.token_embedding, cross=cross)
+            for cross in (False, True))
+        self.lm_head = Output(c)
+
+    @property
+    def output_weight(self) -> Tensor:
+        """(V, C): the matrix from features to logits; the token embedding itself where they are tied."""
+        return self.decoder.token_embedding.weight if self.lm_head.weight is None else self.lm_head.weight
+
+    # -- from ids to logits -------------------------------------------------------------------------------------------
+
+    def _ids(self, ids: Any, start: int = 0) -> Array:
+        ids = token_ids("EncoderDecoder", ids, self.config.vocab_size, self.device)
+        if start + ids.shape[1] > self.config.block_size:
+            raise ValueError(f"EncoderDecoder: a text of {start + ids.shape[1]} tokens does not fit the context of "
+                             f"{self.config.block_size} tokens (block_size)")
+        return ids
+
+    def encode(self, ids: Any, attention_mask: Any = None) -> tuple[Tensor, Array | None]:
+        """Source ids (B, S) -> the memory (B, S, C), and where to look at it, (B, 1, 1, S); None for everywhere."""
+        ids = self._ids(ids)
+        padding = attention_mask_on("EncoderDecoder", attention_mask, ids.shape)
+        mask = None if padding is None else to_device(padding[:, None, None, :], self.device)
+        return self.encoder(ids, mask=mask), mask
+
+    def decode(self, decoder_ids: Any, memory: Tensor, memory_mask: Array | None = None,
+               cache: Cache | None = None) -> Tensor:
+        """Target ids (B, T) -> features (B, T, C), which the output matrix turns into logits."""
+        ids = self._ids(decoder_ids, 0 if cache is None else cache.length)
+        return self.decoder(ids, cache=cache, causal=True, memory=memory, memory_mask=memory_mask)
+
+    def forward(self, ids: Any, decoder_ids: Any, attention_mask: Any = None) -> Tensor:
+        """Logits (B, T, V) for the token that follows each position of the target.
+
+        Args:
+            ids: (B, S) source tokens.
+            decoder_ids: (B, T) target tokens so far, from `decoder_start_token_id` on.
+            attention_mask: (B, S), 1 at source tokens and 0 at padding.
+
+        Raises:
+            ValueError: a text longer than `block_size`, or shapes that do not fit.
+            IndexError: an id outside the vocabulary.
+        """
+        memory, mask = self.encode(ids, attention_mask)
+        return ops.linear(self.decode(decoder_ids, memory, mask), self.output_weight, self.lm_head.bias)
+
+    def loss(self, ids: Any, targets: Any, weights: Any = None, *, attention_mask: Any = None,
+             decoder_ids: Any = None, reduction: str = "mean") -> Tensor:
+        """Cross entropy in nats of the targets (B, T), those of −100 not counted.
+
+        Args:
+            ids, attention_mask: as for `forward`.
+            decoder_ids: by default the targets shifted right; see `shift_right`.
+            weights: how much each target counts, of their shape.
+            reduction: "mean" or "sum"; see `ops.cross_entropy`.
+        """
+        if decoder_ids is None:
+            decoder_ids = shift_right(np.asarray(targets), self.config.decoder_start_token_id, self.config.pad_token_id)
+        memory, mask = self.encode(ids, attention_mask)
+        x = self.decode(decoder_ids, memory, mask)
+        targets, weights = (None if a is None else to_device(np.asarray(a), self.device) for a in (targets, weights))
+        return ops.linear_cross_entropy(x, self.output_weight, self.lm_head.bias, targets, weights, reduction=reduction)
+
+    # -- generating ---------------------------------------------------------------------------------------------------
+
+    def new_cache(self, batch_size: int, capacity: int | None = None) -> Cache:
+        """An empty cache of the decoder: `batch_size` targets of up to `capacity` tokens, by default `block_size`."""
+        c = self.config
+        return Cache(c.n_decoder_layer, batch_size, c.n_decoder_head, c.block_size if capacity is None else capacity,
+                     c.n_embd // c.n_decoder_head, dtype=self.dtype, device=self.device)
+
+    def _rules(self, logits: Array, length: int, last: int, forced_eos: int | None) -> Array:
+        """Logits (B, V) for new token number `length` under the configuration's rules: never these, now this one."""
+        c = self.config
+        forced = c.forced_bos_token_id if length == 1 and c.forced_bos_token_id is not None \
+            else forced_eos if length == last else None
+        if c.suppress_token_ids:
+            logits[:, list(c.suppress_token_ids)] = -math.inf
+        if forced is not None:
+            logits[...] = -math.inf
+            logits[:, forced] = 0.0
+        return logits
+
+    @no_grad()
+    def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, temperature: float = 0.0,
+                 top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
+                 repetition_penalty: float = 1.0, seed: int | None = None, stop: Any = None, decode: Any = None,
+                 eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, num_beams: int = 1,
+                 length_penalty: float = 1.0, use_cache: bool = True) -> np.ndarray:
+        """Write a target for each source (B, S): decoder ids from the start token on, (B, 1 + new) int64 on the host.
+
+        Args:
+            ids, attention_mask: sources, as for `forward`.
+            temperature: 0, the default, takes the most likely token; 1 draws from the model's distribution.
+            top_k, top_p, min_p, repetition_penalty: see `generation.Sampling`.
+            seed: row b draws from (seed, b); None draws a fresh seed.
+            stop: ids, or texts (which need `decode`), after which a row ends.
+            eos_token_id: ids after which a row ends; the configuration's by default. None for none; then the
+                configuration's `forced_eos_token_id` is not heeded either.
+            num_beams: above 1, beam search (then nothing is sampled), with `length_penalty`.
+            use_cache: False computes every step anew: slower, the same result.
+
+        Raises:
+            ValueError, TypeError, IndexError: sources or settings that nothing can be generated from.
+        """
+        c = self.config
+        memory, memory_mask = self.encode(ids, attention_mask)
+        n = memory.shape[0]
+        if max_new_tokens > c.block_size:
+            raise ValueError(f"EncoderDecoder: max_new_tokens={max_new_tokens} does not fit the context of "
+                             f"{c.block_size} tokens (block_size)")
+        eos = c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id
+        forced_eos = None if eos is None else c.forced_eos_token_id
+        if num_beams > 1:  # row b · num_beams + k is beam k of source b
+            rows = to_device(np.repeat(np.arange(n), num_beams), self.device)
+            memory, memory_mask = memory[rows], None if memory_mask is None else memory_mask[rows]
+
+        def step(decoder_ids: np.ndarray, cache: Cache | None) -> Array:
+            x = self.decode(decoder_ids, memory, memory_mask, cache)
+            length = decoder_ids.shape[1] if cache is None else cache.length
+            logits = ops.linear(x[:, -1], self.output_weight, self.lm_head.bias).data
+            return self._rules(logits, length, max_new_tokens, forced_eos)
+
+        def make_cache(batch_size: int) -> Cache:
+            return self.new_cache(batch_size, min(c.block_size, max_new_tokens + 1))
+
+        options: dict[str, Any] = dict(make_cache=make_cache if use_cache else None, context_length=c.block_size,
+                                       eos_token_id=eos, pad_token_id=c.pad_token_id, max_new_tokens=max_new_tokens)
+        start = np.full((n, 1), c.decoder_start_token_id, dtype=np.int64)
+        if num_beams > 1:
+            return beam_search(step, start, num_beams=num_beams, length_penalty=length_penalty, **options)
+        return generate(step, start, sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty), seed=seed,
+                        stop=stop, decode=decode, **options)
