@@ -117,7 +117,7 @@ def test_decay_is_for_matrices_but_positions():
 def test_replicas_share_weights_and_own_gradients():
     model = Model()
     flat = FlatParameters(model)
-    gradient = flat.zeros()
+    gradient = flat.new_gradient()
     views = flat.views(gradient)
     twin = model.linear.weight._share(views["linear.weight"])
     (twin * twin).sum().backward()

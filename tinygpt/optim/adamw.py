@@ -110,8 +110,8 @@ class AdamW:
         self.eps = float(eps)
         self.weight_decay = float(weight_decay)
         self.flat = flatten(parameters)
-        self.first_moment: Array = self.flat.zeros()
-        self.second_moment: Array = self.flat.zeros()
+        self.first_moment: Array = self.flat.new_gradient()
+        self.second_moment: Array = self.flat.new_gradient()
         self.steps = 0
         self._block_size = min(block_size(self.flat.data), self.flat.size)
         with on_device(self.flat.device):

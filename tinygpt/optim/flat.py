@@ -144,7 +144,7 @@ class FlatParameters:
         first = named[0][1].data
         with on_device(device_of(first)):
             self.data: Array = array_module(first).empty_like(first, shape=(start,))
-            self.grad: Array = self.zeros()
+            self.grad: Array = self.new_gradient()
             data, grad = self.views(self.data), self.views(self.grad)
             for name, p in named:
                 p._set_home(data[name], grad[name])
@@ -171,7 +171,7 @@ class FlatParameters:
         with on_device(self.device):
             self.grad.fill(0.0)
 
-    def zeros(self) -> Array:
+    def new_gradient(self) -> Array:
         """A further array (N,) with this layout: a replica's gradients, an optimizer's moments."""
         with on_device(self.device):
             return array_module(self.data).zeros_like(self.data)
