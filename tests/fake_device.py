@@ -109,7 +109,7 @@ def _unwrap(x: Any) -> Any:
     """The NumPy array inside, also inside lists and tuples; NumPy arrays and arrays of another device are refused."""
     if isinstance(x, FakeArray):
         if x.index != _current_index():
-            raise RuntimeError(f"an array of fake:{x.index} is used while fake:{_current_index()} is the current device")
+            raise RuntimeError(f"an array of fake:{x.index} is used on fake:{_current_index()}, the current device")
         return x._host
     if isinstance(x, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>: a NumPy array among the device's")
@@ -185,7 +185,7 @@ class FakeArray:
         self._host, self.index = host, index
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError("Implicit conversion to a NumPy array is not allowed. Use `.get()` to construct one explicitly.")
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Use `.get()` explicitly.")
 
     def __array_ufunc__(self, ufunc: Any, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"np.{ufunc.__name__} of an array on the device")
@@ -379,6 +379,6 @@ def _erf(x: FakeArray) -> FakeArray:
 
 BACKEND = backend.Backend(
     kind="fake", module=xp, array_type=FakeArray, put=_put, get=FakeArray.get, index_of=lambda x: x.index,
-    scope=lambda x: _device(x.index), erf=_erf,
+    scope=_device, erf=_erf,
 )
 backend.register_backend(BACKEND)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import Array, array_module, backend_of, device_of, resolve_device, to_device, to_numpy
+from .backend import Array, array_module, backend_of, device_of, on_device, resolve_device, to_device, to_numpy
 
 __all__ = [
     "Backward", "Gradient", "Node", "OPS", "Operation", "Output", "Rule", "Tensor", "Twin", "differentiable",
@@ -51,10 +51,10 @@ Rule = Callable[..., Output]
 
 
 class _OpenBlocks(threading.local):
-    """The `with no_grad():` blocks that are open in this thread, each as the generator frame it stands in, or None."""
+    """The `with no_grad():` blocks open in this thread: the no_grad, and the generator frame it stands in, or None."""
 
     def __init__(self) -> None:
-        self.frames: list[list[FrameType | None]] = []
+        self.blocks: list[tuple[no_grad, FrameType | None]] = []
 
 
 _open = _OpenBlocks()
@@ -63,7 +63,7 @@ _GENERATOR_CODE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC
 
 def is_grad_enabled() -> bool:
     """False inside `with no_grad():`, in the thread that entered it."""
-    for (frame,) in _open.frames:
+    for _, frame in _open.blocks:
         # A generator that has yielded inside its block stands outside the call stack: its block does not count.
         if frame is None or frame.f_back is not None:
             return False
@@ -84,20 +84,15 @@ class no_grad:
     False True
     """
 
-    def __init__(self) -> None:
-        self._entered: list[list[FrameType | None]] = []
-
     def __enter__(self) -> no_grad:
-        frame: FrameType | None = sys._getframe(1)
-        if not frame.f_code.co_flags & _GENERATOR_CODE or _runs_context_manager(frame):
-            frame = None
-        self._entered.append([frame])
-        _open.frames.append(self._entered[-1])
+        _open.blocks.append((self, _generator_around(sys._getframe(1))))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        mine = self._entered.pop()
-        _open.frames[:] = [entry for entry in _open.frames if entry is not mine]  # blocks of generators may interleave
+        mine = [block for block in _open.blocks if block[0] is self]
+        block = (self, _generator_around(sys._getframe(1)))  # of several, since blocks of generators may interleave
+        if mine:
+            _open.blocks.remove(block if block in mine else mine[-1])
 
     def __call__(self, function: Callable) -> Callable:
         if inspect.isgeneratorfunction(function):
@@ -113,10 +108,16 @@ class no_grad:
         return wrapper
 
 
-def _runs_context_manager(frame: FrameType) -> bool:
-    """True if the frame is the body of a `@contextlib.contextmanager`, which yields to its own `with` block."""
-    caller = frame.f_back
-    return caller is not None and caller.f_globals.get("__name__") == "contextlib"
+def _generator_around(frame: FrameType | None) -> FrameType | None:
+    """The frame that `with` was written in if it is a generator's, else None.
+
+    The frames of contextlib, and the bodies of `@contextmanager` functions that it runs, are passed over: they yield to
+    a `with` block further up.
+    """
+    while frame is not None and any(f is not None and f.f_globals.get("__name__") == "contextlib"
+                                    for f in (frame, frame.f_back)):
+        frame = frame.f_back
+    return frame if frame is not None and frame.f_code.co_flags & _GENERATOR_CODE else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -149,8 +150,8 @@ class Tensor:
             data = data.data
         if not isinstance(data, np.ndarray) and not hasattr(data, "__cuda_array_interface__") and not _is_array(data):
             data = np.asarray(data)
-            if data.dtype.kind not in "biufc":
-                raise TypeError(f"Tensor: expected numbers, got {data.dtype} data")
+        if data.dtype.kind not in "biufc" and data.dtype.name != "bfloat16":
+            raise TypeError(f"Tensor: expected numbers, got {data.dtype} data")
         if device is not None or isinstance(data, np.ndarray):
             data = to_device(data, resolve_device(device))
         if dtype is not None:
@@ -253,30 +254,26 @@ class Tensor:
         """
         if not self.requires_grad:
             raise ValueError("backward: this Tensor does not depend on any Tensor with requires_grad=True")
-        g = self._seed(gradient)
-        if self._node is None:
-            self._accumulate(g)
-            return
+        with on_device(self.device):
+            g = self._seed(gradient)
+            if self._node is None:
+                self._accumulate(g)
+                return
         pending: dict[Node, Any] = {self._node: g}  # the gradient so far of each node's output
-        owned: set[Node] = set()   # the nodes whose pending gradient was made here, so that it may be added to in place
         for node in _newest_first(self._node):
             g = pending.pop(node)
             if type(node) is Part:
                 parts = pending.setdefault(node.whole, [None] * len(node.whole.shapes))
                 parts[node.position] = g
                 continue
-            for source, dx in zip(node.sources, node.gradients(g)):
-                if source is None or dx is None:
-                    continue
-                if isinstance(source, Tensor):
-                    source._accumulate(dx)
-                elif source not in pending:
-                    pending[source] = dx  # perhaps an array that others hold too: never written to
-                elif source not in owned:
-                    pending[source] = _as_array(pending[source] + dx)
-                    owned.add(source)
-                else:
-                    pending[source] += dx
+            with on_device(node.device):
+                for source, dx in node.gradients(g):
+                    if isinstance(source, Tensor):
+                        source._accumulate(dx)
+                    elif source in pending:
+                        pending[source] = _add(pending[source], dx)  # not in place: others may hold either array
+                    else:
+                        pending[source] = dx
             node.free()
 
     def _seed(self, gradient: Any) -> Array:
@@ -288,6 +285,9 @@ class Tensor:
             return xp.ones_like(self.data)
         if isinstance(gradient, Tensor):
             gradient = gradient.data
+        elif not hasattr(gradient, "shape"):  # numbers and lists of them have no device yet
+            gradient = to_device(gradient, self.device)
+        array_module(self.data, gradient)  # raises if they are on two devices
         gradient = xp.asarray(gradient, dtype=self.data.dtype)
         if gradient.shape != self.shape:
             raise ValueError(f"backward: expected a gradient of shape {self.shape}, got {gradient.shape}")
@@ -295,7 +295,11 @@ class Tensor:
 
     def _accumulate(self, g: Array) -> None:
         """Add `g` to `.grad`. Never in place: `g` and the old gradient may be in other hands."""
-        self.grad = g.copy() if self.grad is None else _as_array(self.grad + g)
+        if self.grad is not None:
+            self.grad = _add(self.grad, g)
+        else:
+            with on_device(self.device):
+                self.grad = g.copy()
 
     if TYPE_CHECKING:  # operators and methods are bound to their rules by ops/operators.py
         def __getattr__(self, name: str) -> Any: ...
@@ -325,6 +329,14 @@ def _as_array(x: Any) -> Array:
     return np.asarray(x) if isinstance(x, np.generic) else x
 
 
+def _add(x: Array, y: Array) -> Array:
+    """x + y as a new array, on their device."""
+    if type(x) is np.ndarray:
+        return _as_array(x + y)
+    with on_device(device_of(x)):
+        return x + y
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The graph
 
@@ -337,33 +349,36 @@ class Node:
     `sources` has one entry an input: a Node, a leaf Tensor, or None for an input without a gradient.
     """
 
-    __slots__ = ("name", "backward", "sources", "shape", "dtype", "born")
+    __slots__ = ("name", "backward", "sources", "shape", "dtype", "device", "born")
 
     def __init__(self, name: str, backward: Backward, sources: list[Any], out: Array) -> None:
         self.name, self.sources, self.shape, self.dtype = name, sources, out.shape, out.dtype
+        self.device = "cpu" if type(out) is np.ndarray else device_of(out)
         self.backward: Backward | None = backward
         self.born = next(_clock)
 
-    def gradients(self, g: Array) -> Iterator[Array | None]:
-        """The gradient for each source that wants one; each is checked against the input that it belongs to."""
+    def gradients(self, g: Array) -> Iterator[tuple[Any, Array]]:
+        """(source, gradient) for each source that wants one; each is checked against the input that it belongs to."""
         assert self.backward is not None
         returned = self.backward(g)
         if len(returned) != len(self.sources):
             raise ValueError(f"{self.name}: backward returned {len(returned)} gradients for {len(self.sources)} inputs")
         for position, (source, dx) in enumerate(zip(self.sources, returned)):
             if source is None:
-                yield None
                 continue
             if callable(dx):
                 dx = dx()
-            if dx is not None:
+            if dx is None:
+                continue
+            if type(dx) is not np.ndarray or self.device != "cpu":
                 dx = _as_array(dx)
-                if dx.shape != source.shape or dx.dtype != source.dtype:
-                    raise ValueError(f"{self.name}: backward returned a gradient of shape {dx.shape} and dtype "
-                                     f"{dx.dtype} for input {position} of shape {source.shape} and dtype {source.dtype}")
-                if type(dx) is not np.ndarray:
-                    array_module(dx, g)  # raises if the gradient has changed device
-            yield dx
+                if device_of(dx) != source.device:
+                    raise ValueError(f"{self.name}: backward returned a gradient on {device_of(dx)} for input "
+                                     f"{position} on {source.device}")
+            if dx.shape != source.shape or dx.dtype != source.dtype:
+                raise ValueError(f"{self.name}: backward returned a gradient of shape {dx.shape} and dtype "
+                                 f"{dx.dtype} for input {position} of shape {source.shape} and dtype {source.dtype}")
+            yield source, dx
 
     def free(self) -> None:
         """Let go of the closure, and with it of every array that only this backward step needed."""
@@ -399,7 +414,7 @@ class Whole(Node):
         self.shapes = [out.shape for out in outs]
         self.zeros = array_module(*outs).zeros
 
-    def gradients(self, g: Any) -> Iterator[Array | None]:
+    def gradients(self, g: Any) -> Iterator[tuple[Any, Array]]:
         """As for a Node; an output that nothing was computed from has the gradient 0."""
         return super().gradients(tuple(
             self.zeros(shape, dtype=self.dtype) if part is None else part for part, shape in zip(g, self.shapes)))
@@ -434,19 +449,21 @@ class Operation:
     Attributes:
         name: its key in `OPS`.
         rule: `rule(xp, *arrays, **settings) -> (output, backward)`.
-        twins: functions `twin(*arrays, **settings) -> (output, backward)`, or NotImplemented for what they do not serve.
+        twins: functions `twin(*arrays, **settings) -> (output, backward)`, or NotImplemented where they cannot serve.
     """
 
     twins_enabled = True  # one switch for all: kernels.disabled() turns it
 
-    __slots__ = ("name", "rule", "twins", "n_inputs", "settings", "variadic")
+    __slots__ = ("name", "rule", "twins", "signature", "inputs", "n_inputs", "settings", "variadic")
 
     def __init__(self, name: str, rule: Rule) -> None:
         self.name, self.rule = name, rule
         self.twins: list[Twin] = []
-        parameters = list(inspect.signature(rule).parameters.values())[1:]  # without xp
+        self.signature = inspect.signature(rule)
+        parameters = list(self.signature.parameters.values())[1:]  # without xp
         self.settings = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.inputs = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
         self.n_inputs = 1 if self.variadic else len(parameters) - len(self.settings)
 
     def by_position(self, values: Sequence[Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -457,13 +474,22 @@ class Operation:
                             + (f" and {', '.join(settings)} by name" if settings else ""))
         return dict(zip(self.settings, values), **settings)
 
+    def by_name(self, inputs: Sequence[Any], settings: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Inputs and settings, where some of the inputs were given by name."""
+        try:
+            bound = self.signature.bind(None, *inputs, **settings)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        bound.apply_defaults()
+        return bound.args[1:], bound.kwargs
+
     def run(self, arrays: Sequence[Any], settings: dict[str, Any]) -> Output:
         """Output and closure for plain arrays: of the first twin that serves them, else of the rule."""
         xp = array_module(*arrays)
         if xp is np:
             return self._choose(np, "cpu", arrays, settings)
         first = next(x for x in arrays if hasattr(x, "dtype") and not isinstance(x, np.generic))
-        with backend_of(first).scope(first):
+        with on_device(device_of(first)):
             return self._choose(xp, backend_of(first).kind, arrays, settings)
 
     def _choose(self, xp: Any, kind: str, arrays: Sequence[Any], settings: dict[str, Any]) -> Output:
@@ -478,7 +504,7 @@ class Operation:
     def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:
         """Apply to Tensors, arrays and numbers; the result is on the tape if an input requires a gradient."""
         if self.variadic:
-            inputs = inputs[0]  # one sequence of inputs
+            inputs = list(inputs[0])  # one sequence of inputs
         arrays = []
         tracked = False
         for x in inputs:
@@ -492,8 +518,10 @@ class Operation:
         if isinstance(out, (np.generic, int, float, complex)):
             out = np.asarray(out)
         recorded = tracked and is_grad_enabled()
-        sources = [(x._node or x) if isinstance(x, Tensor) and x.requires_grad else None
-                   for x in inputs] if recorded else []
+        sources = []
+        if recorded:
+            sources = [(x._node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs]
+            sources += [None] * (self.n_inputs - len(inputs))  # optional inputs that were left out
         if type(out) is tuple:
             whole = Whole(self.name, backward, sources, out) if recorded else None
             return tuple(_wrap(part, whole and Part(whole, i, part)) for i, part in enumerate(out))
@@ -528,10 +556,12 @@ def differentiable(rule: Rule) -> Callable[..., Any]:
     operation = OPS[name] = Operation(name, rule)
 
     @functools.wraps(rule)
-    def apply(*inputs: Any, **settings: Any) -> Tensor:
+    def apply(*inputs: Any, **settings: Any) -> Any:
         if len(inputs) > operation.n_inputs:  # settings by position: softmax(x, -1), sum(x, 0)
             settings = operation.by_position(inputs[operation.n_inputs:], settings)
             inputs = inputs[:operation.n_inputs]
+        if settings and not operation.inputs.isdisjoint(settings):  # linear(x, weight=w, bias=b)
+            return operation(*operation.by_name(inputs, settings))
         return operation(inputs, settings)
 
     signature = inspect.signature(rule)

@@ -20,7 +20,8 @@ import numpy as np
 
 __all__ = [
     "Array", "Backend", "DeviceError", "array_module", "backend_of", "cuda_available", "default_device", "device_of",
-    "generator", "manual_seed", "register_backend", "resolve_device", "set_default_device", "to_device", "to_numpy",
+    "generator", "manual_seed", "on_device", "register_backend", "resolve_device", "set_default_device", "to_device",
+    "to_numpy",
 ]
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
@@ -41,7 +42,7 @@ class Backend:
         put: (array, index) -> the array on device number `index`.
         get: array -> a `numpy.ndarray` on the host.
         index_of: array -> the number of its device.
-        scope: array -> a context manager that makes the array's device the current one.
+        scope: device number -> a context manager that makes this device the current one.
         erf: the device's own error function, or None where ops/erf.py computes it.
     """
 
@@ -51,13 +52,14 @@ class Backend:
     put: Callable[[Any, int], Array]
     get: Callable[[Array], np.ndarray]
     index_of: Callable[[Array], int]
-    scope: Callable[[Array], contextlib.AbstractContextManager]
+    scope: Callable[[int], contextlib.AbstractContextManager]
     erf: Callable[[Array], Array] | None = None
 
 
+_ANYWHERE = contextlib.nullcontext()
 CPU = Backend(
     kind="cpu", module=np, array_type=np.ndarray, put=lambda x, index: np.asarray(x), get=lambda x: x,
-    index_of=lambda x: 0, scope=lambda x: contextlib.nullcontext(),
+    index_of=lambda x: 0, scope=lambda index: _ANYWHERE,
 )
 _BY_KIND: dict[str, Backend] = {"cpu": CPU}
 _BY_TYPE: dict[type, Backend] = {np.ndarray: CPU}
@@ -82,8 +84,8 @@ def _cuda_problem() -> str | None:
         return (f"CuPy is not installed ({error}); install it with `pip install 'tinygpt[cuda]'` (CUDA 13) or "
                 "`pip install cupy-cuda12x` (CUDA 12)")
     if not cupy.cuda.is_available():  # False, and no exception, without a driver or a device
-        return ("CuPy is installed but finds no usable NVIDIA GPU; install the NVIDIA driver that your CuPy wheel needs "
-                "(`nvidia-smi` must list a device) and check CUDA_VISIBLE_DEVICES")
+        return ("CuPy is installed but finds no usable NVIDIA GPU; install the NVIDIA driver that your CuPy wheel "
+                "needs (`nvidia-smi` must list a device) and check CUDA_VISIBLE_DEVICES")
     return None
 
 
@@ -106,7 +108,7 @@ def _cuda_backend() -> Backend:
 
         register_backend(Backend(
             kind="cuda", module=cupy, array_type=cupy.ndarray, put=put, get=cupy.asnumpy,
-            index_of=lambda x: x.device.id, scope=lambda x: x.device, erf=erf,
+            index_of=lambda x: x.device.id, scope=cupy.cuda.Device, erf=erf,
         ))
     return _BY_KIND["cuda"]
 
@@ -154,6 +156,14 @@ def array_module(*arrays: Any) -> Any:
             raise ValueError(f"arrays on two devices, {device_of(found)} and {device_of(x)}: "
                              "move one of them with .to(device) first")
     return np if found is None else backend_of(found).module
+
+
+def on_device(device: str) -> contextlib.AbstractContextManager:
+    """A context in which new arrays are made on `device`: a machine with several GPUs has a current one."""
+    if device == "cpu":
+        return _ANYWHERE
+    kind, index = _parse(device)
+    return _backend_for(kind).scope(index)
 
 
 def to_device(x: Any, device: str) -> Array:
