@@ -19,6 +19,6 @@ __all__ = [
     "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gelu", "getitem", "layer_norm", "linear",
     "linear_cross_entropy", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum",
     "multiply", "negative", "power", "relu", "reshape", "rms_norm", "rotary_embedding", "scaled_dot_product_attention",
-    "sigmoid", "silu", "sin", "softmax", "split", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes", "tanh", "to_device",
-    "transpose", "var", "where",
+    "sigmoid", "silu", "sin", "softmax", "split", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes", "tanh",
+    "to_device", "transpose", "var", "where",
 ]

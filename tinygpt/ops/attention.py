@@ -1,7 +1,7 @@
 """Scaled dot-product attention, and the rotary embedding of positions.
 
-Shapes: q (…, H, T, D); k and v (…, Hkv, S, D), with H a multiple of Hkv (grouped queries, Ainslie et al. 2023): key head
-j serves the H/Hkv query heads that follow one another from j·H/Hkv on. The result is (…, H, T, D).
+Shapes: q (…, H, T, D); k and v (…, Hkv, S, D), with H a multiple of Hkv (grouped queries, Ainslie et al. 2023): key
+head j serves the H/Hkv query heads that follow one another from j·H/Hkv on. The result is (…, H, T, D).
 
 Read before: dropout.py. Read next: loss.py. Vaswani et al., "Attention is all you need" (2017), section 3.2.
 """
@@ -75,7 +75,7 @@ def scaled_dot_product_attention(
         dq = (ds @ k).reshape(q.shape)  # scores = scale · q kᵀ
         dk = ds.swapaxes(-1, -2) @ q.reshape(grouped)
         dmask = None if mask is None or mask.dtype == bool else lambda: unbroadcast(dscores, mask)
-        return dq, dk, dv, dmask
+        return unbroadcast(dq, q), unbroadcast(dk, k), unbroadcast(dv, v), dmask
     return out, backward
 
 
@@ -100,5 +100,5 @@ def rotary_embedding(xp: Any, x: Array, cos: Array, sin: Array) -> Output:
         return xp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
     def backward(g):  # a rotation's transpose turns the other way
-        return turn(g, -sin), None, None
+        return unbroadcast(turn(g, -sin), x), None, None
     return turn(x, sin), backward

@@ -66,7 +66,8 @@ def power(xp: Any, x: Array, y: Array) -> Output:
             return unbroadcast(g * y * x ** (y - (y != 0)), x)
 
         def dy():  # d(xʸ)/dy = xʸ log x
-            return unbroadcast(g * out * xp.log(xp.where(x > 0, x, 1)), y)
+            base = xp.asarray(x)  # it may be a number
+            return unbroadcast(g * out * xp.log(xp.where(base > 0, base, 1)), y)
         return dx, dy
     return out, backward
 
@@ -92,6 +93,8 @@ def minimum(xp: Any, x: Array, y: Array) -> Output:
 @differentiable
 def where(xp: Any, condition: Array, x: Array, y: Array) -> Output:
     """x where `condition` is true, else y; all three broadcast. The condition has no gradient."""
+    condition = xp.asarray(condition)  # it may be a single bool
+
     def backward(g):  # each element came from one of the two, and its gradient goes back there
         return (None, lambda: unbroadcast(xp.where(condition, g, xp.zeros_like(g)), x),
                 lambda: unbroadcast(xp.where(condition, xp.zeros_like(g), g), y))

@@ -10,9 +10,20 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Output, differentiable
-from ..backend import Array
+from ..backend import Array, array_module, device_of, to_device
 
 __all__ = ["check_ids", "embedding", "getitem"]
+
+
+def _plain_key(x: Array, key: Any) -> Any:
+    """The key with each list or other sequence in it as the array, on x's device, that NumPy takes it for."""
+    def plain(part: Any) -> Any:
+        if isinstance(part, (list, tuple, range)):
+            return to_device(np.asarray(part, dtype=None if len(part) else np.intp), device_of(x))
+        if getattr(part, "ndim", 0):
+            array_module(x, part)  # raises if they are on two devices
+        return part
+    return tuple(plain(part) for part in key) if isinstance(key, tuple) else plain(key)
 
 
 def _picks_once(key: Any) -> bool:
@@ -24,6 +35,8 @@ def _picks_once(key: Any) -> bool:
 @differentiable
 def getitem(xp: Any, x: Array, *, key: Any) -> Output:
     """x[key], for integers, slices, None, `...`, integer arrays and boolean arrays, as in NumPy."""
+    key = _plain_key(x, key)
+
     def backward(g):  # what was picked gets its gradient; what was picked twice, the sum of both
         dx = xp.zeros_like(x)
         if _picks_once(key):

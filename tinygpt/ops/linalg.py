@@ -43,6 +43,8 @@ def linear(xp: Any, x: Array, weight: Array, bias: Array | None = None) -> Outpu
     if x.shape[-1:] != weight.shape[1:]:
         raise ValueError(f"linear: x has {x.shape[-1:]} features at the end of shape {x.shape}, "
                          f"weight {weight.shape} expects {weight.shape[1:]}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: weight {weight.shape} needs a bias of shape {weight.shape[:1]}, got {bias.shape}")
     flat = x.reshape(-1, x.shape[-1])  # (N, I)
     out = flat @ weight.T  # (N, O)
     if bias is not None:
@@ -50,7 +52,7 @@ def linear(xp: Any, x: Array, weight: Array, bias: Array | None = None) -> Outpu
 
     def backward(g):
         g = g.reshape(-1, weight.shape[0])  # (N, O)
-        return (lambda: (g @ weight).reshape(x.shape),  # as in the module's docstring, with w = weightᵀ
-                lambda: g.T @ flat,
-                lambda: g.sum(axis=0))
+        return (lambda: unbroadcast((g @ weight).reshape(x.shape), x),  # as in the module's docstring, w = weightᵀ
+                lambda: unbroadcast(g.T @ flat, weight),
+                lambda: unbroadcast(g.sum(axis=0), bias))
     return out.reshape(*x.shape[:-1], weight.shape[0]), backward

@@ -43,7 +43,8 @@ def layer_norm(xp: Any, x: Array, weight: Array | None = None, bias: Array | Non
             # The map is symmetric, so the same expression carries d back: the part of d along 1 and along n is lost,
             # because neither a shift nor a stretch of x changes n.
             d = g if weight is None else g * weight
-            return inverse * (d - d.mean(axis=-1, keepdims=True) - normal * (d * normal).mean(axis=-1, keepdims=True))
+            return unbroadcast(inverse * (d - d.mean(axis=-1, keepdims=True)
+                                          - normal * (d * normal).mean(axis=-1, keepdims=True)), x)
         return dx, lambda: unbroadcast(g * normal, weight), lambda: unbroadcast(g, bias)
     return _scaled(normal, weight, bias), backward
 
@@ -61,6 +62,6 @@ def rms_norm(xp: Any, x: Array, weight: Array | None = None, *, epsilon: float =
     def backward(g):
         def dx():  # as in layer_norm, without the mean: only the part of d along n is lost
             d = g if weight is None else g * weight
-            return inverse * (d - normal * (d * normal).mean(axis=-1, keepdims=True))
+            return unbroadcast(inverse * (d - normal * (d * normal).mean(axis=-1, keepdims=True)), x)
         return dx, lambda: unbroadcast(g * normal, weight)
     return _scaled(normal, weight, None), backward

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, _wrap
-from ..backend import array_module
+from ..autograd import Tensor, _as_array, _wrap
+from ..backend import array_module, on_device, resolve_device
 from . import activation, elementwise, indexing, linalg, reduction, shape
 from .erf import erf
 
@@ -27,10 +27,16 @@ def _reflected(op: Callable) -> Callable:
 def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
     """A comparison: a boolean Tensor, off the tape, since a step function has no useful derivative."""
     def compare(x: Any, y: Any) -> Any:
-        a, b = (t.data if isinstance(t, Tensor) else t for t in (x, y))
-        if b is None or isinstance(b, str):
+        a, b = (t.data if isinstance(t, Tensor) else np.asarray(t) if isinstance(t, (list, tuple)) else t
+                for t in (x, y))
+        try:
+            xp = array_module(a, b)
+        except TypeError:
+            return NotImplemented  # so `tensor == "text"` is False, and `tensor < "text"` a TypeError
+        if a is None or b is None:
             return NotImplemented
-        return _wrap(np.asarray(out) if isinstance(out := getattr(array_module(a, b), name)(a, b), np.generic) else out)
+        with on_device((x if isinstance(x, Tensor) else y).device):
+            return _wrap(_as_array(getattr(xp, name)(a, b)))
     compare.__name__ = name
     return compare
 
@@ -38,12 +44,8 @@ def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
 def _getitem(x: Tensor, key: Any) -> Tensor:
     """x[key]; Tensors in the key stand for their arrays."""
     def plain(part: Any) -> Any:
-        part = part.data if isinstance(part, Tensor) else part
-        if isinstance(part, list):
-            part = np.asarray(part, dtype=np.intp if not part else None)
-        return part
-    key = tuple(plain(part) for part in key) if isinstance(key, tuple) else plain(key)
-    return indexing.getitem(x, key=key)
+        return part.data if isinstance(part, Tensor) else part
+    return indexing.getitem(x, key=tuple(map(plain, key)) if isinstance(key, tuple) else plain(key))
 
 
 def _reshape(x: Tensor, *lengths: Any) -> Tensor:
@@ -59,14 +61,14 @@ def _transpose(x: Tensor, *axes: Any) -> Tensor:
 
 def _to(x: Tensor, device: str) -> Tensor:
     """The same values on another device; x itself if it is there already."""
-    from ..backend import resolve_device
     return x if x.device == resolve_device(device) else elementwise.to_device(x, device=device)
 
 
 def _astype(x: Tensor, dtype: Any) -> Tensor:
     """The same values in another dtype; off the tape if that is not a floating-point type."""
     if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
-        return _wrap(x.data.astype(dtype))
+        with on_device(x.device):
+            return _wrap(x.data.astype(dtype))
     return elementwise.astype(x, dtype=np.dtype(dtype))
 
 

@@ -12,7 +12,9 @@ import numpy as np
 from ..autograd import Output, differentiable, unbroadcast
 from ..backend import Array
 
-__all__ = ["broadcast_to", "concatenate", "expand_dims", "reshape", "split", "squeeze", "stack", "swapaxes", "transpose"]
+__all__ = [
+    "broadcast_to", "concatenate", "expand_dims", "reshape", "split", "squeeze", "stack", "swapaxes", "transpose",
+]
 
 
 @differentiable
