@@ -24,12 +24,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T",
                         help="0 for the likeliest token, 1 for the model's own distribution [0.8]")
     parser.add_argument("--top-k", type=int, default=None, metavar="K", help="choose among the K likeliest tokens")
-    parser.add_argument("--top-p", type=float, default=None, metavar="P", help="choose among the likeliest, up to mass P")
+    parser.add_argument("--top-p", type=float, default=None, metavar="P",
+                        help="choose among the likeliest, up to mass P")
     parser.add_argument("--min-p", type=float, default=None, metavar="P",
                         help="choose among those at least P times as likely as the likeliest")
     parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X",
                         help="make tokens that occurred less likely [1.0: no penalty]")
-    parser.add_argument("--stop", action="append", default=None, metavar="TEXT", help="end before this text; repeatable")
+    parser.add_argument("--stop", action="append", default=None, metavar="TEXT",
+                        help="end before this text; repeatable")
     parser.add_argument("--seed", type=int, default=None, metavar="S", help="the same seed gives the same text")
     parser.add_argument("--crop", action="store_true", help="of a prompt longer than the context, use the end")
     parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N")

@@ -52,7 +52,8 @@ class PretrainedModel(Module):
         """The model of a configuration's fields with the given weights; what `read_folder` gives."""
         if fields["architecture"] not in cls.config_class.ARCHITECTURES:
             raise ValueError(f"{where} holds a {fields['architecture']!r} model, and {cls.__name__} is for "
-                             f"{' or '.join(cls.config_class.ARCHITECTURES)}; tinygpt.load_model picks the class itself")
+                             + " or ".join(cls.config_class.ARCHITECTURES)
+                             + "; tinygpt.load_model picks the class itself")
         model = cls(cls.config_class(**fields))  # type: ignore[call-arg]
         model.load_state_dict(state)
         return (model if device is None else model.to(device)).eval()
@@ -60,6 +61,7 @@ class PretrainedModel(Module):
     def save_pretrained(self, folder: str | Path, tokenizer: SavesItself | None = None) -> None:
         """Write config.json and model.safetensors, and the tokenizer's files if there is one, as transformers reads
         them. Each file is replaced in one step."""
-        write_folder(folder, self.config.to_dict(), {name: to_numpy(value) for name, value in self.state_dict().items()})
+        state = {name: to_numpy(value) for name, value in self.state_dict().items()}
+        write_folder(folder, self.config.to_dict(), state)
         if tokenizer is not None:
             tokenizer.save(folder)

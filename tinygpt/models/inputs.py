@@ -51,12 +51,14 @@ def attention_mask_on(name: str, mask: Any, shape: tuple[int, int]) -> np.ndarra
         return None
     mask = np.asarray(mask.data if isinstance(mask, Tensor) else mask) != 0
     if mask.shape != shape:
-        raise ValueError(f"{name}: attention_mask must have the shape {shape} of all tokens seen so far, got {mask.shape}")
+        raise ValueError(f"{name}: attention_mask must have the shape {shape} of all tokens seen so far, "
+                         f"got {mask.shape}")
     return None if mask.all() else mask
 
 
 def positions_of(mask: np.ndarray | None, start: int, end: int) -> np.ndarray:
-    """Positions of the tokens start … end − 1: (T,), or (B, T) counted from each row's first token that is no padding."""
+    """Positions of the tokens start … end − 1: (T,), or (B, T), counted from the first token of each row that is no
+    padding."""
     if mask is None:
         return np.arange(start, end)
     return np.maximum(np.cumsum(mask, axis=1) - 1, 0)[:, start:end]

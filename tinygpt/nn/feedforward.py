@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class FeedForward(Module):
-    """down(activation(up(x))), or with a gate down(activation(gate(x)) · up(x)), which is SwiGLU for silu (Shazeer 2020).
+    """down(activation(up(x))); with a gate down(activation(gate(x)) · up(x)), which is SwiGLU for silu (Shazeer 2020).
 
     Args:
         n_embd: C. n_inner: the width between the matrices.

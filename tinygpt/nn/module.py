@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..autograd import Tensor
-from ..backend import Array, array_module, device_of, resolve_device, to_device
+from ..backend import Array, array_module, resolve_device, to_device
 
 __all__ = ["Module", "Parameter"]
 
@@ -33,10 +33,13 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True, *, device: str | None = None, dtype: Any = None) -> None:
         self._at_home = False
+        self._data: Array
+        self._grad: Array | None
+        self._trainable: bool
         super().__init__(data, requires_grad, device=device, dtype=dtype)
 
     @property
-    def data(self) -> Array:  # type: ignore[override]
+    def data(self) -> Array:
         """The array; with a home, assigning copies into it."""
         return self._data
 
@@ -48,7 +51,7 @@ class Parameter(Tensor):
             self._data = value
 
     @property
-    def grad(self) -> Array | None:  # type: ignore[override]
+    def grad(self) -> Array | None:
         """The gradient; with a home, assigning copies into it, and None means zeros."""
         return self._grad
 
@@ -62,7 +65,7 @@ class Parameter(Tensor):
             self._copy_into(self._grad, value)
 
     @property
-    def requires_grad(self) -> bool:  # type: ignore[override]
+    def requires_grad(self) -> bool:
         """Whether it is trained; freeze it (False) before it is given a home."""
         return self._trainable
 
@@ -82,7 +85,7 @@ class Parameter(Tensor):
         home[...] = value
 
     def _set_home(self, data: Array, grad: Array) -> None:
-        """Move into the given arrays, which have this parameter's shape: `data` takes its values, `grad` its gradient."""
+        """Move into the given arrays of this parameter's shape: `data` takes its values, `grad` its gradient."""
         data[...] = self._data
         grad[...] = 0 if self._grad is None else self._grad
         self._data, self._grad, self._at_home = data, grad, True

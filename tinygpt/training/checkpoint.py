@@ -1,8 +1,8 @@
 """The training state in one file: everything that a run needs to go on as if it had never stopped.
 
-`training_state.safetensors` holds the weights, AdamW's two moments, and as JSON in its header the step and all that the
-run was told. Batches and dropout masks are functions of (seed, step), so there is no generator's state to keep. The file
-takes its name when it is complete and on disk; whenever a run is killed, the last complete one is there.
+`training_state.safetensors` holds the weights, AdamW's two moments, and as JSON in its header the step and all that
+the run was told. Batches and dropout masks are functions of (seed, step), so there is no generator's state to keep. The
+file takes its name when it is complete and on disk; whenever a run is killed, the last complete one is there.
 
 Read before: pretrained/safetensors_file.py, optim/adamw.py. Read next: trainer.py.
 """

@@ -59,11 +59,11 @@ class PretrainOptions(TrainingOptions):
 
     def config(self, tokenizer: Tokenizer) -> GPTConfig:
         """The model's configuration."""
+        same = ("block_size", "n_layer", "n_head", "n_kv_head", "n_embd", "architecture", "activation", "bias",
+                "dropout")
         return GPTConfig(
-            vocab_size=len(tokenizer), block_size=self.block_size, n_layer=self.n_layer, n_head=self.n_head,
-            n_embd=self.n_embd, n_kv_head=self.n_kv_head, architecture=self.architecture, activation=self.activation,
-            bias=self.bias, dropout=self.dropout, bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+            vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id, **{name: getattr(self, name) for name in same})
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def saved_options(out: str | Path) -> PretrainOptions | None:
     state = Path(out) / STATE_FILE
     if not state.is_file():
         return None
-    saved = read_checkpoint(state).run.get("options")
+    saved: Any = read_checkpoint(state).run.get("options")
     try:
-        return PretrainOptions(**{**saved, "data": tuple(saved["data"])})  # type: ignore[dict-item]
+        return PretrainOptions(**{**saved, "data": tuple(saved["data"])})
     except (TypeError, KeyError) as error:
         raise ValueError(f"{state} holds no options of a pretraining run: {error}") from None
 
@@ -220,7 +220,7 @@ class _Run:
         """Tokenizer, token files and model: made anew, or as the checkpoint has them."""
         o, tokens = self.options, self.out / "tokens"
         if self.checkpoint is not None:
-            run = self.checkpoint.run
+            run: Any = self.checkpoint.run
             self.tokenizer = _tokenizer_from(run["tokenizer"])
             self.token_hashes = run["tokens"]
             if _token_hashes(tokens) != self.token_hashes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -127,8 +127,9 @@ class Trainer:
         norm = grad_norm(self.optimizer.flat)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise DivergedError(
-                f"step {self.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}; training has diverged. "
-                "The last checkpoint is kept; try a lower learning rate (--lr) or a longer warmup (--warmup-steps)")
+                f"step {self.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}: training has "
+                "diverged. The last checkpoint is kept; try a lower learning rate (--lr) or a longer warmup "
+                "(--warmup-steps)")
         self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip))
         self.step += 1
         timing = self.progress.step(self.step, loss, lr, token_weight(batch)) if self.progress is not None else {}
