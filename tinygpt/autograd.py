@@ -219,6 +219,9 @@ class Tensor:
     def __bool__(self) -> bool:
         return bool(self.data)
 
+    def __format__(self, specification: str) -> str:
+        return format(self.item(), specification) if specification else str(self)
+
     def __len__(self) -> int:
         if not self.data.ndim:
             raise TypeError("len() of a Tensor with no axes")

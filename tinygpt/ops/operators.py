@@ -25,7 +25,7 @@ def _reflected(op: Callable) -> Callable:
 
 
 def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
-    """A comparison: a boolean Tensor, off the tape, since a step function has no useful derivative."""
+    """A comparison, or `&` and `|` to join two: off the tape, since a step function has no useful derivative."""
     def compare(x: Any, y: Any) -> Any:
         a, b = (t.data if isinstance(t, Tensor) else np.asarray(t) if isinstance(t, (list, tuple)) else t
                 for t in (x, y))
@@ -72,8 +72,15 @@ def _astype(x: Tensor, dtype: Any) -> Tensor:
     return elementwise.astype(x, dtype=np.dtype(dtype))
 
 
+def _invert(x: Tensor) -> Tensor:
+    """~x, for a boolean Tensor."""
+    if x.dtype != bool:
+        raise TypeError(f"~ needs a boolean Tensor, got {x.dtype}")
+    return COMPARISONS["equal"](x, False)
+
+
 COMPARISONS = {name: _comparison(name) for name in (
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal")}
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "bitwise_and", "bitwise_or")}
 
 METHODS: dict[str, Callable] = {
     "__add__": elementwise.add, "__radd__": _reflected(elementwise.add),
@@ -86,6 +93,8 @@ METHODS: dict[str, Callable] = {
     "__eq__": COMPARISONS["equal"], "__ne__": COMPARISONS["not_equal"],
     "__lt__": COMPARISONS["less"], "__le__": COMPARISONS["less_equal"],
     "__gt__": COMPARISONS["greater"], "__ge__": COMPARISONS["greater_equal"],
+    "__and__": COMPARISONS["bitwise_and"], "__rand__": COMPARISONS["bitwise_and"],
+    "__or__": COMPARISONS["bitwise_or"], "__ror__": COMPARISONS["bitwise_or"], "__invert__": _invert,
     "exp": elementwise.exp, "log": elementwise.log, "sqrt": elementwise.sqrt, "tanh": elementwise.tanh,
     "sin": elementwise.sin, "cos": elementwise.cos, "abs": elementwise.absolute, "clip": elementwise.clip,
     "erf": erf, "sigmoid": activation.sigmoid, "relu": activation.relu, "gelu": activation.gelu,
@@ -95,32 +104,41 @@ METHODS: dict[str, Callable] = {
     "to": _to, "astype": _astype,
 }
 
-# NumPy functions whose name is not the rule's own. The others are found in OPS by name.
-NUMPY_NAMES = {"true_divide": "divide", "float_power": "power", "amax": "max", "amin": "min", "abs": "absolute"}
+
+def _dot(x: Any, y: Any) -> Tensor:
+    """np.dot, for matrices and vectors; with more axes it is no matrix product."""
+    if np.ndim(x) not in (1, 2) or np.ndim(y) not in (1, 2):
+        raise TypeError(f"np.dot has a rule for matrices and vectors only, got {np.shape(x)} and {np.shape(y)}: use @")
+    return linalg.matmul(x, y)
 
 
-def _numpy_function(name: str) -> Callable | None:
-    name = NUMPY_NAMES.get(name, name)
-    if name in COMPARISONS:
-        return COMPARISONS[name]
-    if name not in NUMPY_FUNCTIONS:
-        return None
-    return NUMPY_FUNCTIONS[name]
-
-
+# What NumPy's functions do with Tensors, by NumPy's name.
 NUMPY_FUNCTIONS: dict[str, Callable] = {
     op.__name__: op for op in (
         elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide, elementwise.power,
         elementwise.maximum, elementwise.minimum, elementwise.negative, elementwise.absolute, elementwise.exp,
         elementwise.log, elementwise.sqrt, elementwise.sin, elementwise.cos, elementwise.tanh, elementwise.where,
-        reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min, shape.transpose, shape.swapaxes,
-        shape.expand_dims, shape.squeeze, shape.broadcast_to, shape.concatenate, shape.stack, linalg.matmul)
-} | {"reshape": _reshape, "dot": linalg.matmul}
+        elementwise.clip, reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min, shape.transpose,
+        shape.swapaxes, shape.expand_dims, shape.squeeze, shape.broadcast_to, shape.concatenate, shape.stack,
+        linalg.matmul)
+} | {"reshape": _reshape, "dot": _dot, "amax": reduction.max, "amin": reduction.min} | COMPARISONS
+
+# NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
+OFF_THE_TAPE = frozenset("""
+    all allclose any argmax argmin argsort array_equal ceil count_nonzero empty_like floor full_like isclose isfinite
+    isinf isnan logical_and logical_not logical_or ndim ones_like rint shape sign size zeros_like
+""".split())
+
+
+def _bare(x: Any) -> Any:
+    return x.data if isinstance(x, Tensor) else [_bare(part) for part in x] if isinstance(x, (list, tuple)) else x
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
     """NumPy calls this for `np.exp(tensor)` and `numpy_array + tensor`."""
-    op = _numpy_function(ufunc.__name__)
+    if method == "__call__" and not settings and ufunc.__name__ in OFF_THE_TAPE:
+        return ufunc(*map(_bare, inputs))
+    op = NUMPY_FUNCTIONS.get(ufunc.__name__)
     if method != "__call__" or settings or op is None:
         raise TypeError(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} with the given arguments "
                         "has no rule for Tensors: use a function of tinygpt.ops, or tensor.numpy() for the bare values")
@@ -129,7 +147,9 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings
 
 def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy calls this for `np.sum(tensor, axis=0)`, `np.concatenate([tensor, …])` and the like."""
-    op = _numpy_function(function.__name__)
+    if function.__name__ in OFF_THE_TAPE:
+        return function(*map(_bare, args), **{name: _bare(value) for name, value in kwargs.items()})
+    op = NUMPY_FUNCTIONS.get(function.__name__)
     if op is None:
         raise TypeError(f"np.{function.__name__} has no rule for Tensors: use a function of tinygpt.ops, "
                         "or tensor.numpy() for the bare values")
