@@ -18,12 +18,16 @@ from typing import Protocol
 
 import numpy as np
 
-from ..tokenizers.base import smallest_id_type
 from .atomic_file import atomic_write
 
-__all__ = ["Encoder", "TokenFile", "encode_documents", "token_array", "write_tokens"]
+__all__ = ["Encoder", "TokenFile", "encode_documents", "smallest_id_type", "token_array", "write_tokens"]
 
 SCAN = 1 << 22  # ids looked at together when a file is checked
+
+
+def smallest_id_type(n_vocab: int) -> np.dtype:
+    """The smallest unsigned integer type that holds every id below `n_vocab`: uint8, uint16 or uint32."""
+    return np.min_scalar_type(max(n_vocab - 1, 0))
 
 
 class Encoder(Protocol):
