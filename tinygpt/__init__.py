@@ -20,20 +20,20 @@ what it adds, and which file comes before and after. docs/reading.md follows one
     testing/         the gradient checker: is your derivative right?
     cli/             the command line
 
-`import tinygpt` loads the engine alone (backend, autograd, ops); the other packages are imported when they are first
-named, so that `import tinygpt as tg` costs little and `tg.models.GPT` still works.
+`import tinygpt` loads the engine alone (backend, autograd, ops and their twins); the other packages are imported when
+they are first named, so that `import tinygpt as tg` costs little and `tg.models.GPT` still works.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import autograd, backend, ops
+from . import autograd, backend, kernels, ops
 from ._version import __version__
 from .autograd import Tensor, no_grad
 from .backend import cuda_available, manual_seed, set_default_device
 
 if TYPE_CHECKING:
-    from . import data, evaluation, generation, kernels, models, nn, optim, pretrained, testing, tokenizers, training
+    from . import data, evaluation, generation, models, nn, optim, pretrained, testing, tokenizers, training
     from .models import load_model
     from .tokenizers import load_tokenizer
 

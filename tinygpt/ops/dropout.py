@@ -17,7 +17,7 @@ import numpy as np
 from ..autograd import Output, differentiable
 from ..backend import Array, device_of, to_device
 
-__all__ = ["Key", "check_rate", "dropout", "keep_scale"]
+__all__ = ["Key", "check_rate", "dropout", "keep_scale", "random_bits"]
 
 Key = tuple[int, ...]  # up to four non-negative integers: by convention (seed, layer, step, call)
 
@@ -28,17 +28,21 @@ def check_rate(name: str, p: float) -> None:
         raise ValueError(f"{name}: the dropout rate must be at least 0 and less than 1, got {p}")
 
 
+def random_bits(key: Key) -> np.random.Philox:
+    """The generator that a key names: its key words are (seed, layer), its counter runs through the elements in words 0
+    and 1, and words 2 and 3 hold call and step."""
+    seed, layer, step, call = (*key, 0, 0, 0, 0)[:4]
+    return np.random.Philox(key=[seed % 2**64, layer], counter=[0, 0, call, step])
+
+
 def keep_scale(like: Array, shape: tuple[int, ...], p: float, key: Key) -> Array:
     """What dropout multiplies by: 0 with probability p, else 1 / (1 − p), in the dtype and on the device of `like`.
 
-    The generator's key words are (seed, layer); its counter runs through the elements in words 0 and 1, and words 2 and
-    3 hold call and step. Element i takes half a 64-bit output: the low 32 bits where i is even, the high ones where odd.
-    The mask is drawn on the host and sent to the device.
+    Element i takes half a 64-bit output of `random_bits`: the low 32 bits where i is even, the high ones where odd. The
+    mask is drawn on the host and sent to the device.
     """
-    seed, layer, step, call = (*key, 0, 0, 0, 0)[:4]
-    bits = np.random.Philox(key=[seed % 2**64, layer], counter=[0, 0, call, step])
     n = math.prod(shape)
-    words = bits.random_raw((n + 1) // 2).view(np.uint32)[:n].reshape(shape)
+    words = random_bits(key).random_raw((n + 1) // 2).view(np.uint32)[:n].reshape(shape)
     threshold = round(p * 2**32)
     scale = (words >= threshold).astype(like.dtype)
     scale *= 1 / (1 - threshold / 2**32)  # keeps the expected value: E[scale] = 1

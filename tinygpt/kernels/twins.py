@@ -1,0 +1,43 @@
+"""How a twin is entered beside its rule, and how all of them are switched off.
+
+Read before: autograd.py (`Operation` chooses between a rule and its twins). Read next: cpu/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..autograd import Operation, Twin
+
+__all__ = ["accelerates", "disabled"]
+
+
+def accelerates(op: Callable, *, device: str = "cpu") -> Callable[[Callable], Callable]:
+    """Enter a function as a twin of the operation `op` on one kind of device.
+
+    The function takes the rule's arrays and settings, without `xp`, and returns what the rule returns, or
+    NotImplemented. Of several twins the one entered last is asked first.
+    """
+    operation = op.operation  # type: ignore[attr-defined]
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        operation.twins.insert(0, Twin(function, device))
+        return function
+    return enter
+
+
+@contextlib.contextmanager
+def disabled() -> Iterator[None]:
+    """Run the pure rules inside `with kernels.disabled():`, in every thread."""
+    before, Operation.twins_enabled = Operation.twins_enabled, False
+    try:
+        yield
+    finally:
+        Operation.twins_enabled = before
+
+
+if os.environ.get("TINYGPT_KERNELS") == "off":  # for a whole process
+    Operation.twins_enabled = False
