@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..autograd import Tensor
+from ..autograd import Deferred, Tensor
 from ..backend import Array, array_module, resolve_device, to_device
 
 __all__ = ["Module", "Parameter"]
@@ -29,7 +29,7 @@ class Parameter(Tensor):
     gradient in place, which an ordinary Tensor never does.
     """
 
-    __slots__ = ("_data", "_grad", "_trainable", "_at_home")
+    __slots__ = ("_data", "_grad", "_trainable", "_at_home", "_vacant")
 
     def __init__(self, data: Any, requires_grad: bool = True, *, device: str | None = None, dtype: Any = None) -> None:
         self._at_home = False
@@ -53,6 +53,7 @@ class Parameter(Tensor):
     @property
     def grad(self) -> Array | None:
         """The gradient; with a home, assigning copies into it, and None means zeros."""
+        self._settle()
         return self._grad
 
     @grad.setter
@@ -63,6 +64,7 @@ class Parameter(Tensor):
             self._grad[...] = 0  # type: ignore[index]
         else:
             self._copy_into(self._grad, value)
+        self._vacant = False
 
     @property
     def requires_grad(self) -> bool:
@@ -96,11 +98,33 @@ class Parameter(Tensor):
         twin._data, twin._grad, twin._at_home = self._data, grad, True
         return twin
 
-    def _accumulate(self, g: Array) -> None:
+    def _vacate(self) -> None:
+        """Let the gradient count as zero from now on. With a home nothing is written: the next gradient goes over it."""
         if self._at_home:
-            self._grad += g
+            self._vacant = True
         else:
+            self._grad = None
+
+    def _settle(self) -> None:
+        """Write the zeros of a gradient that was vacated, if nothing has gone over it."""
+        if self._vacant:
+            self._grad[...] = 0  # type: ignore[index]
+            self._vacant = False
+
+    def _accumulate(self, g: Array) -> None:
+        if not self._at_home:
             super()._accumulate(g)
+        elif self._vacant:
+            self._grad[...] = g  # type: ignore[index]
+            self._vacant = False
+        else:
+            self._grad += g
+
+    def _take(self, g: Deferred) -> bool:
+        if self._at_home:
+            g.add_to(self._grad, self._vacant)
+            self._vacant = False
+        return self._at_home
 
 
 class Module:
@@ -246,9 +270,9 @@ def _tree(module: Module, indent: str, seen: set[int]) -> list[str]:
             lines.append(f"{indent}{name} {list(child.shape)}  {size}")
             continue
         below = _tree(child, indent + "  ", seen)
-        last = name
-        while children and isinstance(children[0][1], Module) and type(children[0][1]) is type(child) \
-                and name[-1:].isdigit() and _tree(children[0][1], indent + "  ", set(seen)) == below:
+        last, in_list = name, name.rpartition(".")[0]
+        while children and in_list and children[0][0].rpartition(".")[0] == in_list \
+                and type(children[0][1]) is type(child) and _tree(children[0][1], indent + "  ", set(seen)) == below:
             last, twin = children.pop(0)
             seen.update(id(parameter) for parameter in twin.parameters())
         span = name if last == name else f"{name} … {last.rpartition('.')[2]}"
