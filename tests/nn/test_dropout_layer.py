@@ -1,0 +1,79 @@
+"""Dropout as a layer: active while training only, masks named by seed, layer, step, replica and call."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinygpt.autograd import Tensor
+from tinygpt.backend import manual_seed
+from tinygpt.nn import Dropout, Module, MultiHeadAttention, TransformerBlock, seed_dropout
+
+ONES = Tensor(np.ones((64, 64), dtype=np.float32))
+
+
+class Two(Module):
+    def __init__(self) -> None:
+        self.parts = [Dropout(0.5), Dropout(0.5)]
+
+
+def masks(model: Module, seed: int = 1, step: int = 0, replica: int = 0, calls: int = 2) -> np.ndarray:
+    seed_dropout(model, seed, step, replica)
+    return np.array([[part(ONES).data for part in model.parts] for _ in range(calls)])
+
+
+def test_in_eval_and_at_rate_zero_it_does_nothing():
+    layer = Dropout(0.5)
+    assert layer.eval()(ONES) is ONES and layer.train()(ONES) is not ONES
+    assert Dropout(0.0)(ONES) is ONES
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_it_drops_the_given_part_and_keeps_the_mean(p):
+    manual_seed(0)
+    layer = Dropout(p)
+    out = np.array([layer(ONES).data for _ in range(10)])
+    assert abs((out == 0).mean() - p) < 0.01
+    np.testing.assert_allclose(out[out != 0], 1 / (1 - p), rtol=1e-5)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, 2.0, float("nan")])
+def test_a_rate_outside_zero_to_one_is_refused(p):
+    with pytest.raises(ValueError, match="dropout rate must be at least 0 and less than 1"):
+        Dropout(p)
+
+
+def test_the_same_step_drops_the_same_again():
+    np.testing.assert_array_equal(masks(Two()), masks(Two()))
+
+
+def test_seeds_steps_replicas_layers_and_calls_all_differ():
+    model = Two()
+    found = np.concatenate([masks(model, seed, step, replica).reshape(-1, 64 * 64)
+                            for seed, step, replica in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]]) > 0
+    assert len(found) == 16
+    agreement = np.array([[(a == b).mean() for b in found] for a in found])
+    assert (abs(agreement - 0.5)[~np.eye(16, dtype=bool)] < 0.05).all()  # independent coins agree half the time
+
+
+def test_without_a_seed_manual_seed_decides():
+    layer, drawn = Dropout(0.5), []
+    for seed in (5, 5, 6):
+        manual_seed(seed)
+        drawn.append(layer(ONES).data)
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
+
+
+def test_attention_weights_are_dropped_in_training_only():
+    layer = MultiHeadAttention(8, 2, dropout=0.5, std=1.0)
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 5, 8)).astype(np.float32))
+    first, second = layer(x).data, layer(x).data
+    assert (first != second).any()
+    layer.eval()
+    np.testing.assert_array_equal(layer(x).data, layer(x).data)
+
+
+def test_a_block_has_one_for_the_weights_and_one_for_what_it_adds():
+    block = TransformerBlock(8, 2, 16, dropout=0.25, cross=True)
+    assert {name: m.p for name, m in block.named_modules() if isinstance(m, Dropout)} == {
+        "attention.weights_dropout": 0.25, "cross_attention.weights_dropout": 0.25, "dropout": 0.25}
