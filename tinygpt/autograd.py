@@ -34,16 +34,33 @@ import numpy as np
 from .backend import Array, array_module, backend_of, device_of, on_device, resolve_device, to_device, to_numpy
 
 __all__ = [
-    "Backward", "Gradient", "Node", "OPS", "Operation", "Output", "Rule", "Tensor", "Twin", "differentiable",
-    "is_grad_enabled", "no_grad", "unbroadcast",
+    "Backward", "Deferred", "Gradient", "Node", "OPS", "Operation", "Output", "Rule", "Tensor", "Twin",
+    "differentiable", "is_grad_enabled", "no_grad", "unbroadcast",
 ]
 
 # A rule's closure returns one of these for each input: an array; a function that computes one, called only if somebody
-# wants that gradient (worth it where it costs a matrix product); or None where there is nothing to differentiate.
+# wants that gradient (worth it where it costs a matrix product), which may be a `Deferred`; or None where there is
+# nothing to differentiate.
 Gradient = Array | Callable[[], Array] | None
 Backward = Callable[[Array], Sequence[Gradient]]
 Output = tuple[Any, Backward]  # what a rule returns: an array, or a tuple of arrays, and the closure
 Rule = Callable[..., Output]
+
+
+class Deferred:
+    """A gradient that is not computed yet and that knows a short way into a gradient that has its place in memory.
+
+    Two methods, for a twin that writes large gradients: calling it computes the gradient as a new array, and
+    `add_to` adds it to one that is there, by a way that needs no array of its own.
+    """
+
+    def __call__(self) -> Array:
+        """The gradient, as a new array."""
+        raise NotImplementedError
+
+    def add_to(self, total: Array, vacant: bool) -> None:
+        """Add it to `total` in place. If `vacant`, `total` counts as zero, whatever it holds."""
+        raise NotImplementedError
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -155,7 +172,8 @@ class Tensor:
         if device is not None or isinstance(data, np.ndarray):
             data = to_device(data, resolve_device(device))
         if dtype is not None:
-            data = data.astype(dtype, copy=False)
+            with on_device(device_of(data)):
+                data = data.astype(dtype, copy=False)
         if requires_grad and data.dtype.kind in "biu":
             raise TypeError(f"Tensor: requires_grad needs floating-point data, got {data.dtype}; convert it first")
         self.data: Array = data
@@ -304,6 +322,10 @@ class Tensor:
             with on_device(self.device):
                 self.grad = g.copy()
 
+    def _take(self, g: Deferred) -> bool:
+        """Add `g` to a gradient that has its place in memory; False for one that has not (see nn.Parameter)."""
+        return False
+
     if TYPE_CHECKING:  # operators and methods are bound to their rules by ops/operators.py
         def __getattr__(self, name: str) -> Any: ...
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __matmul__ = \
@@ -368,6 +390,8 @@ class Node:
             raise ValueError(f"{self.name}: backward returned {len(returned)} gradients for {len(self.sources)} inputs")
         for position, (source, dx) in enumerate(zip(self.sources, returned)):
             if source is None:
+                continue
+            if isinstance(dx, Deferred) and isinstance(source, Tensor) and source._take(dx):
                 continue
             if callable(dx):
                 dx = dx()

@@ -99,7 +99,7 @@ class Parameter(Tensor):
         return twin
 
     def _vacate(self) -> None:
-        """Let the gradient count as zero from now on. With a home nothing is written: the next gradient goes over it."""
+        """Let the gradient count as zero. With a home nothing is written: the next gradient goes over what is there."""
         if self._at_home:
             self._vacant = True
         else:

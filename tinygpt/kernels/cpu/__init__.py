@@ -6,12 +6,13 @@ from .attention import attention_blocked
 from .blocks import BLOCK
 from .dropout import dropout_blocked
 from .embedding import embedding_segments
+from .linear import linear_in_place
 from .loss import linear_cross_entropy_chunked
 from .normalization import layer_norm_blocked, rms_norm_blocked
 from .shape import add_same_shape, split_rejoining
 
 __all__ = [
     "BLOCK", "add_same_shape", "attention_blocked", "dropout_blocked", "embedding_segments", "gelu_blocked",
-    "keep_freed_memory", "layer_norm_blocked", "linear_cross_entropy_chunked", "rms_norm_blocked", "silu_blocked",
-    "split_rejoining",
+    "keep_freed_memory", "layer_norm_blocked", "linear_cross_entropy_chunked", "linear_in_place",
+    "rms_norm_blocked", "silu_blocked", "split_rejoining",
 ]

@@ -54,6 +54,7 @@ def attention_blocked(
     log_total = np.empty((batch, n_keys_heads, groups, length, 1), dtype=q.dtype)
     hidden = np.triu(np.full((ROWS, ROWS), -math.inf, dtype=q.dtype), 1) if causal else None
     offset = n_keys - length  # query i stands at position i + offset
+    ones = np.ones(n_keys, dtype=q.dtype)
     heads = list(_head_blocks(batch, n_keys_heads, groups * ROWS * n_keys))
 
     for part in heads:
@@ -70,7 +71,7 @@ def attention_blocked(
                 top[top == -math.inf] = 0  # a row that looks nowhere: −∞ − 0 is what its exponentials are to be of
             scores -= top
             np.exp(scores, out=scores)
-            total = scores.sum(axis=-1, keepdims=True)
+            total = (scores.reshape(-1, seen.stop) @ ones[:seen.stop]).reshape(top.shape)
             if mask is not None:
                 total[total == 0] = 1
             np.divide(scores @ vs[part][..., seen, :], total, out=outs[part][..., rows, :])

@@ -10,7 +10,7 @@ The logits (N, V) are the largest array of a language model, and the softmax tak
 * more than LOGITS of them never exist at once: a larger batch is worked off in chunks, and backward computes each
   chunk's logits again.
 
-Read before: ops/loss.py. Read next: nothing; nn/ builds on ops/ and does not know of twins.
+Read before: ops/loss.py, linear.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ...ops.indexing import check_ids
 from ...ops.loss import IGNORE_INDEX
 from ..twins import accelerates
 from .blocks import is_float, row_blocks
+from .linear import ProductGradient
 
 __all__ = ["LOGITS", "linear_cross_entropy_chunked"]
 
@@ -51,6 +52,8 @@ def linear_cross_entropy_chunked(
     step = max(1, LOGITS // n_vocab)
     chunks = [slice(start, min(start + step, len(rows))) for start in range(0, len(rows), step)]
 
+    ones = np.ones((n_vocab, 1), dtype=x.dtype)
+
     def exponentials(chunk: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """e^(logits − max) − onehot(t) Σe, their sum Σe before the subtraction (M, 1), and the losses (M,)."""
         logits = rows[chunk] @ weight.T
@@ -65,7 +68,7 @@ def linear_cross_entropy_chunked(
             part.max(axis=1, keepdims=True, out=top[block])
             part -= top[block]
             np.exp(part, out=part)
-            part.sum(axis=1, keepdims=True, out=total[block])
+            np.matmul(part, ones, out=total[block])  # the sum of each row
         losses += (top + np.log(total))[:, 0]
         logits[picked] -= total[:, 0]
         return logits, total, losses
@@ -91,7 +94,7 @@ def linear_cross_entropy_chunked(
 
         if len(chunks) == 1:
             e, share = factors(chunks[0])
-            dweight: Gradient = lambda: e.T @ (rows * share)
+            dweight: Gradient = ProductGradient(e.T, rows * share)
             dbias: Gradient = lambda: e.T @ share[:, 0]
         else:
             dweight, dbias = np.zeros_like(weight), np.zeros(n_vocab, dtype=x.dtype)
