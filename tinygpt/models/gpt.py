@@ -181,7 +181,7 @@ class GPT(PretrainedModel):
             seed: row b draws from (seed, b); None draws a fresh seed.
             stop: ids, or texts (which need `decode`), after which a row ends.
             eos_token_id: ids after which a row ends; the configuration's by default, None for none.
-            num_beams: above 1, beam search (then nothing is sampled), with `length_penalty`.
+            num_beams: above 1, beam search, with `length_penalty`: nothing is sampled, and `stop` cannot be used.
             use_cache: False computes every step anew: slower, the same result.
             long_prompt: "error", or "crop" to go on from the last `block_size` tokens of a longer prompt.
 
@@ -189,7 +189,9 @@ class GPT(PretrainedModel):
             ValueError, TypeError, IndexError: prompts or settings that nothing can be generated from.
         """
         settings = self._decoding(ids, max_new_tokens, eos_token_id, use_cache)
-        if num_beams > 1:
+        if num_beams != 1 and stop is not None:
+            raise ValueError("GPT.generate: beam search knows no stop texts; use eos_token_id, or num_beams=1")
+        if num_beams != 1:
             return beam_search(self.step, np.asarray(ids), num_beams=num_beams, length_penalty=length_penalty,
                                attention_mask=attention_mask, **settings)
         return generate(

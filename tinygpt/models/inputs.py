@@ -22,12 +22,15 @@ def token_ids(name: str, ids: Any, vocab_size: int, device: str) -> Array:
 
     Raises:
         TypeError: not integers.
-        ValueError: not two axes.
+        ValueError: not two axes, or lists of unequal lengths.
         IndexError: an id outside the vocabulary.
     """
     ids = ids.data if isinstance(ids, Tensor) else ids
-    if isinstance(ids, (list, tuple)):
-        ids = np.asarray(ids, dtype=np.int64 if not len(ids) else None)
+    if not hasattr(ids, "dtype"):
+        try:
+            ids = np.asarray(ids, dtype=None if ids else np.int64)
+        except ValueError:
+            raise ValueError(f"{name}: expected rows of one length; pad them (generation.left_pad does)") from None
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integer ids, got {ids.dtype}")
     if ids.ndim != 2:
