@@ -1,0 +1,217 @@
+"""Sentence pairs: a source and its target, from a table to padded batches.
+
+Three things are easy to get wrong. A sentence has several translations, so held-out pairs are chosen by source: no
+source stands on both sides. Batches of sentences as they come are half filling, so pairs of similar length share one;
+which they are is still shuffled anew in every epoch, and a pure function of (seed, step). And a pair that is too long
+must not go silently: a warning counts those left out.
+
+On disk a list of pairs is one array of ids like any text, each sequence closed by the end-of-text id:
+
+    source </s> target </s> source </s> target </s> …
+
+Shapes: B batch, S source time, T target time.
+
+Read before: records.py, tokens.py, padding.py. Read next: training/objectives/seq2seq.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .corpora import CORPORA, find_corpus
+from .padding import pad
+from .records import read_records
+from .sampler import IGNORE, step_generator
+from .text_files import STDIN
+
+__all__ = ["IdPair", "Pair", "PairSampler", "all_pairs", "fitting_pairs", "pair_batch", "pairs_from_ids", "read_pairs",
+           "split_pairs"]
+
+Pair = tuple[str, str]
+IdPair = tuple[np.ndarray, np.ndarray]
+
+POOL = 50  # batches whose pairs are sorted by length together
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text
+
+
+def _resolve(spec: str | Path) -> str | Path:
+    path = Path(spec).expanduser()
+    if spec == STDIN or (path.exists() and not path.is_dir()):
+        return spec if spec == STDIN else path
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name the files of pairs in it")
+    if spec in CORPORA:
+        return find_corpus(str(spec))
+    near = difflib.get_close_matches(str(spec), CORPORA, n=1)
+    raise FileNotFoundError(f"no file {str(spec)!r}, and no corpus has that name"
+                            f"{f'; did you mean {near[0]!r}?' if near else ''}")
+
+
+def _pairs_of(path: str | Path) -> Iterator[Pair]:
+    for number, record in enumerate(read_records(path, header=False), 1):
+        values = list(record.values())[:2]
+        if len(values) < 2 or not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{path}, record {number}: expected two columns of text, a source and a target, got "
+                             f"{str(list(record.values()))[:60]}")
+        yield values[0].strip(), values[1].strip()
+
+
+def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
+    """The pairs of files: the first two columns of each record, source and target, without the space around them.
+
+    Args:
+        specs: files of any format that `read_records` reads (a table's first line is a pair like the others), "-" for
+            standard input, or a named corpus such as "spa-eng".
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: no such file or corpus, or a folder.
+        ValueError: a record without two texts, or no pairs at all.
+
+    Warns:
+        UserWarning: pairs were left out because one side is empty.
+    """
+    specs = [specs] if isinstance(specs, (str, Path)) else specs
+    found = [pair for spec in specs for pair in _pairs_of(_resolve(spec))]
+    pairs = [pair for pair in found if all(pair)]
+    names = ", ".join(map(str, specs))
+    if not pairs:
+        raise ValueError(f"{names or 'the data'} holds no pairs; expected a source and a target in each line")
+    if len(pairs) < len(found):
+        warnings.warn(f"{names}: left out {len(found) - len(pairs):,} of {len(found):,} pairs, which have an empty side",
+                      stacklevel=2)
+    return pairs
+
+
+def split_pairs(pairs: Sequence[Pair], validation: float = 0.1, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+    """(training pairs, held-out pairs), each in the order given; no source is on both sides.
+
+    Args:
+        pairs: sources and targets.
+        validation: the fraction of the different sources to hold out, in (0, 1); at least one is, and one is not.
+        seed: which ones.
+
+    Raises:
+        ValueError: a fraction outside (0, 1), or fewer than two different sources.
+    """
+    if not 0 < validation < 1:
+        raise ValueError(f"the validation fraction must be in (0, 1), got {validation}")
+    sources = list(dict.fromkeys(source for source, _ in pairs))
+    if len(sources) < 2:
+        raise ValueError(f"holding out a source needs at least two different ones, got {len(sources)}")
+    n_held = min(max(1, round(validation * len(sources))), len(sources) - 1)
+    chosen = np.random.default_rng([seed, len(sources)]).permutation(len(sources))[:n_held]
+    held = {sources[index] for index in chosen}
+    return [pair for pair in pairs if pair[0] not in held], [pair for pair in pairs if pair[0] in held]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ids
+
+
+def pairs_from_ids(ids: np.ndarray, eos_id: int) -> list[IdPair]:
+    """The pairs of a token array, each side with its closing `eos_id`.
+
+    >>> [(s.tolist(), t.tolist()) for s, t in pairs_from_ids(np.array([5, 6, 0, 7, 0]), eos_id=0)]
+    [([5, 6, 0], [7, 0])]
+    """
+    ends = np.flatnonzero(ids == eos_id) + 1
+    if len(ends) % 2 or (ends[-1] if len(ends) else 0) != len(ids):
+        raise ValueError(f"these {len(ids)} ids are no list of pairs: expected each side to end with the id {eos_id}")
+    sides = np.split(np.asarray(ids), ends[:-1]) if len(ends) else []
+    return list(zip(sides[0::2], sides[1::2]))
+
+
+def fitting_pairs(pairs: Sequence[IdPair], block_size: int, what: str = "the data") -> list[IdPair]:
+    """The pairs of which neither side is longer than `block_size`.
+
+    Raises:
+        ValueError: none is.
+
+    Warns:
+        UserWarning: some are; how many.
+    """
+    fitting = [pair for pair in pairs if max(map(len, pair)) <= block_size]
+    if not fitting:
+        raise ValueError(f"{what}: none of {len(pairs):,} pairs fits block_size {block_size}; give a larger one")
+    if len(fitting) < len(pairs):
+        warnings.warn(f"{what}: left out {len(pairs) - len(fitting):,} of {len(pairs):,} pairs, which are longer than "
+                      f"block_size {block_size}", stacklevel=2)
+    return fitting
+
+
+def pair_batch(pairs: Sequence[IdPair], pad_id: int) -> dict[str, np.ndarray]:
+    """Pairs as a batch for an encoder-decoder: what the decoder reads is made from the targets by the model.
+
+    Returns:
+        {"ids": (B, S), "attention_mask": (B, S), "targets": (B, T)} int64; targets are -100 at filling.
+    """
+    sources, targets = zip(*pairs)
+    return {"ids": pad(sources, pad_id), "attention_mask": pad([np.ones_like(source) for source in sources], 0),
+            "targets": pad(targets, IGNORE)}
+
+
+def _by_length(pairs: Sequence[IdPair], order: Iterable[int]) -> list[int]:
+    return sorted(order, key=lambda index: (len(pairs[index][0]), len(pairs[index][1])))
+
+
+class PairSampler:
+    """Batches of pairs of similar length, each pair once an epoch; `batch(step)` is a pure function of (seed, step).
+
+    An epoch is a random order of the pairs, cut into pools of POOL batches. Each pool is sorted by length and cut into
+    batches, and the batches of the epoch are shuffled.
+
+    Args:
+        pairs: ids of sources and targets.
+        batch_size: B; one batch of an epoch may be smaller.
+        seed: not negative.
+        pad_id: fills up sources.
+    """
+
+    def __init__(self, pairs: Sequence[IdPair], batch_size: int, seed: int = 0, pad_id: int = 0) -> None:
+        if not pairs or batch_size < 1:
+            raise ValueError(f"need at least one pair and a batch_size of at least 1, got {len(pairs)} pairs, batch_size "
+                             f"{batch_size}")
+        self.pairs, self.batch_size, self.seed, self.pad_id = pairs, batch_size, seed, pad_id
+        self._last: tuple[int, list[list[int]]] = (-1, [])  # (epoch, its batches): every step of an epoch shares them
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that visit every pair once."""
+        return -(-len(self.pairs) // self.batch_size)
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        rng = step_generator(self.seed, epoch)
+        order = rng.permutation(len(self.pairs)).tolist()
+        pool = POOL * self.batch_size
+        ordered = [index for start in range(0, len(order), pool)
+                   for index in _by_length(self.pairs, order[start:start + pool])]
+        batches = [ordered[start:start + self.batch_size] for start in range(0, len(ordered), self.batch_size)]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def indices(self, step: int) -> list[int]:
+        """The numbers of the pairs of one step."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        last_epoch, batches = self._last
+        if epoch != last_epoch:
+            batches = self._batches(epoch)
+            self._last = epoch, batches
+        return batches[place]
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """The batch of one step, as `pair_batch` makes it."""
+        return pair_batch([self.pairs[index] for index in self.indices(step)], self.pad_id)
+
+
+def all_pairs(pairs: Sequence[IdPair], batch_size: int, pad_id: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    """Every pair once, the short ones first, as batches of `pair_batch`: for validation."""
+    order = _by_length(pairs, range(len(pairs)))
+    for start in range(0, len(order), batch_size):
+        yield pair_batch([pairs[index] for index in order[start:start + batch_size]], pad_id)
