@@ -81,7 +81,7 @@ def erf_values(x: Array) -> Array:
         return own(x)
     wide = x.astype(np.float64, copy=False)
     magnitude = np.abs(wide)
-    out = np.sign(wide)  # |x| ≥ 6: 1 to the last digit; NaN stays NaN
+    out = np.asarray(np.sign(wide))  # |x| ≥ 6: 1 to the last digit; NaN stays NaN
     for low, high, piece in ((0.0, 0.84375, _small), (0.84375, 1.25, _near_one),
                              (1.25, 1 / 0.35, lambda t: _tail(MIDDLE, t)), (1 / 0.35, 6.0, lambda t: _tail(TAIL, t))):
         here = (magnitude >= low) & (magnitude < high)

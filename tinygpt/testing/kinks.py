@@ -1,0 +1,188 @@
+"""Where the function is not smooth: relu at 0, the ties of a maximum.
+
+There is no derivative at a kink, but there are slopes to either side, and a gradient is right if the slope that it
+promises lies between them. Looking along single entries is not enough: a maximum that gives each of two equal entries
+the whole gradient promises 1 for either, which is the slope to the right of it; only the two together promise 2, where
+the maximum rises by 1. So entries that act together are found and looked along together, with positive weights, one
+output at a time. Entries that act apart are not: relu(x₁) − relu(x₂) with gradient (0, 0) is right at 0, although the
+slope along (1, −1) is 1 to either side.
+
+Read before: compare.py. Read next: gradcheck.py. The set of slopes is Clarke's generalised gradient (1975).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .oracles import EPS, LARGE_STEP, SMALL_STEP, Line
+from .problem import Problem
+
+__all__ = ["KinkFailure", "examine"]
+
+MAX_ENTRIES, MAX_OUTPUTS, N_WEIGHTS = 24, 8, 4
+RTOL = 1e-5  # of one-sided slopes, which are extrapolated from two steps
+
+Entry = tuple[int, int]  # number of the input, flat index
+
+
+@dataclass(frozen=True)
+class KinkFailure:
+    """Entries whose promised slope lies outside the one-sided ones; `numeric` is the nearer of the two."""
+
+    entries: list[Entry]
+    output: int
+    analytic: float
+    low: float
+    high: float
+
+    @property
+    def numeric(self) -> float:
+        """The nearer end of the interval."""
+        return self.low if self.analytic < self.low else self.high
+
+
+class Slopes:
+    """Slopes to either side, for every output, along weighted sets of entries."""
+
+    def __init__(self, problem: Problem, sizes: Sequence[np.ndarray]) -> None:
+        self.problem, self.sizes = problem, sizes
+        self.ones = np.ones(problem.base.size)
+
+    def along(self, entries: Sequence[Entry], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray] | None:
+        """(left slopes, right slopes) of all outputs; None where the function is not finite nearby."""
+        u: list[np.ndarray | None] = [None] * len(self.problem.inputs)
+        for (k, i), weight in zip(entries, weights):
+            if u[k] is None:
+                u[k] = np.zeros(self.problem.inputs[k].shape)
+            u[k].reshape(-1)[i] = weight * self.sizes[k].reshape(-1)[i]  # type: ignore[union-attr]
+        line = Line(self.problem, u, self.ones)
+        sides = []
+        for sign in (-1, 1):
+            near, far = line.at(sign * SMALL_STEP), line.at(sign * LARGE_STEP)
+            if near is None or far is None:
+                return None
+            slope, coarse = ((y - self.problem.base) / (sign * h) for y, h in ((near, SMALL_STEP), (far, LARGE_STEP)))
+            sides.append(slope + (slope - coarse) / (LARGE_STEP / SMALL_STEP - 1))  # the curvature's part cancels
+        return sides[0], sides[1]
+
+
+def _apart(left: np.ndarray, right: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Which outputs have a kink: slopes that differ by more than curvature and rounding explain."""
+    noise = 16 * EPS * np.abs(base) / SMALL_STEP
+    return np.abs(right - left) > 1e-3 * np.maximum(np.abs(left), np.abs(right)) + noise
+
+
+def _clusters(n: int, together: Iterator[tuple[int, int]]) -> list[list[int]]:
+    """The connected components of 0 … n − 1 under the given pairs."""
+    label = list(range(n))
+    for i, j in together:
+        old, new = label[j], label[i]
+        label = [new if x == old else x for x in label]
+    return [[i for i in range(n) if label[i] == x] for x in sorted(set(label))]
+
+
+def examine(problem: Problem, kinks: Sequence[Entry], v: np.ndarray, sizes: Sequence[np.ndarray],
+            rng: np.random.Generator) -> tuple[list[KinkFailure], list[Entry]]:
+    """Look at both sides of the kinks.
+
+    Args:
+        problem: started.
+        kinks: the entries at which the function is not smooth; a random MAX_ENTRIES of them if there are more.
+        v: the cotangent of the comparison: outputs that have no kink are compared through it.
+        sizes: the scale of each entry of each input.
+        rng: draws weights and samples.
+
+    Returns:
+        what is wrong, and the entries at which nothing could be said.
+    """
+    if len(kinks) > MAX_ENTRIES:
+        kinks = [kinks[i] for i in sorted(rng.choice(len(kinks), MAX_ENTRIES, replace=False))]
+    slopes = Slopes(problem, sizes)
+    undecided: list[Entry] = []
+    single: dict[Entry, tuple[np.ndarray, np.ndarray]] = {}
+    for entry in kinks:
+        sides = slopes.along([entry], [1.0])
+        if sides is None:
+            undecided.append(entry)
+        else:
+            single[entry] = sides
+    failures: list[KinkFailure] = []
+    bent = np.zeros(problem.base.size, dtype=bool)
+    for left, right in single.values():
+        bent |= _apart(left, right, problem.base)
+
+    smooth = np.where(bent, 0.0, v)  # what the kinked outputs leave
+    if smooth.any():
+        rest = problem.vjp([x.copy() for x in problem.inputs], problem.spread(smooth))
+        for entry, (left, right) in single.items():
+            a, d = _promised(rest, [entry], [1.0], sizes), float(smooth @ (left + right)) / 2
+            if abs(a - d) > RTOL * float(np.abs(smooth) @ np.abs(right)) + RTOL * abs(a):
+                failures.append(KinkFailure([entry], -1, a, d, d))
+
+    outputs = np.flatnonzero(bent)
+    for j in rng.permutation(outputs)[:MAX_OUTPUTS]:
+        mine = [entry for entry, (left, right) in single.items() if _apart(left, right, problem.base)[j]]
+        failures += _one_output(problem, slopes, single, mine, int(j), sizes, rng)
+    return failures, undecided
+
+
+def _promised(gradient: Sequence[np.ndarray | None], entries: Sequence[Entry], weights: Sequence[float],
+              sizes: Sequence[np.ndarray]) -> float:
+    """The slope that the gradient promises along weighted entries."""
+    total = 0.0
+    for (k, i), weight in zip(entries, weights):
+        g = gradient[k]
+        total += 0.0 if g is None else float(g.reshape(-1)[i]) * weight * float(sizes[k].reshape(-1)[i])
+    return total
+
+
+def _outside(a: float, left: float, right: float) -> bool:
+    slack = RTOL * max(abs(left), abs(right), abs(a))
+    return not min(left, right) - slack <= a <= max(left, right) + slack
+
+
+def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, tuple[np.ndarray, np.ndarray]],
+                entries: list[Entry], j: int, sizes: Sequence[np.ndarray],
+                rng: np.random.Generator) -> list[KinkFailure]:
+    """The failures of one output at its kinked entries, alone and together."""
+    unit = np.zeros(problem.base.size)
+    unit[j] = 1.0
+    row = problem.vjp([x.copy() for x in problem.inputs], problem.spread(unit))
+    failures = []
+    for entry in entries:
+        left, right = (float(side[j]) for side in single[entry])
+        a = _promised(row, [entry], [1.0], sizes)
+        if _outside(a, left, right):
+            failures.append(KinkFailure([entry], j, a, min(left, right), max(left, right)))
+    if failures or len(entries) < 2:
+        return failures
+
+    def joint(chosen: Sequence[Entry], weights: Sequence[float]) -> tuple[float, float, bool] | None:
+        """(left slope, right slope, whether they are more than the sum of the single ones) of output j."""
+        sides = slopes.along(chosen, weights)
+        if sides is None:
+            return None
+        left, right = float(sides[0][j]), float(sides[1][j])
+        sums = [sum(w * float(single[entry][side][j]) for entry, w in zip(chosen, weights)) for side in (0, 1)]
+        slack = 1e-4 * sum(w * max(abs(float(side[j])) for side in single[entry]) for entry, w in zip(chosen, weights))
+        return left, right, abs(left - sums[0]) > slack or abs(right - sums[1]) > slack
+
+    def pairs() -> Iterator[tuple[int, int]]:
+        for p in range(len(entries)):
+            for q in range(p):
+                found = joint([entries[p], entries[q]], [1.0, 1.0])
+                if found is not None and found[2]:
+                    yield p, q
+
+    for cluster in _clusters(len(entries), pairs()):
+        chosen = [entries[p] for p in cluster]
+        for weights in [np.ones(len(chosen)), *rng.uniform(0.5, 1.5, (N_WEIGHTS, len(chosen)))]:
+            found = joint(chosen, weights) if len(chosen) > 1 else None
+            a = _promised(row, chosen, weights, sizes)
+            if found is not None and _outside(a, found[0], found[1]):
+                failures.append(KinkFailure(chosen, j, a, min(found[:2]), max(found[:2])))
+                break
+    return failures

@@ -1,0 +1,183 @@
+"""One face for everything that is checked: a function of float64 arrays, and somebody's gradient of it.
+
+The oracles see a function from a list of arrays to one vector (all outputs, joined), and its vector-Jacobian product.
+`TensorProblem` is a function of Tensors, whose gradient is what `backward` computes; `PlainProblem` a function of arrays
+that returns one number, with a gradient written by hand. Both hand out arrays on the host; where the arguments live on
+a GPU, so do the arrays that the function gets.
+
+Read before: arguments.py. Read next: oracles.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Operation, Tensor, no_grad
+from ..backend import Array, to_device, to_numpy
+from .arguments import Arguments, function_name, leaves
+
+__all__ = ["PlainProblem", "Problem", "TensorProblem", "host_array", "join"]
+
+
+
+
+def join(outputs: Sequence[Tensor], cotangents: Sequence[Array]) -> Callable[[], None]:
+    """What starts one backward pass from several outputs at once, each with its own cotangent."""
+    if len(outputs) == 1:
+        return lambda: outputs[0].backward(cotangents[0])
+    root = Operation("gradcheck", lambda xp, *xs: (xp.zeros(()), lambda g: list(cotangents)))((list(outputs),), {})
+    return root.backward
+
+
+class Problem:
+    """A function of arrays, and a gradient to check.
+
+    Attributes:
+        name: the function's name.
+        names: the names of the checked arguments.
+        inputs: where the gradient is checked: float64 arrays on the host.
+        base: the joined finite outputs at `inputs`.
+        magnitude: the size of the numbers that the function works with, for judging what is mere rounding.
+        evaluations: how often `forward` has run.
+    """
+
+    def __init__(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        self.func = func
+        self.arguments = Arguments(func, args, kwargs)
+        self.name, self.names, self.inputs = function_name(func), self.arguments.names, self.arguments.values
+        self.evaluations = 0
+        self.finite: np.ndarray | None = None
+        self.base = np.zeros(0)
+        self.magnitude = 1.0
+
+    def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
+        """The floating-point outputs at `arrays`, which may be complex."""
+        raise NotImplementedError
+
+    def vjp(self, arrays: Sequence[np.ndarray], v: np.ndarray) -> list[np.ndarray | None]:
+        """The gradient of Σ v·forward for each input; None where none arrived."""
+        raise NotImplementedError
+
+    def everything(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """All outputs joined to one vector."""
+        self.evaluations += 1
+        with np.errstate(all="ignore"):
+            parts = [to_numpy(out).reshape(-1) for out in self.outputs(arrays)]
+        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def forward(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Those of the outputs, joined to one vector, that are finite at `inputs`."""
+        y = self.everything(arrays)
+        return y if self.finite is None else y[self.finite]
+
+    def start(self) -> None:
+        """Evaluate at `inputs`, and note which outputs are finite there."""
+        self.base = self.everything([x.copy() for x in self.inputs])
+        if not np.isfinite(self.base).all():
+            self.finite = np.isfinite(self.base)
+            self.base = self.base[self.finite]
+        self.magnitude = max([1.0, *(float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base))])
+
+    def spread(self, v: np.ndarray) -> np.ndarray:
+        """A cotangent of the finite outputs as one of all outputs."""
+        if self.finite is None:
+            return v
+        whole = np.zeros(self.finite.size)
+        whole[self.finite] = v
+        return whole
+
+
+class TensorProblem(Problem):
+    """A function of Tensors."""
+
+    def tensors(self, arrays: Iterable[Any]) -> list[Tensor]:
+        """Leaves for one call."""
+        return [Tensor(array, requires_grad=True) for array in self.arguments.placed(list(arrays))]
+
+    def call(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The floating-point outputs for given Tensors."""
+        result = self.arguments.call(self.func, list(tensors))
+        found = [leaf for _, leaf in leaves(result) if isinstance(leaf, Tensor) and leaf.dtype.kind in "fc"]
+        if not found:
+            kind = type(result).__name__ + (f" of {result.dtype}" if hasattr(result, "dtype") else "")
+            raise TypeError(f"gradcheck: {self.name} returned {kind}, expected a Tensor of floating-point numbers (or "
+                            "several); for a function of plain arrays give its gradient as grad=")
+        return found
+
+    def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
+        with no_grad():
+            return [out.data for out in self.call([Tensor(array) for array in self.arguments.placed(list(arrays))])]
+
+    def split(self, outputs: Sequence[Tensor], v: np.ndarray) -> list[Array]:
+        """A joined cotangent cut into one for each output, of its shape, dtype and device."""
+        parts, start = [], 0
+        for out in outputs:
+            part = v[start:start + out.size].reshape(out.shape).astype(out.dtype)
+            parts.append(part if out.device == "cpu" else to_device(part, out.device))
+            start += out.size
+        return parts
+
+    def pull(self, tensors: Sequence[Tensor], v: np.ndarray) -> None:
+        """One forward and one backward pass: adds to the `.grad` of the Tensors."""
+        with np.errstate(all="ignore"):
+            outputs = self.call(tensors)
+            pairs = [(out, g) for out, g in zip(outputs, self.split(outputs, self.spread(v))) if out.requires_grad]
+            if pairs:
+                join(*zip(*pairs))()
+
+    def vjp(self, arrays: Sequence[np.ndarray], v: np.ndarray) -> list[np.ndarray | None]:
+        tensors = self.tensors(arrays)
+        self.pull(tensors, v)
+        return [None if t.grad is None else to_numpy(t.grad) for t in tensors]
+
+
+def host_array(x: Any) -> np.ndarray:
+    """A result of any engine as a NumPy array: CuPy's, a Tensor's, a number, or whatever NumPy can read."""
+    if isinstance(x, Tensor):
+        x = x.data
+    try:
+        return to_numpy(x)
+    except TypeError:
+        return np.asarray(x)
+
+
+class PlainProblem(Problem):
+    """A function of plain arrays that returns one number, and a gradient written by hand."""
+
+    def __init__(self, func: Callable, grad: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        super().__init__(func, args, kwargs)
+        self.grad = grad
+
+    def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
+        return [self.value(self.arguments.placed(list(arrays)))]
+
+    def value(self, placed: Sequence[Array]) -> np.ndarray:
+        """The one number that the function returns, as an array of one element."""
+        out = host_array(self.arguments.call(self.func, list(placed)))
+        if out.size != 1 or out.dtype.kind not in "fc":
+            what = f"{out.dtype} of shape {out.shape}"
+            raise ValueError(f"gradcheck: {self.name} returned {what}; with grad= the function must return one "
+                             "floating-point number (reduce it, say by a weighted sum)")
+        return out
+
+    def gradients(self, arrays: Sequence[Array]) -> list[Any]:
+        """What `grad` returned for each checked argument, unconverted."""
+        given = self.arguments.call(self.grad, list(arrays))
+        several = isinstance(given, (tuple, list)) and not (len(self.inputs) == 1 and len(given) != 1)
+        found = list(given) if several else [given]
+        args, kwargs = self.arguments.tree
+        if len(found) == len(args) + len(kwargs) != len(self.inputs):  # one entry an argument, also for the unchecked
+            order = [(0, i) for i in range(len(args))] + [(1, key) for key in kwargs]
+            found = [dx for place, dx in zip(order, found) if place in self.arguments.paths]
+        if len(found) != len(self.inputs):
+            raise ValueError(f"gradcheck: grad returned {len(found)} gradients for {len(self.inputs)} arguments "
+                             f"({', '.join(self.names)}): return one array for one, a tuple for several")
+        return found
+
+    def vjp(self, arrays: Sequence[np.ndarray], v: np.ndarray) -> list[np.ndarray | None]:
+        with np.errstate(all="ignore"):
+            found = self.gradients(self.arguments.placed([x.copy() for x in arrays]))
+        return [None if dx is None else host_array(dx) * float(v[0]) for dx in found]

@@ -1,0 +1,95 @@
+"""`check_twin`: a fast twin against its rule, output and gradients, in float64 and float32.
+
+The rule has been checked against the oracles; the twin has to say the same. Its contracts are those of a rule.
+
+Read before: vjp.py, kernels/twins.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Operation, Twin
+from ..backend import to_device, to_numpy
+from .arguments import function_name
+from .contracts import Broken, near
+from .report import Finding, GradcheckReport
+from .rules import RuleCall, check_float32, check_rule, in_dtype
+from .samples import Sample
+from .vjp import as_rule, input_names
+
+__all__ = ["check_twin", "serves"]
+
+CLOSE = 1e-9  # of the largest entry (or of a number near 1), in float64: the same mathematics in another order
+
+
+def _placed(sample: Sample, dtype: Any, device: str) -> list[Any]:
+    inputs = in_dtype(sample.inputs, dtype)
+    return inputs if device == "cpu" else [to_device(x, device) if isinstance(x, np.ndarray) else x for x in inputs]
+
+
+def serves(twin: Twin, sample: Sample, dtype: Any = np.float64) -> bool:
+    """Whether the twin takes this sample, rather than leaving it to the rule."""
+    inputs = _placed(sample, dtype, twin.device)
+    with np.errstate(all="ignore"):
+        return twin.function(*inputs, **sample.settings) is not NotImplemented
+
+
+def check_twin(operation: Operation, twin: Twin, sample: Sample, seed: int = 0) -> GradcheckReport:
+    """Compare a twin with its rule on one sample, in each dtype that it serves.
+
+    Returns:
+        a report; its `oracles` count the dtypes that were compared (none if the twin left the sample to the rule).
+    """
+    report = GradcheckReport(f"{function_name(twin.function)}, a twin of {operation.name}", seed)
+    for dtype in (np.float64, np.float32):
+        if serves(twin, sample, dtype):
+            try:
+                report.worst = max(report.worst, _compare(operation, twin.function, sample, dtype, twin.device, seed))
+            except Broken as broken:
+                report.findings.append(Finding("contract", f"{np.dtype(dtype)}: {broken}", broken.argument,
+                                               oracle=f"contract: {broken.contract}"))
+            report.oracles[f"the rule in {np.dtype(dtype)}"] += 1
+    return report
+
+
+def _compare(operation: Operation, function: Callable, sample: Sample, dtype: Any, device: str, seed: int) -> float:
+    inputs = _placed(sample, dtype, device)
+    wide = in_dtype(inputs, np.float64)
+    names = input_names(operation.rule, len(inputs))
+    inputs, wide = ([*given, *[None] * (len(names) - len(given))] for given in (inputs, wide))
+    checked = [k for k, x in enumerate(inputs) if names[k] not in sample.constants
+               and getattr(getattr(x, "dtype", None), "kind", "") == "f"]
+    rng = np.random.default_rng(seed)
+    before = [x.copy() if hasattr(x, "copy") else x for x in inputs]
+    call = RuleCall(as_rule(function), inputs, sample.settings, names, checked)
+    check_rule(call, before, rng)
+    reference = RuleCall(operation.rule, wide, sample.settings, names, checked)
+    if len(call.outputs) != len(reference.outputs):
+        raise Broken("form", f"the twin has {len(call.outputs)} outputs, the rule {len(reference.outputs)}")
+    cotangents = reference.cotangents(rng)
+    for out, expected in zip(call.outputs, reference.outputs):
+        if out.shape != expected.shape:
+            raise Broken("shape", f"the twin's output has shape {out.shape}, the rule's {expected.shape}")
+    if dtype == np.float32:
+        check_float32(call, reference, cotangents)
+        return 0.0
+    worst = 0.0
+    pairs = [("output", out, expected) for out, expected in zip(call.outputs, reference.outputs)]
+    pairs += [(f"gradient of {name}", dx, expected) for name, dx, expected in zip(
+        names, call.gradients(cotangents), reference.gradients(cotangents))]
+    for what, got, expected in pairs:
+        if (got is None) != (expected is None):
+            raise Broken("form", f"the {what} is None for one of twin and rule")
+        if got is None:
+            continue
+        if got.dtype != expected.dtype:
+            raise Broken("dtype", f"the {what} is {got.dtype}, the rule's {expected.dtype}")
+        gap = float(np.abs(to_numpy(got) - to_numpy(expected)).max(initial=0))
+        if not near(expected, got, 1.0, CLOSE):
+            raise Broken("same as the rule", f"the {what} differs from the rule's by up to {gap:.3g}")
+        worst = max(worst, gap)
+    return worst

@@ -1,0 +1,43 @@
+"""Numbers for checks, drawn by NumPy from a seed; and the same numbers laid out in memory in other ways.
+
+Read before: nothing here. Read next: strategies.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backend import Array
+
+__all__ = ["LAYOUTS", "draw_values", "in_layout"]
+
+LAYOUTS = ("C", "F", "strided", "reversed")  # row-major; column-major; every other element of a larger array; backwards
+
+
+def in_layout(x: Array, layout: str) -> Array:
+    """The same numbers in another memory layout; a copy.
+
+    Args:
+        x: any array.
+        layout: one of LAYOUTS.
+    """
+    if layout == "C":
+        return x.copy(order="C")
+    if layout == "F":
+        return x.copy(order="F")
+    if layout == "strided":
+        wide = x.repeat(2, axis=-1) if x.ndim else x.copy()
+        return wide[..., ::2] if x.ndim else wide
+    if layout == "reversed":
+        flip = (slice(None, None, -1),) * x.ndim
+        return x[flip].copy()[flip]
+    raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
+
+
+def draw_values(rng: np.random.Generator, shape: tuple[int, ...], low: float = -3.0, high: float = 3.0,
+                ties: bool = False) -> np.ndarray:
+    """Numbers between `low` and `high`, float64; with `ties` only a few different ones among them."""
+    if not ties:
+        return rng.uniform(low, high, shape)
+    few = rng.uniform(low, high, 2)
+    return few[rng.integers(0, 2, shape)]
