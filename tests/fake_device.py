@@ -215,6 +215,9 @@ class FakeArray:
         _wait("item")
         return self._host.item()
 
+    def take(self, indices: Any, axis: int | None = None, out: Any = None) -> Any:
+        return xp.take(self, indices, axis, out)
+
     def tolist(self) -> Any:
         _wait("tolist")
         return self._host.tolist()

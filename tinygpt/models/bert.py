@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from ..backend import Array, array_module, to_device
+from ..backend import Array, array_module, on_device, to_device
 from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, Parameter, TransformerBlock
 from ..nn.feedforward import ACTIVATIONS
 from ..nn.linear import normal
@@ -141,9 +141,11 @@ class BERT(PretrainedModel):
                              "(block_size)")
         padding = attention_mask_on("BERT", attention_mask, ids.shape)
         mask = None if padding is None else to_device(padding[:, None, None, :], self.device)  # (B, 1, 1, T)
-        segments = array_module(ids).zeros_like(ids) if token_type_ids is None \
-            else token_ids("BERT", token_type_ids, c.type_vocab_size, self.device)
-        x = self.token_embedding(ids) + self.position_embedding(self._positions(ids)) \
+        with on_device(self.device):
+            segments = array_module(ids).zeros_like(ids) if token_type_ids is None \
+                else token_ids("BERT", token_type_ids, c.type_vocab_size, self.device)
+            positions = self._positions(ids)
+        x = self.token_embedding(ids) + self.position_embedding(positions) \
             + self.segment_embedding(segments)  # (B, T, C)
         x = self.dropout(self.embedding_norm(x))
         for block in self.blocks:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor, no_grad
-from ..backend import Array, array_module, to_device
+from ..backend import Array, to_device
 from ..generation import Sampling, beam_search, generate
 from ..nn import (Cache, Dropout, Embedding, LayerNorm, Module, Parameter, SinusoidalPositions, TransformerBlock)
 from ..nn.linear import normal
@@ -72,12 +72,12 @@ class Stack(Module):
     def forward(self, ids: Array, *, cache: Cache | None = None, **attention: Any) -> Tensor:
         """ids (B, T) on the device -> (B, T, C); `attention` goes to every block."""
         start = 0 if cache is None else cache.length
-        positions = array_module(ids).arange(start, start + ids.shape[1])  # (T,)
+        positions = np.arange(start, start + ids.shape[1])  # (T,)
         x = self.token_embedding(ids) * self.scale  # (B, T, C)
         if self.position_embedding is not None:
-            x = x + self.position_embedding(positions + self.offset)
+            x = x + self.position_embedding(to_device(positions + self.offset, self.device))
         if self.sines is not None:
-            x = self.sines(x, positions)
+            x = self.sines(x, to_device(positions, self.device))
         if self.embedding_norm is not None:
             x = self.embedding_norm(x)
         x = self.dropout(x)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module, device_of, resolve_device, to_device
+from ..backend import Array, array_module, device_of, on_device, resolve_device, to_device
 
 __all__ = ["Cache", "LayerCache"]
 
@@ -37,10 +37,11 @@ class LayerCache:
         if keys.shape[0] != self.keys.shape[0] or end > self.keys.shape[2]:
             raise ValueError(f"cache: room for {self.keys.shape[0]} sequences of {self.keys.shape[2]} tokens, "
                              f"got {keys.shape[0]} sequences of {end}")
-        self.keys[:, :, self.length:end] = keys
-        self.values[:, :, self.length:end] = values
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        with on_device(device_of(self.keys)):
+            self.keys[:, :, self.length:end] = keys
+            self.values[:, :, self.length:end] = values
+            self.length = end
+            return self.keys[:, :, :end], self.values[:, :, :end]
 
 
 class Cache:
@@ -54,7 +55,8 @@ class Cache:
     def __init__(self, n_layer: int, batch_size: int, n_kv_head: int, capacity: int, head_dim: int, *,
                  dtype: Any, device: str) -> None:
         xp = array_module(to_device([0.0], resolve_device(device)))
-        self.layers = [LayerCache(xp, (batch_size, n_kv_head, capacity, head_dim), dtype) for _ in range(n_layer)]
+        with on_device(device):
+            self.layers = [LayerCache(xp, (batch_size, n_kv_head, capacity, head_dim), dtype) for _ in range(n_layer)]
         self.capacity = capacity
         self._length = 0
 
@@ -72,7 +74,8 @@ class Cache:
         for layer in self.layers:
             rows = to_device(rows, device_of(layer.keys))
             n = layer.length
-            for table in (layer.keys, layer.values):
-                table[:, :, :n] = table[rows, :, :n]
-            if layer.memory is not None:
-                layer.memory = (layer.memory[0][rows], layer.memory[1][rows])
+            with on_device(device_of(layer.keys)):
+                for table in (layer.keys, layer.values):
+                    table[:, :, :n] = table[rows, :, :n]
+                if layer.memory is not None:
+                    layer.memory = (layer.memory[0][rows], layer.memory[1][rows])

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..autograd import Deferred, Tensor
-from ..backend import Array, array_module, resolve_device, to_device
+from ..backend import Array, array_module, device_of, on_device, resolve_device, to_device
 
 __all__ = ["Module", "Parameter"]
 
@@ -84,7 +84,8 @@ class Parameter(Tensor):
         if value.shape != home.shape:
             raise ValueError(f"a parameter of shape {home.shape} cannot take an array of shape {value.shape}")
         array_module(home, value)  # raises if they are on two devices
-        home[...] = value
+        with on_device(device_of(home)):
+            home[...] = value
 
     def _set_home(self, data: Array, grad: Array) -> None:
         """Move into the given arrays of this parameter's shape: `data` takes its values, `grad` its gradient."""
@@ -208,7 +209,8 @@ class Module:
             raise ValueError(f"{type(self).__name__}.load_state_dict: {'; '.join(problems[:8])}{more}")
         for name, parameter in own.items():
             value = state[name].data if isinstance(state[name], Tensor) else state[name]
-            parameter.data = to_device(value, parameter.device).astype(parameter.dtype, copy=True)
+            with on_device(parameter.device):
+                parameter.data = to_device(value, parameter.device).astype(parameter.dtype, copy=True)
 
     def train(self, mode: bool = True) -> Self:
         """Switch training behaviour (dropout) on, here and below."""
@@ -246,7 +248,8 @@ class Module:
                 value = getattr(parameter, name)
                 if value is not None:
                     value = value if where is None else to_device(value, where)
-                    setattr(parameter, name, value if dtype is None else value.astype(dtype, copy=False))
+                    with on_device(device_of(value)):
+                        setattr(parameter, name, value if dtype is None else value.astype(dtype, copy=False))
         return self
 
     def __repr__(self) -> str:

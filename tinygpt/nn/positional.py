@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from ..backend import Array, resolve_device, to_device
+from ..backend import Array, on_device, resolve_device, to_device
 from .module import Module
 
 __all__ = ["RotaryPositions", "SinusoidalPositions", "rotary_frequencies", "sinusoidal_table"]
@@ -80,7 +80,7 @@ class SinusoidalPositions(_Tables):
     def forward(self, x: Tensor, positions: Array) -> Tensor:
         """x (B, T, C) and positions (T,) or (B, T) -> (B, T, C)."""
         (table,) = self.tables(x)
-        return x + table[positions]
+        return x + ops.getitem(table, key=positions)
 
 
 class RotaryPositions(_Tables):
@@ -93,8 +93,10 @@ class RotaryPositions(_Tables):
 
     def angles(self, like: Tensor, positions: Array) -> tuple[Array, Array]:
         """cos and sin for positions (T,) or (B, T): (T, D/2), or (B, 1, T, D/2), to go with (B, H, T, D)."""
-        cos, sin = (table[positions] for table in self.tables(like))
-        return (cos, sin) if positions.ndim == 1 else (cos[:, None], sin[:, None])
+        cos, sin = self.tables(like)
+        with on_device(like.device):
+            cos, sin = cos[positions], sin[positions]
+            return (cos, sin) if positions.ndim == 1 else (cos[:, None], sin[:, None])
 
     def forward(self, x: Tensor, angles: tuple[Array, Array]) -> Tensor:
         """(B, H, T, D) -> the same shape, turned."""
