@@ -1,0 +1,144 @@
+"""Every example and benchmark runs, as a reader would start it, at a tiny size; one without an entry in TINY fails."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+SHARED = ROOT.parent / "shared"
+FILES = sorted([*EXAMPLES.glob("[0-9][0-9]_*.py"), *EXAMPLES.glob("benchmark_*.py")])
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """How to run an example in seconds.
+
+    Attributes:
+        arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {model} what
+            03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
+        prints: a regular expression that its standard output must match somewhere.
+        needs: packages that only this example needs; without them its test is skipped.
+    """
+
+    arguments: str
+    prints: str
+    needs: tuple[str, ...] = ()
+
+
+TINY = {
+    "01_autograd_by_hand.py": Tiny("--steps 5", r"largest disagreement between two ways to one gradient: \de-(09|1\d)"),
+    "03_pretraining.py": Tiny("--data {text} --steps 2 --vocab-size 300 --out {out}", r"validation loss \d\.\d{4}"),
+    "04_generation.py": Tiny("--model {model} --steps 5 --prompt", r"continued as it is alone: True"),
+    "05_sorting.py": Tiny("--steps 3 --tests 20 --out {out}", r"\d+ of 20 test sequences sorted"),
+    "06_names.py": Tiny("--data {names} --steps 3 --out {out}", r"test loss \d\.\d{4} nats per character"),
+    "09_stories260k.py": Tiny("{shared}/data/stories260K --out {out} --tokens 5", r"Once upon a time"),
+    "benchmark_training.py": Tiny("--shape char --steps 1 --warmup 1 --json", r'"ratio": \d', needs=("torch",)),
+}
+
+
+def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -W error examples/NAME ARGUMENTS`, in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        surroundings = {key: value for key, value in os.environ.items() if not key.startswith("TINYGPT_")}
+        surroundings |= {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"} | environment
+        command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
+        return subprocess.run(command, cwd=folder, env=surroundings, timeout=300, capture_output=True, text=True,
+                              encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def run_tiny(tmp_path_factory: pytest.TempPathFactory):
+    """name -> (what its tiny run printed, the folder it wrote to); each example runs once."""
+    files = tmp_path_factory.mktemp("examples")
+    rng = random.Random(0)
+    text, names = files / "text.txt", files / "names.txt"
+    words = ["".join(rng.choices("abcdefghij", k=rng.randint(1, 8))) for _ in range(200)]
+    text.write_text(" ".join(rng.choices([*words, "\n"], k=1000)), encoding="utf-8")
+    names.write_text("\n".join(sorted(set(words))) + "\n\n", encoding="utf-8")
+
+    @functools.cache
+    def run_it(name: str) -> tuple[str, Path]:
+        out = files / name.removesuffix(".py")
+        if "{shared}" in TINY[name].arguments and not SHARED.is_dir():
+            pytest.skip("no shared folder beside the checkout")
+        model = run_it("03_pretraining.py")[1] if "{model}" in TINY[name].arguments else None
+        arguments = [argument.format(out=out, text=text, names=names, model=model, shared=SHARED)
+                     for argument in TINY[name].arguments.split()]
+        if arguments[-1] == "--prompt":
+            arguments.append("bad feed cafe")
+        finished = run(name, *arguments)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout, out
+
+    return run_it
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_example_runs(path: Path, run_tiny) -> None:
+    assert path.name in TINY, f"add {path.name} to TINY, with arguments that make it run in a few seconds"
+    for package in TINY[path.name].needs:
+        pytest.importorskip(package)
+    printed, _ = run_tiny(path.name)
+    assert re.search(TINY[path.name].prints, printed), printed
+
+
+def test_every_entry_has_its_example() -> None:
+    assert set(TINY) <= {path.name for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_example_explains_itself(path: Path) -> None:
+    """The docstring holds the command and how long it takes; `main(argv=None)` is there to be called."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    about = ast.get_docstring(tree) or ""
+    assert f"python examples/{path.name}" in about
+    assert re.search(r"(\d+|an?|some) (second|minute)|half a minute", about), "the docstring says how long it takes"
+    main, = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+    assert [argument.arg for argument in main.args.args] == ["argv"] and len(main.args.defaults) == 1
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_help(path: Path) -> None:
+    finished = run(path.name, "--help")
+    assert finished.returncode == 0 and "usage:" in finished.stdout, finished.stderr
+
+
+def test_what_examples_save_loads(run_tiny) -> None:
+    import tinygpt
+
+    for name in ("03_pretraining.py", "06_names.py"):
+        _, folder = run_tiny(name)
+        model, tokenizer = tinygpt.load_model(folder), tinygpt.load_tokenizer(folder)
+        assert model.config.vocab_size == len(tokenizer)
+        assert model.config.eos_token_id == tokenizer.eos_token_id is not None
+
+
+def test_sorting_is_learnt() -> None:
+    """An eighth of the full run sorts nearly every sequence that training never showed."""
+    finished = run("05_sorting.py", "--steps", "250", "--tests", "1000")
+    found = re.search(r"([\d,]+) of 1,000 test sequences sorted", finished.stdout)
+    assert found and int(found[1].replace(",", "")) >= 980, finished.stdout
+
+
+@pytest.mark.parametrize("name, arguments, about", [
+    ("04_generation.py", ["--model", "nowhere"], "nowhere"),
+    ("06_names.py", ["--data", "nowhere.txt"], "nowhere.txt"),
+    ("06_names.py", [], "names.txt"),  # nothing can be downloaded through the proxy below
+])
+def test_bad_input_is_one_line(name: str, arguments: list[str], about: str, tmp_path: Path) -> None:
+    finished = run(name, *arguments, https_proxy="http://127.0.0.1:9", XDG_CACHE_HOME=str(tmp_path),
+                   LOCALAPPDATA=str(tmp_path))
+    lines = [line for line in finished.stderr.splitlines() if not line.startswith("downloading")]
+    assert finished.returncode == 2 and len(lines) == 1 and about in lines[0], finished.stderr
