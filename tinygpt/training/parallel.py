@@ -116,10 +116,11 @@ class Replicas:
         self.gradients[i].fill(0)
         seed_dropout(model, seed, step, replica=i)
         loss_sum = 0.0
-        for part in parts:
-            loss = model.loss(**part, reduction="sum")
-            loss.backward(1 / total)
-            loss_sum += float(loss)
+        with np.errstate(all="ignore"):  # the caller looks at the result; NumPy's warnings are off per thread
+            for part in parts:
+                loss = model.loss(**part, reduction="sum")
+                loss.backward(1 / total)
+                loss_sum += float(loss)
         return loss_sum
 
     def __enter__(self) -> Replicas:

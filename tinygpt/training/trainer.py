@@ -98,8 +98,9 @@ class Trainer:
         o = self.options
         eval_every = o.eval_every or max(1, o.steps // 10)
         save_every = o.save_every or eval_every
-        with StopSignals() as stop, Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas:
-            self.model.train()
+        self.model.train()  # before it is copied
+        with (StopSignals() as stop, np.errstate(all="ignore"),  # what is not finite is reported here, once
+              Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas):
             while self.step < o.steps and not stop.received:
                 pause = self.step + min(eval_every - self.step % eval_every, save_every - self.step % save_every,
                                         o.steps - self.step)
@@ -142,12 +143,18 @@ class Trainer:
         figures = self.validate(lambda: not stop.received)
         if stop.received:
             return  # broken off: no figures
+        if not math.isfinite(figures.get("validation_loss", 0.0)):
+            raise self._diverged(self.step, f"the validation loss is {figures['validation_loss']:.4g}")
         self._validated, self.validation = self.step, figures
         self._log("  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()))
         if self.metrics is not None:
             self.metrics.write(step=self.step, **{name: round(value, 6) for name, value in figures.items()})
         if self.sample is not None and self.step < self.options.steps:
             self._log(self.sample())
+
+    def _diverged(self, step: int, what: str) -> DivergedError:
+        return DivergedError(f"step {step}: {what}; training has diverged. The last checkpoint is kept; try a lower "
+                             "learning rate (--lr) or a longer warmup (--warmup-steps)")
 
     def _save(self) -> None:
         if self.save is not None and self._saved != self.step:
