@@ -46,7 +46,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             choices, value = field.metadata.get("choices"), getattr(self, field.name)
-            if choices and value not in choices:
+            if choices and value is not None and value not in choices:
                 raise ValueError(f"{field.name} must be one of {', '.join(choices)}, got {value!r}")
         for name, least in (("steps", 0), ("batch_size", 1), ("accumulate", 1), ("warmup_steps", 0), ("eval_every", 1),
                             ("save_every", 1), ("seed", 0), ("threads", 1)):
