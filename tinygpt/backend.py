@@ -236,7 +236,7 @@ def set_default_device(device: str | None) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Randomness is drawn on the host, so that every device sees the same numbers
 
-_generator = np.random.default_rng()
+_generator: np.random.Generator | None = None  # made when first used: an import need not wait for numpy.random
 
 
 def manual_seed(seed: int) -> None:
@@ -247,4 +247,7 @@ def manual_seed(seed: int) -> None:
 
 def generator() -> np.random.Generator:
     """The host's generator, which `manual_seed` seeds."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
     return _generator
