@@ -202,12 +202,13 @@ class _Run:
             if self.checkpoint is not None:
                 self.checkpoint.restore(self.model, trainer.optimizer)
                 trainer.step = self.checkpoint.step
-                trainer.validation = self.checkpoint.run.get("validation", {})
-                self.progress.line(f"resuming {self.out} at step {trainer.step} of {o.steps}")
+                trainer.validated, trainer.validation = self.checkpoint.run["validated"], self.checkpoint.run["validation"]
+                headline = f"resuming {self.out} at step {trainer.step} of {o.steps}"
             else:
                 self._write_state(trainer)  # from here on --resume needs nothing but the folder
-                self.progress.line(self._headline(train, validation))
+                headline = self._headline(train, validation)
             metrics = trainer.metrics = MetricsLog(self.out / "metrics.jsonl", trainer.step)
+            self.progress.line(headline)
             trainer.run()
             return PretrainResult(trainer.step, trainer.validation, trainer.interrupted)
         finally:
@@ -285,4 +286,4 @@ class _Run:
     def _write_state(self, trainer: Trainer) -> None:
         write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, {
             "options": dataclasses.asdict(self.options), "tokenizer": _tokenizer_files(self.tokenizer),
-            "tokens": self.token_hashes, "validation": trainer.validation})
+            "tokens": self.token_hashes, "validated": trainer.validated, "validation": trainer.validation})

@@ -56,7 +56,7 @@ class Trainer:
         step: steps done.
         optimizer: the AdamW, with the FlatParameters as `.flat`.
         threads: how many replicas train side by side.
-        validation: the latest figures of `validate`.
+        validation: the latest figures of `validate`; validated: the step they are of, or −1.
         interrupted: the signal that ended the run early, or None.
     """
 
@@ -76,7 +76,7 @@ class Trainer:
         self.validation: dict[str, float] = {}
         self.optimizer = AdamW(FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
                                weight_decay=o.weight_decay)
-        self._validated = self._saved = -1
+        self.validated = self._saved = -1
         self.threads = min(o.threads or physical_cores(), o.batch_size)
         if self.threads > 1 and not blas_can_be_held():  # replicas and BLAS would fight for the cores
             self.threads = 1
@@ -101,7 +101,13 @@ class Trainer:
         self.model.train()  # before it is copied
         with (StopSignals() as stop, np.errstate(all="ignore"),  # what is not finite is reported here, once
               Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas):
-            while self.step < o.steps and not stop.received:
+            while True:
+                if self.step == o.steps or (self.step and self.step % eval_every == 0):
+                    self._evaluate(stop)
+                if self.step == o.steps or stop.received:
+                    break
+                if self.step and self.step % save_every == 0:
+                    self._save()
                 pause = self.step + min(eval_every - self.step % eval_every, save_every - self.step % save_every,
                                         o.steps - self.step)
                 if self.progress is not None:
@@ -109,14 +115,6 @@ class Trainer:
                 with blas_threads(1):  # one for each replica; between the pauses BLAS has all cores
                     while self.step < pause and not stop.received:
                         self._train_step(replicas)
-                if self.step == o.steps or stop.received:
-                    break
-                if self.step % eval_every == 0:
-                    self._evaluate(stop)
-                if self.step % save_every == 0:
-                    self._save()
-            if not stop.received:
-                self._evaluate(stop)
             self.interrupted = stop.received
             self._save()
 
@@ -138,14 +136,14 @@ class Trainer:
             self.metrics.write(step=self.step, loss=round(loss, 6), lr=lr, grad_norm=round(norm, 6), **timing)
 
     def _evaluate(self, stop: StopSignals) -> None:
-        if self.validate is None or self._validated == self.step:
+        if self.validate is None or self.validated == self.step or stop.received:
             return
         figures = self.validate(lambda: not stop.received)
         if stop.received:
             return  # broken off: no figures
         if not math.isfinite(figures.get("validation_loss", 0.0)):
             raise self._diverged(self.step, f"the validation loss is {figures['validation_loss']:.4g}")
-        self._validated, self.validation = self.step, figures
+        self.validated, self.validation = self.step, figures
         self._log("  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()))
         if self.metrics is not None:
             self.metrics.write(step=self.step, **{name: round(value, 6) for name, value in figures.items()})
