@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ..backend import default_device
+
 __all__ = ["TrainingOptions", "option"]
 
 
@@ -40,7 +42,7 @@ class TrainingOptions:
     save_every: int | None = option(None, "steps between checkpoints [as eval_every]")
     seed: int = option(0, "seed of initial weights, data order and dropout")
     threads: int | None = option(None, "replicas that train side by side [the physical cores]")
-    device: str = option("cpu", "cpu, cuda or cuda:N")
+    device: str | None = option(None, "cpu, cuda or cuda:N [$TINYGPT_DEVICE, or cpu]")
     dtype: str = option("float32", "float32, or bfloat16 on a GPU", choices=("float32", "bfloat16"))
 
     def __post_init__(self) -> None:
@@ -63,5 +65,5 @@ class TrainingOptions:
             raise ValueError(f"clip must be more than 0, got {self.clip}")
         if self.min_lr is not None and self.min_lr > self.lr:
             raise ValueError(f"min_lr {self.min_lr} is more than lr {self.lr}")
-        if self.dtype == "bfloat16" and self.device == "cpu":
+        if self.dtype == "bfloat16" and (self.device or default_device()) == "cpu":
             raise ValueError("dtype bfloat16 needs a GPU (--device cuda); the CPU trains in float32")

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..backend import manual_seed
+from ..backend import manual_seed, resolve_device
 from ..data import Documents, TokenFile, WindowSampler, require_block, split_documents, write_tokens
 from ..evaluation import byte_lengths, text_loss
 from ..models import GPT, GPTConfig
@@ -30,6 +30,7 @@ from ..tokenizers.base import Tokenizer
 from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoint
 from .metrics import MetricsLog, plot_losses
 from .options import TrainingOptions, option
+from .parallel import physical_cores
 from .progress import Progress
 from .trainer import Trainer
 
@@ -148,8 +149,9 @@ def pretrain(options: PretrainOptions, out: str | Path, *, resume: bool = False,
     out = Path(out)
     state = out / STATE_FILE
     checkpoint = read_checkpoint(state) if resume and state.is_file() else None
-    if not resume:
+    if checkpoint is None:
         _refuse_used(out)
+        options = _resolved(options)
     return _Run(options, out, checkpoint, stream).go()
 
 
@@ -158,8 +160,16 @@ def _refuse_used(out: Path) -> None:
         raise NotADirectoryError(f"--out {out} is a file; name a folder")
     for name in (STATE_FILE, "model.safetensors", "config.json"):
         if (out / name).exists():
-            what = "a training run" if name == STATE_FILE else f"a model ({name})"
-            raise FileExistsError(f"{out} holds {what} already: continue a run with --resume, or choose another --out")
+            raise FileExistsError(
+                f"{out} holds a training run already: continue it with --resume, or choose another --out"
+                if name == STATE_FILE else
+                f"{out} holds a model ({name}) and no training run to continue: choose another --out")
+
+
+def _resolved(options: PretrainOptions) -> PretrainOptions:
+    """Options with what depends on the machine filled in, so that a run is the same wherever it is resumed."""
+    return dataclasses.replace(options, device=options.device or resolve_device(),
+                               threads=options.threads or min(physical_cores(), options.batch_size))
 
 
 def saved_options(out: str | Path) -> PretrainOptions | None:
