@@ -251,7 +251,10 @@ class _Run:
                     with TokenFile(tokens / f"{part}.npy", len(self.tokenizer)) as file:
                         require_block(len(file), least, f"the {'training' if part == 'train' else part} text")
             except BaseException:
-                shutil.rmtree(self.out if fresh else tokens, ignore_errors=True)
+                if fresh:
+                shutil.rmtree(self.out, ignore_errors=True)
+            for part in PARTS:
+                (tokens / f"{part}.npy").unlink(missing_ok=True)
                 raise
             self.token_hashes = _token_hashes(tokens)
         manual_seed(o.seed)
