@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -185,7 +186,7 @@ def saved_options(out: str | Path) -> PretrainOptions | None:
 
 
 class _Run:
-    """One pretraining run and its folder."""
+    """One pretraining run and its folder. Half-written files of a process that was killed there are removed."""
 
     def __init__(self, options: PretrainOptions, out: Path, checkpoint: Checkpoint | None,
                  stream: TextIO | None) -> None:
@@ -196,6 +197,8 @@ class _Run:
         """Prepare, train, and leave everything saved."""
         files = []
         metrics = None
+        for stray in itertools.chain(self.out.glob(".*.[0-9]*.tmp"), self.out.glob("tokens/.*.[0-9]*.tmp")):
+            stray.unlink(missing_ok=True)
         try:
             self._prepare()
             files = [TokenFile(self.out / "tokens" / f"{part}.npy", len(self.tokenizer)) for part in PARTS]
