@@ -22,7 +22,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .sampler import IGNORE, step_generator
-from .split import require_block
 
 __all__ = ["MaskedSampler", "Masking", "all_masked_windows"]
 
@@ -52,8 +51,8 @@ class Masking:
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or min(self.masked, self.random) < 0 or self.masked + self.random > 1:
-            raise ValueError(f"masking chooses a share in (0, 1] and masks and replaces parts of it that sum to at most "
-                             f"1, got share {self.share}, masked {self.masked}, random {self.random}")
+            raise ValueError(f"masking chooses a share in (0, 1], and masks and replaces parts of it that sum to at "
+                             f"most 1, got share {self.share}, masked {self.masked}, random {self.random}")
 
     @property
     def n_frame(self) -> int:
@@ -102,7 +101,9 @@ class MaskedSampler:
 
     def __init__(self, tokens: np.ndarray, block_size: int, batch_size: int, masking: Masking, seed: int = 0) -> None:
         self.length = _text_length(block_size, masking)
-        require_block(len(tokens), self.length - 1, "the training text")
+        if len(tokens) < self.length:
+            raise ValueError(f"the training text has {len(tokens)} tokens, but block_size {block_size} needs at least "
+                             f"{self.length}; give more text or a smaller block_size")
         self.tokens, self.batch_size, self.masking, self.seed = tokens, batch_size, masking, seed
 
     def batch(self, step: int) -> dict[str, np.ndarray]:

@@ -85,8 +85,8 @@ def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
     if not pairs:
         raise ValueError(f"{names or 'the data'} holds no pairs; expected a source and a target in each line")
     if len(pairs) < len(found):
-        warnings.warn(f"{names}: left out {len(found) - len(pairs):,} of {len(found):,} pairs, which have an empty side",
-                      stacklevel=2)
+        warnings.warn(f"{names}: left out {len(found) - len(pairs):,} of {len(found):,} pairs, which have an empty "
+                      "side", stacklevel=2)
     return pairs
 
 
@@ -177,8 +177,8 @@ class PairSampler:
 
     def __init__(self, pairs: Sequence[IdPair], batch_size: int, seed: int = 0, pad_id: int = 0) -> None:
         if not pairs or batch_size < 1:
-            raise ValueError(f"need at least one pair and a batch_size of at least 1, got {len(pairs)} pairs, batch_size "
-                             f"{batch_size}")
+            raise ValueError(f"need at least one pair and a batch_size of at least 1, got {len(pairs)} pairs, "
+                             f"batch_size {batch_size}")
         self.pairs, self.batch_size, self.seed, self.pad_id = pairs, batch_size, seed, pad_id
         self._last: tuple[int, list[list[int]]] = (-1, [])  # (epoch, its batches): every step of an epoch shares them
 

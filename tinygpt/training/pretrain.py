@@ -1,11 +1,13 @@
 """Pretraining, from text to a folder that generates: tokenizer, token files, model, trainer, checkpoints.
 
+What is predicted, and with it all that depends on it, is the objective's; the run below is the same for each.
+
     DIR/training_state.safetensors   weights, moments, step, options: all that --resume reads (see checkpoint.py)
     DIR/config.json, model.safetensors, tokenizer.json, …   the model, as Hugging Face's libraries open it too
     DIR/tokens/train.npy, validation.npy   the text as ids; made again from the data if they are lost
     DIR/metrics.jsonl, loss.png, sample.txt   how it went
 
-Read before: trainer.py, data/__init__.py. Read next: cli/pretrain.py.
+Read before: trainer.py, objectives/causal.py. Read next: cli/pretrain.py.
 """
 
 from __future__ import annotations
@@ -20,52 +22,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
 from ..backend import manual_seed, resolve_device
-from ..data import Documents, TokenFile, WindowSampler, require_block, split_documents, write_tokens
-from ..evaluation import byte_lengths, text_loss
-from ..models import GPT, GPTConfig
-from ..tokenizers import ByteBPE, CharTokenizer, load_tokenizer
+from ..data import TokenFile
+from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
 from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoint
 from .metrics import MetricsLog, plot_losses
-from .options import TrainingOptions, option
+from .objectives import SizedSource, objective_of
+from .pretrain_options import PretrainOptions
 from .parallel import physical_cores
 from .progress import Progress
 from .trainer import Trainer
 
 __all__ = ["PretrainOptions", "PretrainResult", "pretrain", "saved_options"]
-
-END_OF_TEXT = "<|endoftext|>"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainOptions(TrainingOptions):
-    """What to train on, what to train, and how."""
-
-    data: tuple[str, ...] = option((), "files, folders, - for standard input, or named corpora [the embedded corpus]")
-    objective: str = option("causal", "what to predict: the next token", choices=("causal",))
-    tokenizer: str = option("bpe", "char, bpe, or a folder that holds a tokenizer")
-    vocab_size: int = option(1024, "tokens of a new bpe tokenizer")
-    validation: float = option(0.1, "part of the text, at its end, that only validates")
-    architecture: str = option("gpt2", "the model's layout", choices=("gpt2", "llama"))
-    n_layer: int = option(4, "transformer blocks")
-    n_head: int = option(4, "attention heads")
-    n_kv_head: int | None = option(None, "heads of keys and values [n_head]")
-    n_embd: int = option(128, "channels")
-    block_size: int = option(128, "longest context, in tokens")
-    bias: bool | None = option(None, "biases in linear layers and norms [the layout's]")
-    activation: str | None = option(None, "gelu, gelu_tanh, relu or silu [the layout's]")
-    dropout: float = option(0.0, "dropout rate")
-
-    def config(self, tokenizer: Tokenizer) -> GPTConfig:
-        """The model's configuration."""
-        same = ("block_size", "n_layer", "n_head", "n_kv_head", "n_embd", "architecture", "activation", "bias",
-                "dropout")
-        return GPTConfig(
-            vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id, **{name: getattr(self, name) for name in same})
 
 
 @dataclass(frozen=True)
@@ -79,20 +48,6 @@ class PretrainResult:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # From text to ids
-
-
-def _make_tokenizer(options: PretrainOptions, documents: Documents) -> Tokenizer:
-    """A tokenizer for the text. BPE learns from the training part alone; characters are taken from all of it, so that
-    validation meets no unknown one."""
-    if options.tokenizer == "char":
-        return CharTokenizer.train(documents)
-    if options.tokenizer == "bpe":
-        training, _ = split_documents(documents, options.validation)
-        return ByteBPE.train(training, vocab_size=options.vocab_size, special_tokens=[END_OF_TEXT])
-    if not Path(options.tokenizer).is_dir():
-        raise FileNotFoundError(f"--tokenizer is char, bpe, or a folder that holds a tokenizer; there is no folder "
-                                f"{options.tokenizer}")
-    return load_tokenizer(options.tokenizer)
 
 
 def _tokenizer_files(tokenizer: Tokenizer) -> dict[str, str]:
@@ -115,11 +70,6 @@ def _file_hash(path: Path) -> str:
 
 
 PARTS = ("train", "validation")
-
-
-def _write_token_files(folder: Path, options: PretrainOptions, documents: Iterable[str], tokenizer: Tokenizer) -> None:
-    for part, text in zip(PARTS, split_documents(documents, options.validation)):
-        write_tokens(folder / f"{part}.npy", text, tokenizer)
 
 
 def _token_hashes(folder: Path) -> dict[str, str | None]:
@@ -191,27 +141,21 @@ class _Run:
     def __init__(self, options: PretrainOptions, out: Path, checkpoint: Checkpoint | None,
                  stream: TextIO | None) -> None:
         self.options, self.out, self.checkpoint = options, out, checkpoint
+        self.objective = objective_of(options)
         self.progress = Progress(options.steps, 0 if checkpoint is None else checkpoint.step, stream)
 
     def go(self) -> PretrainResult:
         """Prepare, train, and leave everything saved."""
-        files = []
         metrics = None
         for stray in itertools.chain(self.out.glob(".*.[0-9]*.tmp"), self.out.glob("tokens/.*.[0-9]*.tmp")):
             stray.unlink(missing_ok=True)
         try:
-            self._prepare()
-            files = [TokenFile(self.out / "tokens" / f"{part}.npy", len(self.tokenizer)) for part in PARTS]
-            train, validation = (file.ids for file in files)
-            require_block(len(train), self.options.block_size, "the training text")
-            require_block(len(validation), 1, "the validation text")
+            source = self._prepare()
             o = self.options
-            batch_size = min(o.batch_size, len(train) - o.block_size)
             trainer = Trainer(
-                self.model, WindowSampler(train, o.block_size, batch_size, o.seed),
-                dataclasses.replace(o, batch_size=batch_size),
-                validate=lambda keep_going: self._validate(validation, keep_going), sample=self._sample,
-                save=self._save, progress=self.progress)
+                self.model, source, dataclasses.replace(o, batch_size=source.batch_size),
+                validate=lambda keep_going: self.objective.validate(self.model, keep_going),
+                sample=lambda: self.objective.sample(self.model), save=self._save, progress=self.progress)
             if self.checkpoint is not None:
                 self.checkpoint.restore(self.model, trainer.optimizer)
                 trainer.step = self.checkpoint.step
@@ -219,7 +163,7 @@ class _Run:
                 headline = f"resuming {self.out} at step {trainer.step} of {o.steps}"
             else:
                 self._write_state(trainer)  # from here on --resume needs nothing but the folder
-                headline = self._headline(train, validation)
+                headline = self._headline(source.batch_size)
             metrics = trainer.metrics = MetricsLog(self.out / "metrics.jsonl", trainer.step)
             self.progress.line(headline)
             trainer.run()
@@ -228,78 +172,68 @@ class _Run:
             self.progress.close()
             if metrics is not None:
                 metrics.close()
-            del files
 
-    def _prepare(self) -> None:
-        """Tokenizer, token files and model: made anew, or as the checkpoint has them."""
+    def _prepare(self) -> SizedSource:
+        """Tokenizer, token files and model, made anew or as the checkpoint has them; gives the training batches."""
         o, tokens = self.options, self.out / "tokens"
         if self.checkpoint is not None:
             run: Any = self.checkpoint.run
-            self.tokenizer = _tokenizer_from(run["tokenizer"])
+            self.objective.use(_tokenizer_from(run["tokenizer"]))
             self.token_hashes = run["tokens"]
             if _token_hashes(tokens) != self.token_hashes:
                 self.progress.line("the token files are missing or damaged: making them again from the data")
-                _write_token_files(tokens, o, Documents(o.data), self.tokenizer)
+                self._write_token_files(self.objective.texts())
                 if _token_hashes(tokens) != self.token_hashes:
                     raise ValueError(f"the data of this run ({' '.join(o.data) or 'the embedded corpus'}) has changed "
                                      "since it began, so it cannot continue; start another with a new --out")
-        else:
-            documents = Documents(o.data)
-            self.tokenizer = _make_tokenizer(o, documents)
-            o.config(self.tokenizer)  # contradictions are found before anything is written
-            fresh = not self.out.exists()
-            try:
-                _write_token_files(tokens, o, documents, self.tokenizer)
-                for part, least in zip(PARTS, (o.block_size, 1)):
-                    with TokenFile(tokens / f"{part}.npy", len(self.tokenizer)) as file:
-                        require_block(len(file), least, f"the {'training' if part == 'train' else part} text")
-            except BaseException:
-                if fresh:
+            self._make_model()
+            return self._start()
+        texts = self.objective.texts()
+        self.objective.use(self.objective.new_tokenizer(*texts))
+        self._make_model()  # contradictions are found before anything is written
+        fresh = not self.out.exists()
+        try:
+            self._write_token_files(texts)
+            source = self._start()
+        except BaseException:
+            if fresh:
                 shutil.rmtree(self.out, ignore_errors=True)
             for part in PARTS:
                 (tokens / f"{part}.npy").unlink(missing_ok=True)
-                raise
-            self.token_hashes = _token_hashes(tokens)
-        manual_seed(o.seed)
-        self.model = GPT(o.config(self.tokenizer)).to(o.device)
-        self.lengths = byte_lengths(self.tokenizer)
+            raise
+        self.token_hashes = _token_hashes(tokens)
+        return source
 
-    def _headline(self, train: np.ndarray, validation: np.ndarray) -> str:
+    def _make_model(self) -> None:
+        manual_seed(self.options.seed)
+        self.model = self.objective.model().to(self.options.device)
+
+    def _write_token_files(self, texts: tuple[Iterable[str], Iterable[str]]) -> None:
+        for part, text in zip(PARTS, texts):
+            self.objective.write(self.out / "tokens" / f"{part}.npy", text)
+
+    def _start(self) -> SizedSource:
+        n_vocab = len(self.objective.tokenizer)
+        train, validation = (TokenFile(self.out / "tokens" / f"{part}.npy", n_vocab).ids for part in PARTS)
+        return self.objective.start(train, validation)
+
+    def _headline(self, batch_size: int) -> str:
         o = self.options
-        return (f"{self.model.n_parameters:,} parameters, {len(train):,} training and {len(validation):,} validation "
-                f"tokens of a vocabulary of {len(self.tokenizer):,}, {o.steps:,} steps of {o.batch_size} x "
-                f"{o.block_size} tokens, into {self.out}")
-
-    def _validate(self, tokens: np.ndarray, keep_going: Any) -> dict[str, float]:
-        found = text_loss(self.model, tokens, self.options.block_size, lengths=self.lengths, keep_going=keep_going)
-        return {"validation_loss": found.loss, "bits_per_byte": found.bits_per_byte}
-
-    def _sample(self, n: int = 60) -> str:
-        """A text that the model makes up from nothing: from the end of another text, or from a line's end."""
-        start = self.tokenizer.eos_token_id
-        prompt = [start] if start is not None else self.tokenizer.encode("\n") if self._knows("\n") else [0]
-        ids = self.model.eval().generate([prompt], n, temperature=0.8, top_k=200, seed=self.options.seed,
-                                         eos_token_id=None)
-        self.model.train()
-        return self.tokenizer.decode(ids[0, len(prompt):].tolist(), skip_special_tokens=True)
-
-    def _knows(self, text: str) -> bool:
-        try:
-            return bool(self.tokenizer.encode(text))
-        except ValueError:
-            return False
+        return (f"{self.model.n_parameters:,} parameters, {self.objective.headline()} of a vocabulary of "
+                f"{len(self.objective.tokenizer):,}, {o.steps:,} steps of {batch_size} x {o.block_size} tokens, "
+                f"into {self.out}")
 
     def _save(self, trainer: Trainer) -> None:
         """The training state first, then everything that is made from it."""
         self._write_state(trainer)
-        self.model.save_pretrained(self.out, self.tokenizer)
+        self.model.save_pretrained(self.out, self.objective.tokenizer)
         plot_losses(self.out / "metrics.jsonl", self.out / "loss.png")
         if trainer.step == self.options.steps:
-            sample = self._sample(200)
+            sample = self.objective.sample(self.model, final=True)
             (self.out / "sample.txt").write_text(sample + "\n", encoding="utf-8")
             self.progress.line(f"a sample:\n{sample}")
 
     def _write_state(self, trainer: Trainer) -> None:
         write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, {
-            "options": dataclasses.asdict(self.options), "tokenizer": _tokenizer_files(self.tokenizer),
+            "options": dataclasses.asdict(self.options), "tokenizer": _tokenizer_files(self.objective.tokenizer),
             "tokens": self.token_hashes, "validated": trainer.validated, "validation": trainer.validation})

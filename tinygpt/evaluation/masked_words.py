@@ -1,0 +1,78 @@
+"""How well a model guesses hidden tokens: loss and accuracy, beside what one answer for all of them would get.
+
+Read before: data/masking.py, models/bert.py. Read next: training/objectives/masked.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import ops
+from ..autograd import no_grad
+from ..backend import to_device, to_numpy
+from ..models import BERT
+
+__all__ = ["MaskedWords", "guess_masked", "masked_words"]
+
+
+@dataclass(frozen=True)
+class MaskedWords:
+    """What guessing hidden tokens came to.
+
+    Attributes:
+        n_tokens: how many were hidden.
+        loss: nats a hidden token.
+        accuracy: the share whose likeliest guess was right.
+        most_frequent: the accuracy of always answering the token that was hidden most often, the best that any single
+            answer could do.
+    """
+
+    n_tokens: int
+    loss: float
+    accuracy: float
+    most_frequent: float
+
+
+def guess_masked(model: BERT, ids: np.ndarray, places: np.ndarray,
+                 attention_mask: np.ndarray | None = None) -> np.ndarray:
+    """Logits (N, V) on the host for the tokens at `places`, N indices into the flattened ids (B, T)."""
+    if model.lm_head is None:
+        raise ValueError("guessing hidden words needs a model with a masked-word head; BERT.for_masked_lm gives it one")
+    x = model.features(ids, attention_mask)
+    x = x.reshape(-1, x.shape[-1])[to_device(places, model.device)]  # (N, C)
+    return to_numpy(ops.linear(model.lm_head(x), model.output_weight, model.lm_head.bias).data)
+
+
+@no_grad()
+def masked_words(model: BERT, batches: Iterable[dict[str, np.ndarray]],
+                 keep_going: Callable[[], bool] = lambda: True) -> MaskedWords:
+    """Guess the hidden tokens of batches, such as `all_masked_windows` gives.
+
+    Args:
+        model: switched to `eval` for the time being.
+        batches: with "ids", "targets" and "attention_mask".
+        keep_going: asked after each batch; False breaks off.
+    """
+    training = model.training
+    model.eval()
+    counts = np.zeros(model.config.vocab_size, dtype=np.int64)
+    nats, n_right = 0.0, 0
+    try:
+        for batch in batches:
+            flat = batch["targets"].reshape(-1)
+            places = np.flatnonzero(flat != ops.IGNORE_INDEX)
+            logits = guess_masked(model, batch["ids"], places, batch["attention_mask"])
+            nats += float(ops.cross_entropy(logits, flat[places], reduction="sum").data)
+            n_right += int((logits.argmax(axis=1) == flat[places]).sum())
+            counts += np.bincount(flat[places], minlength=len(counts))
+            if not keep_going():
+                break
+    finally:
+        model.train(training)
+    n_tokens = int(counts.sum())
+    if not n_tokens:
+        raise ValueError("no token of this text was hidden: it has none but special ones")
+    return MaskedWords(n_tokens, nats / n_tokens, n_right / n_tokens, int(counts.max()) / n_tokens)

@@ -1,0 +1,83 @@
+"""The next token: GPT's objective, on running text.
+
+Read before: base.py, data/sampler.py. Read next: masked.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ...data import Documents, WindowSampler, require_block, split_documents
+from ...evaluation import byte_lengths, text_loss
+from ...models import GPT, GPTConfig
+from ...tokenizers import ByteBPE, CharTokenizer
+from ...tokenizers.base import Tokenizer
+from .base import KeepGoing, Objective, TextEncoder
+
+__all__ = ["Causal", "END_OF_TEXT"]
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+class Causal(Objective):
+    """Predict each token from those before it."""
+
+    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+        """Documents; the validation part is their end."""
+        return split_documents(Documents(self.options.data), self.options.validation)
+
+    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
+        """GPT-2's only special token stands between documents."""
+        return ByteBPE.train(texts, vocab_size=self.options.vocab_size, special_tokens=[END_OF_TEXT])
+
+    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
+        """No special token: all that is predicted is text."""
+        return CharTokenizer.train(texts)
+
+    def use(self, tokenizer: Tokenizer) -> None:
+        """Any tokenizer will do."""
+        super().use(tokenizer)
+        self.lengths = byte_lengths(tokenizer)
+
+    def model(self) -> GPT:
+        """A GPT."""
+        return GPT(GPTConfig(**self._sizes("n_kv_head", "bias")))
+
+    def encoder(self) -> TextEncoder:
+        """Documents with the end-of-text token between them."""
+        return TextEncoder(self.tokenizer)
+
+    def start(self, train: np.ndarray, validation: np.ndarray) -> WindowSampler:
+        """Windows at random places."""
+        o = self.options
+        require_block(len(train), o.block_size, "the training text")
+        require_block(len(validation), 1, "the validation text")
+        self.train, self.validation = train, validation
+        return WindowSampler(train, o.block_size, min(o.batch_size, len(train) - o.block_size), o.seed)
+
+    def headline(self) -> str:
+        """Counts tokens."""
+        return f"{len(self.train):,} training and {len(self.validation):,} validation tokens"
+
+    def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
+        """The loss of the whole validation text, per token and per byte."""
+        found = text_loss(model, self.validation, self.options.block_size, lengths=self.lengths, keep_going=keep_going)
+        return {"validation_loss": found.loss, "bits_per_byte": found.bits_per_byte}
+
+    def sample(self, model: Any, final: bool = False) -> str:
+        """A text that the model makes up from nothing: from the end of another text, or from a line's end."""
+        start = self.tokenizer.eos_token_id
+        prompt = [start] if start is not None else self._newline() or [0]
+        ids = model.eval().generate([prompt], 200 if final else 60, temperature=0.8, top_k=200, seed=self.options.seed,
+                                    eos_token_id=None)
+        model.train()
+        return self.tokenizer.decode(ids[0, len(prompt):].tolist(), skip_special_tokens=True)
+
+    def _newline(self) -> list[int]:
+        try:
+            return self.tokenizer.encode("\n")
+        except ValueError:  # not among the characters
+            return []

@@ -1,0 +1,111 @@
+"""Hidden tokens: BERT's objective, in RoBERTa's form: running text, masks drawn anew in every step, no sentence pairs.
+
+Read before: causal.py, data/masking.py, evaluation/masked_words.py. Read next: seq2seq.py. Devlin et al., "BERT"
+(2018); Liu et al., "RoBERTa" (2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...autograd import no_grad
+from ...data import Documents, require_block, split_documents, step_generator
+from ...data.masking import MaskedSampler, Masking, all_masked_windows
+from ...evaluation.masked_words import guess_masked, masked_words
+from ...models import BERT, BERTConfig
+from ...tokenizers import ByteBPE, CharTokenizer
+from ...tokenizers.base import Tokenizer
+from .base import KeepGoing, Objective, TextEncoder, specials_first
+
+__all__ = ["Masked"]
+
+SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # RoBERTa's, numbered as there but for the last
+VALIDATION_SEED = 0  # the same tokens are hidden in every validation of every run
+
+
+class Masked(Objective):
+    """Predict hidden tokens from both sides."""
+
+    masking: Masking
+
+    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+        """Documents; the validation part is their end."""
+        return split_documents(Documents(self.options.data), self.options.validation)
+
+    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
+        """With `<mask>`, and a template that puts `<s>` before and `</s>` after every text."""
+        tokenizer = specials_first(
+            ByteBPE.train(texts, vocab_size=self.options.vocab_size, special_tokens=SPECIAL_TOKENS))
+        tokenizer.set_template(["<s>"], ["</s>"])
+        return tokenizer
+
+    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
+        """The same special tokens and template."""
+        tokenizer = CharTokenizer.train(texts, special_tokens=SPECIAL_TOKENS)
+        tokenizer.set_template(["<s>"], ["</s>"])
+        return tokenizer
+
+    def use(self, tokenizer: Tokenizer) -> None:
+        """Any tokenizer with a mask and a pad token; windows stand in its template."""
+        super().use(tokenizer)
+        self._require_roles(tokenizer, "mask", "pad")
+        assert tokenizer.mask_token_id is not None and tokenizer.pad_token_id is not None
+        self.masking = Masking(
+            n_vocab=len(tokenizer), mask_id=tokenizer.mask_token_id, pad_id=tokenizer.pad_token_id,
+            special_ids=tuple(sorted(tokenizer.special_tokens.values())), prefix_ids=tokenizer.prefix_ids,
+            suffix_ids=tokenizer.suffix_ids)
+
+    def model(self) -> BERT:
+        """A BERT with the masked-word head."""
+        return BERT.for_masked_lm(BERTConfig(**self._sizes()))
+
+    def encoder(self) -> TextEncoder:
+        """The bare text with the end-of-text token between documents: the template belongs around each window."""
+        return TextEncoder(self.tokenizer, template=False)
+
+    def start(self, train: np.ndarray, validation: np.ndarray) -> MaskedSampler:
+        """Masked windows at random places."""
+        o = self.options
+        require_block(len(validation), 1, "the validation text")
+        self.train, self.validation = train, validation
+        return MaskedSampler(train, o.block_size, o.batch_size, self.masking, o.seed)
+
+    def headline(self) -> str:
+        """Counts tokens."""
+        return f"{len(self.train):,} training and {len(self.validation):,} validation tokens"
+
+    def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
+        """Loss and accuracy over every window. Here each chosen token is hidden: none can be read off."""
+        batches = all_masked_windows(self.validation, self.options.block_size, 32,
+                                     replace(self.masking, masked=1.0, random=0.0), VALIDATION_SEED)
+        found = masked_words(model, batches, keep_going)
+        return {"validation_loss": found.loss, "masked_accuracy": found.accuracy,
+                "most_frequent_token": found.most_frequent}
+
+    @no_grad()
+    def sample(self, model: Any, final: bool = False) -> str:
+        """Pieces of the validation text, a few of their tokens hidden, and the same with the model's guesses."""
+        n = 10 if final else 3
+        length = min(40, self.options.block_size - self.masking.n_frame, len(self.validation))
+        starts = np.linspace(0, len(self.validation) - length, n, dtype=int)
+        windows = self.masking.frame(np.stack([self.validation[start:start + length] for start in starts]))
+        hiding = replace(self.masking, masked=1.0, random=0.0)
+        shown, targets = map(np.concatenate, zip(*(
+            hiding.hide(window[None], step_generator(VALIDATION_SEED, i)) for i, window in enumerate(windows))))
+        hidden = targets >= 0
+        filled = shown.copy()
+        model.eval()
+        filled[hidden] = guess_masked(model, shown, np.flatnonzero(hidden)).argmax(axis=1)
+        model.train()
+        right = (filled == windows) & hidden
+        return "\n".join(
+            f"{self._text(before)}\n-> {self._text(after)}  ({right[i].sum()} of {hidden[i].sum()} right)"
+            for i, (before, after) in enumerate(zip(shown, filled)))
+
+    def _text(self, ids: np.ndarray) -> str:
+        inside = ids[len(self.masking.prefix_ids):len(ids) - len(self.masking.suffix_ids)]
+        return " ".join(self.tokenizer.decode(inside).split())

@@ -1,0 +1,117 @@
+"""A target for each source: the objective that the transformer was made for, translation above all.
+
+Read before: causal.py, data/pairs.py, models/encoder_decoder.py. Read next: ../pretrain.py. Vaswani et al., "Attention
+is all you need" (2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ...autograd import no_grad
+from ...data.pairs import (IdPair, PairSampler, all_pairs, fitting_pairs, pair_batch, pairs_from_ids, read_pairs,
+                           split_pairs)
+from ...models import EncoderDecoder, EncoderDecoderConfig
+from ...tokenizers import ByteBPE, CharTokenizer
+from ...tokenizers.base import Tokenizer
+from .base import KeepGoing, Objective, TextEncoder, specials_first
+
+__all__ = ["Seq2Seq"]
+
+SPECIAL_TOKENS = ["</s>", "<pad>"]
+
+
+class Seq2Seq(Objective):
+    """Predict each token of a target from its source and the tokens before it."""
+
+    eos_id: int
+    pad_id: int
+
+    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+        """Source, target, source, target, …; no source is in both parts."""
+        o = self.options
+        if not o.data:
+            raise ValueError("the objective seq2seq needs pairs: give --data a table with the source in its first "
+                             "column and the target in its second, or the corpus spa-eng")
+        train, held_out = split_pairs(read_pairs(o.data), o.validation, o.seed)
+        return list(chain.from_iterable(train)), list(chain.from_iterable(held_out))
+
+    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
+        """One vocabulary for both sides; the template closes every text with `</s>`."""
+        tokenizer = specials_first(
+            ByteBPE.train(texts, vocab_size=self.options.vocab_size, special_tokens=SPECIAL_TOKENS))
+        tokenizer.set_template([], ["</s>"])
+        return tokenizer
+
+    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
+        """The same special tokens and template."""
+        tokenizer = CharTokenizer.train(texts, special_tokens=SPECIAL_TOKENS)
+        tokenizer.set_template([], ["</s>"])
+        return tokenizer
+
+    def use(self, tokenizer: Tokenizer) -> None:
+        """Any tokenizer with an end-of-text and a pad token, whose template closes a text with the former."""
+        super().use(tokenizer)
+        self._require_roles(tokenizer, "eos", "pad")
+        assert tokenizer.eos_token_id is not None and tokenizer.pad_token_id is not None
+        self.eos_id, self.pad_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+        if tokenizer.suffix_ids[-1:] != (self.eos_id,):
+            raise ValueError(f"the objective seq2seq needs a tokenizer that closes every text with its end-of-text "
+                             f"token; {self.options.tokenizer} does not (Tokenizer.set_template makes it)")
+
+    def model(self) -> EncoderDecoder:
+        """An encoder-decoder.
+
+        Norms stand after the sums, which makes training sensitive to how it begins. Weights of deviation C^-½ are
+        Glorot's for square matrices, and give embeddings, scaled by √C, the size of the positions added to them.
+        """
+        sizes = self._sizes()
+        return EncoderDecoder(EncoderDecoderConfig(**sizes, initializer_range=sizes["n_embd"] ** -0.5,
+                                                   suppress_token_ids=(self.pad_id,)))
+
+    def encoder(self) -> TextEncoder:
+        """Every text closed by its own end-of-text token, so none stands between them."""
+        return TextEncoder(self.tokenizer, separate=False)
+
+    def start(self, train: np.ndarray, validation: np.ndarray) -> PairSampler:
+        """Pairs of similar length, each once an epoch."""
+        o = self.options
+        self.train, self.validation = (
+            fitting_pairs(pairs_from_ids(ids, self.eos_id), o.block_size, what)
+            for ids, what in ((train, "the training pairs"), (validation, "the validation pairs")))
+        return PairSampler(self.train, min(o.batch_size, len(self.train)), o.seed, self.pad_id)
+
+    def headline(self) -> str:
+        """Counts pairs."""
+        return f"{len(self.train):,} training and {len(self.validation):,} validation pairs"
+
+    @no_grad()
+    def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
+        """The loss over all held-out pairs, in nats per token."""
+        model.eval()
+        nats, n_tokens = 0.0, 0
+        for batch in all_pairs(self.validation, 64, self.pad_id):
+            nats += float(model.loss(**batch, reduction="sum"))
+            n_tokens += int((batch["targets"] >= 0).sum())
+            if not keep_going():
+                break
+        model.train()
+        return {"validation_loss": nats / n_tokens}
+
+    def sample(self, model: Any, final: bool = False) -> str:
+        """Held-out sources, their greedy translations, and what the data say."""
+        places = np.linspace(0, len(self.validation) - 1, 10 if final else 3, dtype=int)
+        pairs: Sequence[IdPair] = [self.validation[place] for place in dict.fromkeys(places.tolist())]
+        batch = pair_batch(pairs, self.pad_id)
+        model.eval()
+        found = model.generate(batch["ids"], self.options.block_size - 1, attention_mask=batch["attention_mask"])
+        model.train()
+        return "\n".join(f"{self._text(source)}\n-> {self._text(guess)}\n =  {self._text(target)}"
+                         for (source, target), guess in zip(pairs, found))
+
+    def _text(self, ids: np.ndarray) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
