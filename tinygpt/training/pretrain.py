@@ -119,7 +119,8 @@ def _refuse_used(out: Path) -> None:
 
 def _resolved(options: PretrainOptions) -> PretrainOptions:
     """Options with what depends on the machine filled in, so that a run is the same wherever it is resumed."""
-    return dataclasses.replace(options, device=options.device or resolve_device(),
+    device = resolve_device(options.device)  # an error, where there is none, comes before any work
+    return dataclasses.replace(options, device=options.device or device,
                                threads=options.threads or min(physical_cores(), options.batch_size))
 
 
@@ -159,7 +160,8 @@ class _Run:
             if self.checkpoint is not None:
                 self.checkpoint.restore(self.model, trainer.optimizer)
                 trainer.step = self.checkpoint.step
-                trainer.validated, trainer.validation = self.checkpoint.run["validated"], self.checkpoint.run["validation"]
+                run = self.checkpoint.run
+                trainer.validated, trainer.validation = run["validated"], run["validation"]
                 headline = f"resuming {self.out} at step {trainer.step} of {o.steps}"
             else:
                 self._write_state(trainer)  # from here on --resume needs nothing but the folder
