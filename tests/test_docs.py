@@ -9,11 +9,8 @@ from __future__ import annotations
 import ast
 import configparser
 import contextlib
-import importlib
-import inspect
 import io
 import math
-import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
@@ -214,21 +211,3 @@ def test_modules_say_what_to_read_before_and_next(path: Path) -> None:
         for name in re.findall(r"(?:[\w]+/)*[\w]+\.py|(?:[\w]+/)+", pointer):
             places = [path.parent / name, PACKAGE / name, ROOT / name]
             assert any(place.exists() for place in places), f"it points to {name}, which is not there"
-
-
-def _public_modules() -> list[str]:
-    return [info.name for info in pkgutil.walk_packages([str(PACKAGE)], "tinygpt.") if "__main__" not in info.name]
-
-
-@pytest.mark.parametrize("name", _public_modules())
-def test_public_names_are_documented(name: str) -> None:
-    module = importlib.import_module(name)
-    bare = []
-    for public in getattr(module, "__all__", []):
-        thing = getattr(module, public)
-        if (inspect.isfunction(thing) or inspect.isclass(thing)) and not inspect.getdoc(thing):
-            bare.append(public)
-        if inspect.isclass(thing) and thing.__module__ == name:
-            bare += [f"{public}.{key}" for key, value in vars(thing).items() if not key.startswith("_")
-                     and inspect.isfunction(value) and not inspect.getdoc(getattr(thing, key))]
-    assert not bare
