@@ -317,7 +317,7 @@ def test_a_deep_graph_that_is_never_walked(no_gc):
 
 
 def node_count(tensor):
-    return len(autograd._newest_first(tensor._node))
+    return len(autograd.graph.newest_first(tensor._node))
 
 
 def watched_rule(own_rule):

@@ -5,7 +5,7 @@ read from the top of this list down, and everything is explained before it is us
 what it adds, and which file comes before and after. docs/reading.md follows one training step through all of it.
 
     backend.py       where arrays live: NumPy on the host, CuPy on a GPU
-    autograd.py      Tensor, the differentiable rule, and the walk backwards                    (start here)
+    autograd/        Tensor, the differentiable rule, and the walk backwards                    (start here)
     ops/             every operation once: its output, and beside it its derivative
     kernels/         faster twins of some of them, checked against them; skip it until you want speed
     nn/              layers: Linear, norms, attention, the transformer block

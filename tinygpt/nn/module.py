@@ -121,7 +121,7 @@ class Parameter(Tensor):
         else:
             self._grad += g
 
-    def _take(self, g: Deferred) -> bool:
+    def takes(self, g: Deferred) -> bool:
         if self._at_home:
             g.add_to(self._grad, self._vacant)
             self._vacant = False

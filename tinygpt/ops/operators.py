@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, _as_array, _wrap
+from ..autograd import Tensor, wrap
+from ..autograd.graph import as_array
 from ..backend import array_module, on_device, resolve_device
 from . import activation, elementwise, indexing, linalg, reduction, shape
 from .erf import erf
@@ -36,7 +37,7 @@ def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
         if a is None or b is None:
             return NotImplemented
         with on_device((x if isinstance(x, Tensor) else y).device):
-            return _wrap(_as_array(getattr(xp, name)(a, b)))
+            return wrap(as_array(getattr(xp, name)(a, b)))
     compare.__name__ = name
     return compare
 
@@ -68,7 +69,7 @@ def _astype(x: Tensor, dtype: Any) -> Tensor:
     """The same values in another dtype; off the tape if that is not a floating-point type."""
     if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
         with on_device(x.device):
-            return _wrap(x.data.astype(dtype))
+            return wrap(x.data.astype(dtype))
     return elementwise.astype(x, dtype=np.dtype(dtype))
 
 
