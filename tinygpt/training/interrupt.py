@@ -27,7 +27,8 @@ class StopSignals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+        entered = self._before or self.received  # already: a block may stand inside another of the same object
+        if not entered and threading.current_thread() is threading.main_thread():  # handlers are the main thread's
             self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
         return self
 

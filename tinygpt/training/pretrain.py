@@ -157,19 +157,20 @@ class _Run:
                 self.model, source, dataclasses.replace(o, batch_size=source.batch_size),
                 validate=lambda keep_going: self.objective.validate(self.model, keep_going),
                 sample=lambda: self.objective.sample(self.model), save=self._save, progress=self.progress)
-            if self.checkpoint is not None:
-                self.checkpoint.restore(self.model, trainer.optimizer)
-                trainer.step = self.checkpoint.step
-                run = self.checkpoint.run
-                trainer.validated, trainer.validation = run["validated"], run["validation"]
-                headline = f"resuming {self.out} at step {trainer.step} of {o.steps}"
-            else:
-                self._write_state(trainer)  # from here on --resume needs nothing but the folder
-                headline = self._headline(source.batch_size)
-            metrics = trainer.metrics = MetricsLog(self.out / "metrics.jsonl", trainer.step)
-            self.progress.line(headline)
-            trainer.run()
-            return PretrainResult(trainer.step, trainer.validation, trainer.interrupted)
+            with trainer.stop:  # from the first state on, a signal is answered by saving
+                if self.checkpoint is not None:
+                    self.checkpoint.restore(self.model, trainer.optimizer)
+                    trainer.step = self.checkpoint.step
+                    run = self.checkpoint.run
+                    trainer.validated, trainer.validation = run["validated"], run["validation"]
+                    headline = f"resuming {self.out} at step {trainer.step} of {o.steps}"
+                else:
+                    self._write_state(trainer)  # from here on --resume needs nothing but the folder
+                    headline = self._headline(source.batch_size)
+                metrics = trainer.metrics = MetricsLog(self.out / "metrics.jsonl", trainer.step)
+                self.progress.line(headline)
+                trainer.run()
+                return PretrainResult(trainer.step, trainer.validation, trainer.interrupted)
         finally:
             self.progress.close()
             if metrics is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -51,6 +51,7 @@ class Trainer:
         sample: () -> a text to show after a validation.
         save: (trainer) -> None, called every `save_every` steps, at the end, and when the run is interrupted.
         metrics, progress: where figures go.
+        stop: enter it before `run` where a signal may come that early.
 
     Attributes:
         step: steps done.
@@ -68,6 +69,7 @@ class Trainer:
     save: Callable[[Trainer], None] | None = None
     metrics: MetricsLog | None = None
     progress: Progress | None = None
+    stop: StopSignals = field(default_factory=StopSignals)
 
     def __post_init__(self) -> None:
         o = self.options
@@ -99,7 +101,7 @@ class Trainer:
         eval_every = o.eval_every or max(1, o.steps // 10)
         save_every = o.save_every or eval_every
         self.model.train()  # before it is copied
-        with (StopSignals() as stop, np.errstate(all="ignore"),  # what is not finite is reported here, once
+        with (self.stop as stop, np.errstate(all="ignore"),  # what is not finite is reported here, once
               Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas):
             while True:
                 if self.step == o.steps or (self.step and self.step % eval_every == 0):
