@@ -1,7 +1,8 @@
 """The documentation cannot rot: its code runs, its output is what it says, its links and file names lead somewhere.
 
-A fenced block marked `python` is executed, all of a page in order and in one namespace; `python no-run: REASON` is not. A
-block marked `output` is what the Python block before it prints: words exactly, numbers to 1% (machines add in other orders).
+A fenced block marked `python` is executed, all of a page in order and in one namespace; `python no-run: REASON` is not.
+A block marked `output` is what the Python block before it prints: words exactly, numbers to 1%, since machines add in
+other orders.
 """
 
 from __future__ import annotations
@@ -209,5 +210,5 @@ def test_modules_say_what_to_read_before_and_next(path: Path) -> None:
     assert docstring, "a module needs a docstring that says what it adds"
     for pointer in re.findall(r"Read (?:before|next):([^.]*(?:\.[a-z][^.]*)*)", docstring):
         for name in re.findall(r"(?:[\w]+/)*[\w]+\.py|(?:[\w]+/)+", pointer):
-            places = [path.parent / name, PACKAGE / name, ROOT / name]
+            places = [folder / name for folder in (path.parent, path.parent.parent, PACKAGE, ROOT)]
             assert any(place.exists() for place in places), f"it points to {name}, which is not there"

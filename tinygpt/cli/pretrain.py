@@ -1,4 +1,7 @@
-"""`tinygpt pretrain`: train a model from random weights on text."""
+"""`tinygpt pretrain`: train a model from random weights on text.
+
+Read before: options.py, training/pretrain.py. Read next: generate.py.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Reading order: `text_files.py` (text out of files) → `records.py` (tables of examples) → `embedded.py` (the corpus
 inside every Python) → `download.py`, `corpora.py` (named public texts) → `sources.py` (all that `--data` may name) →
 `split.py` (training and validation) → `tokens.py` (ids on disk) → `sampler.py` (windows) → `padding.py` (unequal
-lengths).
+lengths) → `masking.py` (hidden words) → `pairs.py` (a source and its target).
 """
 
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus

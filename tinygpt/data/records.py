@@ -4,7 +4,7 @@ Running text becomes documents; labelled, paired and chat data come as records w
 header, or numbered from 0 where the file has no header. The format follows the file name: .csv, .json, .jsonl (each
 also with .gz); everything else is tab separated. TSV has no quoting: a quotation mark is a character.
 
-Read before: text_files.py. Read next: sources.py.
+Read before: text_files.py. Read next: embedded.py.
 """
 
 from __future__ import annotations

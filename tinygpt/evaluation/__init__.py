@@ -1,4 +1,7 @@
-"""Measuring what a model can do."""
+"""Measuring what a model can do.
+
+Reading order: language_modeling.py → masked_words.py.
+"""
 
 from .language_modeling import TextLoss, byte_lengths, text_loss
 

@@ -1,4 +1,8 @@
-"""The models, and their configurations."""
+"""The models, and their configurations.
+
+Reading order: layout.py, configuration.py, config.py (what a model is) → inputs.py, base.py (what models share) →
+gpt.py → bert.py → encoder_decoder.py → auto.py (which class a folder needs).
+"""
 
 from .config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from .base import PretrainedModel

@@ -2,7 +2,7 @@
 
 A wrong id is found here, before it reaches a GPU, where an index out of range goes unnoticed.
 
-Read before: config.py. Read next: gpt.py.
+Read before: config.py. Read next: base.py.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ def adamw_update(
     beta1, beta2 = betas
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g
-    m_hat = m / (1 - beta1 ** step)  # the means start at zero: without this the first steps would be too short
+    # The means start at zero, and v fills more slowly than m: as they are, their quotient is too large at first.
+    m_hat = m / (1 - beta1 ** step)
     v_hat = v / (1 - beta2 ** step)
     p = p - lr * weight_decay * p - lr * m_hat / (array_module(p).sqrt(v_hat) + eps)
     return p, m, v

@@ -1,4 +1,8 @@
-"""Training: replicas, checkpoints, the loop, and pretraining from text to a folder that generates."""
+"""Training: replicas, checkpoints, the loop, and pretraining from text to a folder that generates.
+
+Reading order: options.py → parallel.py → checkpoint.py → interrupt.py, metrics.py, progress.py (small, each alone) →
+trainer.py (the loop) → pretrain_options.py, presets.py → objectives/ → pretrain.py (all of it together).
+"""
 
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .metrics import MetricsLog, plot_losses, read_metrics

@@ -9,7 +9,7 @@ are the same thing one after the other) with unequal numbers of tokens weigh wha
 Replicas run in threads: NumPy lets go of Python's lock while it computes. Each uses one BLAS thread, because the
 elementwise half of a step, which BLAS threads would leave alone, then runs in parallel too.
 
-Read before: optim/flat.py. Read next: trainer.py.
+Read before: optim/flat.py, options.py. Read next: checkpoint.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The loop knows neither what is trained nor on what: any model with `loss(**batch
 `batch(step)` will do. A step is a function of the weights, the moments and (seed, step), which is why a run that was
 interrupted continues bit for bit.
 
-Read before: parallel.py, checkpoint.py. Read next: pretrain.py.
+Read before: options.py, parallel.py, checkpoint.py. Read next: pretrain_options.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Fast twins for the CPU, in NumPy: the same mathematics in blocks that stay in the cache, in fewer passes."""
+"""Fast twins for the CPU, in NumPy: the same mathematics in blocks that stay in the cache, in fewer passes.
+
+Reading order: blocks.py → activation.py → normalization.py → attention.py → linear.py → loss.py → embedding.py →
+dropout.py → shape.py → allocator.py.
+"""
 
 from .activation import gelu_blocked, silu_blocked
 from .allocator import keep_freed_memory

@@ -4,7 +4,7 @@ Each training step allocates and frees the same arrays. The C library returns la
 once; when they come back they are zeroed page by page, at the first touch of each 4 KB. That costs more than the
 arithmetic of an elementwise operation.
 
-Read before: blocks.py. The names and numbers are those of glibc's `mallopt(3)`; elsewhere nothing happens.
+The names and numbers are those of glibc's `mallopt(3)`; elsewhere nothing happens.
 """
 
 from __future__ import annotations

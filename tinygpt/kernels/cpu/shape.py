@@ -1,6 +1,6 @@
 """Splitting and adding without copies.
 
-Read before: ops/shape.py. Read next: attention.py.
+Read before: ops/shape.py. Read next: allocator.py.
 """
 
 from __future__ import annotations
