@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..tokenizers import ByteBPE, CharTokenizer, load_tokenizer
+from ..tokenizers import ByteBPE, CharTokenizer, Tokenizer, load_tokenizer
 
 __all__ = ["add_parser", "run"]
 
@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     """Run one action."""
     if args.action == "train":
         texts = [Path(name).read_text(encoding="utf-8") for name in args.data]
-        tok = (CharTokenizer.train(texts, args.special_token) if args.kind == "char"
-               else ByteBPE.train(texts, args.vocab_size, args.special_token, args.pattern))
+        tok: Tokenizer = (CharTokenizer.train(texts, args.special_token) if args.kind == "char"
+                          else ByteBPE.train(texts, args.vocab_size, args.special_token, args.pattern))
         tok.save(args.out)
         print(f"{tok.n_vocab} tokens written to {args.out}")
     else:

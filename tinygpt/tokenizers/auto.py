@@ -1,19 +1,33 @@
-"""Pick the tokenizer class from the files in a folder."""
+"""Pick the tokenizer class from the files in a folder.
+
+Read before: `char.py`, `byte_bpe.py`. Read next: `tinygpt/data/`, which turns files of text into arrays of ids.
+"""
 
 from __future__ import annotations
 
-import json
+from os import PathLike
 from pathlib import Path
 
 from .base import Tokenizer
 from .byte_bpe import ByteBPE
 from .char import CharTokenizer
+from .files import TOKENIZER, read_json
 
 __all__ = ["load_tokenizer"]
 
 
-def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """The tokenizer saved in `folder`."""
-    with open(Path(folder) / "tokenizer.json", encoding="utf-8") as file:
-        saved = json.load(file)
-    return ByteBPE.load(folder) if "pattern" in saved else CharTokenizer.load(folder)
+def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
+    """The tokenizer saved in `folder`, in any of the formats that this package reads.
+
+    Raises:
+        FileNotFoundError: no such folder, or no tokenizer in it.
+        ValueError: a tokenizer of a kind that is not read (WordPiece, Unigram, …), or a malformed file.
+    """
+    path = Path(folder)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no folder {path}")
+    if not path.is_dir():
+        raise ValueError(f"{path} is a file; give the folder that holds it")
+    if (path / TOKENIZER).exists() and CharTokenizer.is_saved_as(read_json(path / TOKENIZER)):
+        return CharTokenizer.load(path)
+    return ByteBPE.load(path)

@@ -1,14 +1,12 @@
 """The interface of every tokenizer: text in, token ids out, and back without loss.
 
-A language model sees integers. A tokenizer is the bijection between text and those integers: it cuts a text into
-pieces of a fixed vocabulary and numbers them. This file says what every tokenizer can do; what differs between them is
-`_encode_plain` (how ordinary text becomes ids), `token_bytes` (what an id stands for) and the file they are saved to.
+A language model sees integers. A tokenizer cuts a text into pieces of a fixed vocabulary and numbers them. This file
+says what every tokenizer can do; a new kind defines how ordinary text becomes ids (`_encode_plain`), what the bytes of
+its ids are, and how it is saved.
 
-Special tokens ("<|endoftext|>") are ids that no ordinary text can produce: they mark where documents and chat turns
-begin and end. Text that only *looks* like one stays plain text unless the caller names it in `allowed_special`;
-otherwise a user's prompt could forge the end of a turn.
+Shapes: T is the number of tokens of a text.
 
-Read next: `char.py`, the simplest tokenizer; then `bpe.py`.
+Read before: `special.py`, `template.py`. Read next: `char.py`, the simplest tokenizer; then `bpe.py`.
 """
 
 from __future__ import annotations
@@ -16,82 +14,106 @@ from __future__ import annotations
 import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Literal
+from os import PathLike
 
 import numpy as np
 
-from .special import SpecialTokens
+from .special import AllowedSpecial, SpecialTokens
+from .template import Template
 
-__all__ = ["Tokenizer", "AllowedSpecial", "smallest_id_type"]
+__all__ = ["Tokenizer", "surrogate_error"]
 
-AllowedSpecial = Iterable[str] | Literal["all"]
-
-
-def smallest_id_type(n_vocab: int) -> np.dtype:
-    """The smallest unsigned integer type that holds every id below `n_vocab`: uint8, uint16 or uint32."""
-    return np.min_scalar_type(max(n_vocab - 1, 0))
+_STEP = 1 << 14  # ids decoded at a time: bytes.join needs 80 bytes of memory for each
 
 
 class Tokenizer(ABC):
     """What every tokenizer has in common.
 
-    Attributes:
-        special: the special tokens, their ids, and the roles (eos, bos, pad, …) they play.
-        prefix_ids, suffix_ids: what `encode` puts before and after a text (empty for GPT-2; `<s>`, `</s>` for RoBERTa).
+    Args:
+        vocab: the bytes of each ordinary id.
+        special: the special tokens and the roles (eos, bos, pad, …) they play.
+        template: what `encode` puts before and after a text.
     """
 
-    special: SpecialTokens
-    prefix_ids: tuple[int, ...] = ()
-    suffix_ids: tuple[int, ...] = ()
-
-    # What a tokenizer must define.
-
-    @property
-    @abstractmethod
-    def n_vocab(self) -> int:
-        """The number of ids: every id is below it."""
-
-    @abstractmethod
-    def token_bytes(self, token_id: int) -> bytes:
-        """The bytes that one id stands for; a special token's are its name in UTF-8."""
-
-    @abstractmethod
-    def _encode_plain(self, text: str) -> list[int]:
-        """Ids of a text without any special token."""
+    def __init__(self, vocab: Mapping[int, bytes], special: SpecialTokens, template: Template = Template()) -> None:
+        self.special = special
+        self.template = template
+        for token in special.tokens:
+            if token.special and token.id in vocab:
+                raise ValueError(f"the special token {token.content!r} has the id {token.id}, which already stands for "
+                                 f"{vocab[token.id]!r}")
+        self._bytes = {**{token.id: token.content.encode("utf-8") for token in special.tokens}, **vocab}
+        self._n_vocab = max(self._bytes, default=-1) + 1
+        self.id_type: np.dtype = np.min_scalar_type(max(self._n_vocab - 1, 0))  # the smallest that holds every id
+        for token_id in (*template.prefix_ids, *template.suffix_ids):
+            if token_id not in self._bytes:
+                raise ValueError(f"the template adds the id {token_id}, which the vocabulary lacks")
 
     @abstractmethod
-    def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which Hugging Face's AutoTokenizer opens too."""
+    def _encode_plain(self, text: str) -> np.ndarray:
+        """Ids of a text without special tokens, of type `id_type`: (T,)."""
+
+    @abstractmethod
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json` into `folder`; Hugging Face's AutoTokenizer opens them."""
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: str | Path) -> Tokenizer:
-        """Read back what `save` wrote."""
+    def load(cls, folder: str | PathLike[str]) -> Tokenizer:
+        """Read what `save` wrote."""
 
-    # What follows from it.
+    @property
+    def n_vocab(self) -> int:
+        """The size of the vocabulary, special tokens included: every id is below it."""
+        return self._n_vocab
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """What `encode` puts before a text."""
+        return self.template.prefix_ids
+
+    @property
+    def suffix_ids(self) -> tuple[int, ...]:
+        """What `encode` puts after a text."""
+        return self.template.suffix_ids
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that one id stands for; a special token's are its name in UTF-8.
+
+        Raises:
+            IndexError: no token has this id.
+        """
+        try:
+            return self._bytes[token_id]
+        except KeyError:
+            raise IndexError(f"no token has the id {token_id}; the vocabulary has {len(self._bytes)} ids below "
+                             f"{self.n_vocab}") from None
 
     def encode(self, text: str, add_special_tokens: bool = True, allowed_special: AllowedSpecial = ()) -> list[int]:
-        """Token ids of `text`.
+        """Token ids of `text`, T of them.
 
         Args:
             text: any string without lone surrogates.
-            add_special_tokens: put `prefix_ids` before and `suffix_ids` after (nothing for GPT-2).
-            allowed_special: names of the special tokens that `text` may contain, or "all"; every other text that looks
+            add_special_tokens: apply the template (nothing for GPT-2; `<s> … </s>` for RoBERTa).
+            allowed_special: names of the special tokens that `text` may contain, or "all"; any other text that looks
                 like one is encoded as the plain text that it is.
 
         Raises:
-            ValueError: a lone surrogate, or a name that is no special token of this tokenizer.
+            ValueError: a lone surrogate; a character that the vocabulary cannot write; an unknown special token.
         """
-        _check_text(text)
-        allowed = self.special.allowed(allowed_special)
-        ids: list[int] = []
-        for segment, special_id in self.special.split(text, allowed):
-            if special_id is None:
-                ids += self._encode_plain(segment)
-            else:
-                ids.append(special_id)
-        return [*self.prefix_ids, *ids, *self.suffix_ids] if add_special_tokens else ids
+        return self.encode_array(text, add_special_tokens, allowed_special).tolist()
+
+    def encode_array(self, text: str, add_special_tokens: bool = True,
+                     allowed_special: AllowedSpecial = ()) -> np.ndarray:
+        """`encode` as an array of the smallest unsigned type that holds the ids: (T,)."""
+        if not isinstance(text, str):
+            raise TypeError(f"encode takes a str, got {type(text).__name__}")
+        parts: list[np.ndarray] = []
+        for segment, added_id in self._cut_added(text, self.special.allowed(allowed_special)):
+            parts.append(self._encode_plain(segment) if added_id is None else np.array([added_id], self.id_type))
+        if add_special_tokens:
+            parts = [np.array(self.prefix_ids, self.id_type), *parts, np.array(self.suffix_ids, self.id_type)]
+        return np.concatenate(parts) if parts else np.array([], self.id_type)  # (T,)
 
     def encode_batch(self, texts: Iterable[str], add_special_tokens: bool = True,
                      allowed_special: AllowedSpecial = ()) -> list[list[int]]:
@@ -100,46 +122,60 @@ class Tokenizer(ABC):
             raise TypeError("encode_batch takes several texts, got one str; call encode, or pass [text]")
         return [self.encode(text, add_special_tokens, allowed_special) for text in texts]
 
-    def encode_array(self, text: str, add_special_tokens: bool = False,
-                     allowed_special: AllowedSpecial = ()) -> np.ndarray:
-        """Ids of `text` as an array of the smallest unsigned type that holds them: (T,)."""
-        ids = self.encode(text, add_special_tokens, allowed_special)
-        return np.array(ids, dtype=self.id_type)
-
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The exact bytes that `ids` stand for, which need not be valid UTF-8."""
-        return b"".join([self.token_bytes(token_id) for token_id in _integers(ids)])
+        """The exact bytes that `ids` stand for, which need not be whole UTF-8 characters.
+
+        Args:
+            ids: a sequence or an array of ids, (T,).
+
+        Raises:
+            IndexError: no token has one of the ids.
+        """
+        ids, find = _as_list(ids), self._bytes.__getitem__
+        try:
+            return b"".join([b"".join(map(find, ids[start:start + _STEP])) for start in range(0, len(ids), _STEP)])
+        except KeyError:
+            return b"".join(map(self.token_bytes, ids))  # raises the clear error
+        except TypeError:
+            raise TypeError("decode takes the ids of one text, a flat sequence of integers") from None
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """The text that `ids` stand for; bytes that are no UTF-8 become U+FFFD.
 
         Args:
-            ids: any sequence of ids, (T,).
+            ids: a sequence or an array of ids, (T,).
             skip_special_tokens: leave special tokens out instead of writing their names.
         """
         if skip_special_tokens:
-            ids = [token_id for token_id in _integers(ids) if token_id not in self.special.names]
+            ids = [token_id for token_id in _as_list(ids) if token_id not in self.special.names]
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_stream(self, ids: Iterable[int], skip_special_tokens: bool = False) -> Iterator[str]:
-        """Text as it becomes known, id by id; the parts joined equal `decode(ids)`.
+        """The text as it becomes known while `ids` arrive; the parts joined equal `decode(ids)`.
 
-        A character may be cut between two tokens, so a part may be empty: the decoder waits for the rest.
+        One character may be cut between two tokens, so a part is given once its characters are whole.
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for token_id in ids:
-            if not (skip_special_tokens and token_id in self.special.names):
-                yield decoder.decode(self.token_bytes(token_id))
-        yield decoder.decode(b"", final=True)
+            if skip_special_tokens and token_id in self.special.names:
+                continue
+            if text := decoder.decode(self.token_bytes(token_id)):
+                yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
 
-    @property
-    def id_type(self) -> np.dtype:
-        """The smallest unsigned integer type that holds every id."""
-        return smallest_id_type(self.n_vocab)
+    def set_template(self, prefix: Sequence[str] = (), suffix: Sequence[str] = ()) -> None:
+        """Let `encode` put the special tokens named `prefix` before every text and those named `suffix` after it."""
+        self.template = Template.around(prefix, suffix, self.special.ids)
+
+    def token_id(self, name: str) -> int:
+        """The id of a special token; ValueError if there is none of that name."""
+        self.special.allowed([name])
+        return self.special.ids[name]
 
     @property
     def special_tokens(self) -> dict[str, int]:
-        """Name → id of the special tokens."""
+        """The names and ids of the special tokens."""
         return dict(self.special.ids)
 
     @property
@@ -154,12 +190,12 @@ class Tokenizer(ABC):
 
     @property
     def pad_token_id(self) -> int | None:
-        """The id that fills a batch up, or None."""
+        """The id that fills up a batch, or None."""
         return self.special.role_id("pad_token")
 
     @property
     def unk_token_id(self) -> int | None:
-        """The id of what the vocabulary lacks, or None."""
+        """The id for what the vocabulary lacks, or None."""
         return self.special.role_id("unk_token")
 
     @property
@@ -167,17 +203,39 @@ class Tokenizer(ABC):
         """The id that hides a token from a masked language model, or None."""
         return self.special.role_id("mask_token")
 
+    @property
+    def cls_token_id(self) -> int | None:
+        """The id whose output stands for a whole text, or None."""
+        return self.special.role_id("cls_token")
+
+    @property
+    def sep_token_id(self) -> int | None:
+        """The id that separates two texts, or None."""
+        return self.special.role_id("sep_token")
+
     def __len__(self) -> int:
         return self.n_vocab
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n_vocab={self.n_vocab}, special_tokens={list(self.special.ids)})"
 
+    def _cut_added(self, text: str, allowed: frozenset[str]) -> Iterator[tuple[str, int | None]]:
+        """Plain segments, normalised and never empty, each with None, and added tokens with their ids."""
+        for segment, added_id in self.special.split(text, allowed):
+            if added_id is not None:
+                yield segment, added_id
+            elif segment:
+                yield from self.special.split(self._normalize(segment), allowed, normalized=True)
 
-def _check_text(text: str) -> None:
-    if not isinstance(text, str):
-        raise TypeError(f"encode takes a str, got {type(text).__name__}")
+    def _normalize(self, text: str) -> str:
+        return text
 
 
-def _integers(ids: Iterable[int]) -> Sequence[int]:
+def surrogate_error(error: UnicodeEncodeError) -> ValueError:
+    """What to say of a text that UTF-8 cannot write."""
+    return ValueError(f"the text has the lone surrogate {error.object[error.start]!r}, which is no character; read the "
+                      "text with errors='replace'")
+
+
+def _as_list(ids: Iterable[int]) -> list[int]:
     return ids.tolist() if isinstance(ids, np.ndarray) else list(ids)

@@ -1,113 +1,234 @@
-"""Byte-level byte-pair encoding, GPT-2's tokenizer.
+"""`ByteBPE`: byte-level byte-pair encoding as GPT-2 uses it, trained, applied and saved.
 
-Read before: `base.py`, `patterns.py`.
+Nothing is out of vocabulary: every text is bytes, and each of the 256 bytes has an id. The pieces of the machine are in
+their own files; here they are put together, and two caches make encoding fast: text repeats itself, so most of it has
+been encoded before.
+
+Read before: `bpe.py` (the algorithm), `splitter.py`, `counting.py`, `hf_json.py`. Read next: `auto.py`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+import unicodedata
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-from .base import Tokenizer
-from .byte_alphabet import BYTE_ORDER
-from .patterns import compile_pattern
-from .special import SpecialTokens
+import numpy as np
+
+from . import bpe
+from .base import Tokenizer, surrogate_error
+from .byte_alphabet import BYTE_ORDER, CHAR_TO_BYTE, bytes_to_text, text_to_bytes
+from .counting import count_pieces
+from .files import TOKENIZER, about, read_json, read_roles, write_config
+from .gpt2_files import TWO_FILES, read_two_files, write_two_files
+from .hf_json import read_byte_bpe, splitter_to_json, write_tokenizer_json
+from .special import AddedToken, SpecialTokens
+from .splitter import Splitter, Stage
+from .template import Template
 
 __all__ = ["ByteBPE"]
 
-_ID_OF_BYTE = {byte: i for i, byte in enumerate(BYTE_ORDER)}
+_CACHE_ENTRIES = 1 << 17  # in each of the two caches: about 25 MB
+_CACHE_LENGTH = 64  # characters or bytes: what is longer hardly comes again
+_GPT2 = Splitter([Stage("gpt2")])
 
-
-def _merge(ids: tuple[int, ...], pair: tuple[int, int], new_id: int) -> tuple[int, ...]:
-    out: list[int] = []
-    i = 0
-    while i < len(ids):
-        if ids[i:i + 2] == pair:
-            out.append(new_id)
-            i += 2
-        else:
-            out.append(ids[i])
-            i += 1
-    return tuple(out)
+_Text = TypeVar("_Text", str, bytes)
 
 
 class ByteBPE(Tokenizer):
-    """Byte-level BPE: ids 0–255 are the bytes in GPT-2's order, then one id per merge, then the special tokens."""
+    """Byte-level BPE.
 
-    def __init__(self, merges: Sequence[tuple[int, int]], special_tokens: Iterable[str] = (),
-                 pattern: str = "gpt2") -> None:
-        self.merges = [tuple(pair) for pair in merges]
-        self.pattern = pattern
-        self._split = compile_pattern(pattern)
-        self._bytes = [bytes([byte]) for byte in BYTE_ORDER]
-        for left, right in self.merges:
-            self._bytes.append(self._bytes[left] + self._bytes[right])
-        self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
-        self.special = SpecialTokens({name: len(self._bytes) + i for i, name in enumerate(special_tokens)})
+    Args:
+        vocab: the id of each ordinary token; every byte should be one of them.
+        merges: the merges, the earliest first.
+        special_tokens: names, to be numbered after the vocabulary; or names and ids; or `SpecialTokens`.
+        pattern: "gpt2", "cl100k", "o200k", "llama3", "qwen2", a regular expression, or a `Splitter`.
+        normal_forms: Unicode normal forms ("NFC", …) to apply to a text first; `decode` then gives the normal form.
+        ignore_merges: a piece that is a token as a whole is not built by merges (Llama 3).
+        template: what `encode` puts before and after a text.
+
+    Raises:
+        ValueError: anything in which the arguments contradict each other.
+
+    >>> tok = ByteBPE.train("low lower lowest", vocab_size=260)
+    >>> [tok.token_bytes(i) for i in tok.encode("slowest")]
+    [b's', b'low', b'e', b's', b't']
+    """
+
+    def __init__(self, vocab: Mapping[bytes, int], merges: Iterable[tuple[bytes, bytes]],
+                 special_tokens: Iterable[str] | Mapping[str, int] | SpecialTokens = (),
+                 pattern: str | Splitter = "gpt2", *, normal_forms: Iterable[str] = (), ignore_merges: bool = False,
+                 template: Template = Template()) -> None:
+        self.vocab = dict(vocab)
+        self.merges = [(left, right) for left, right in merges]
+        self.splitter = pattern if isinstance(pattern, Splitter) else Splitter([Stage(pattern)])
+        self.normal_forms = tuple(normal_forms)
+        self.ignore_merges = ignore_merges
+        token_bytes = bpe.check_vocab(self.vocab)
+        super().__init__(token_bytes, _numbered(special_tokens, token_bytes), template)
+        for name in self.special.ids:
+            if CHAR_TO_BYTE.keys() >= set(name) and text_to_bytes(name) in self.vocab:
+                raise ValueError(f"the special token {name!r} is an ordinary token too; choose another name")
+        self._table = bpe.MergeTable(self.vocab, self.merges)
+        self._known_pieces: dict[str, bytes] = {}  # a piece -> its ids, packed
+        self._known_parts: dict[bytes, bytes] = {}  # a part of a piece, as `MergeTable.cut` leaves them -> the same
 
     @classmethod
-    def train(cls, texts: str | Iterable[str], vocab_size: int = 1024, special_tokens: Iterable[str] = (),
-              pattern: str = "gpt2") -> ByteBPE:
-        """Learn the merges from a text, or from several."""
-        special_tokens = list(special_tokens)
-        n_merges = vocab_size - 256 - len(special_tokens)
+    def train(cls, texts: str | PathLike[str] | Iterable[str | PathLike[str]], vocab_size: int = 1024,
+              special_tokens: Iterable[str] = (), pattern: str = "gpt2", *, min_frequency: int = 1,
+              progress: bool = False) -> ByteBPE:
+        """Learn a vocabulary. Of equally frequent pairs the one with the lowest ids is merged, as Hugging Face does.
+
+        Args:
+            texts: a text, or an iterable of them; a path stands for a file, which is read part by part. No token spans
+                two texts. The name of a special token cuts the text that it stands in and is not learned from.
+            vocab_size: 256 bytes + merges + special tokens. A text with too few pairs gives a smaller vocabulary.
+            special_tokens: their names; their ids are the last.
+            pattern: how text is split before merging: a name or a regular expression.
+            min_frequency: do not merge pairs that occur less often.
+            progress: show a progress bar on stderr.
+
+        Raises:
+            ValueError: `vocab_size` too small, no text at all, a lone surrogate, a bad pattern.
+        """
+        names = list(special_tokens)
+        n_merges = vocab_size - 256 - len(names)
         if n_merges < 0:
-            raise ValueError(f"vocab_size is {vocab_size}, but 256 bytes and {len(special_tokens)} special tokens need "
-                             f"{256 + len(special_tokens)} ids; raise vocab_size")
-        split = compile_pattern(pattern)
-        pieces: Counter[tuple[int, ...]] = Counter()
-        for text in [texts] if isinstance(texts, str) else texts:
-            for piece in split.findall(text):
-                pieces[tuple(_ID_OF_BYTE[byte] for byte in piece.encode("utf-8"))] += 1
-        merges: list[tuple[int, int]] = []
-        while len(merges) < n_merges:
-            counts: Counter[tuple[int, int]] = Counter()
-            for ids, count in pieces.items():
-                for pair in pairwise(ids):
-                    counts[pair] += count
-            if not counts:
-                break
-            best = min(counts, key=lambda pair: (-counts[pair], pair))
-            pieces = Counter({_merge(ids, best, 256 + len(merges)): n for ids, n in pieces.items()})
-            merges.append(best)
-        return cls(merges, special_tokens, pattern)
+            raise ValueError(f"vocab_size is {vocab_size}, but the 256 bytes and {len(names)} special tokens alone "
+                             f"need {256 + len(names)}; give at least that")
+        splitter = Splitter([Stage(pattern)])
+        pieces = count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter, _numbered(names, {}))
+        if not pieces:
+            raise ValueError("ByteBPE.train got no text; pass a str, a path, or an iterable of them")
+        tokens = [bytes([byte]) for byte in BYTE_ORDER]
+        merges = []
+        for left, right in _with_progress(bpe.train(pieces, n_merges, min_frequency), n_merges, progress):
+            merges.append((tokens[left], tokens[right]))
+            tokens.append(tokens[left] + tokens[right])
+        return cls({token: i for i, token in enumerate(tokens)}, merges, names, splitter)
 
     @property
-    def n_vocab(self) -> int:
-        return len(self._bytes) + len(self.special.ids)
+    def pattern(self) -> str:
+        """The split pattern, by name or as a regular expression; of several stages, the last that cuts."""
+        return next((stage.pattern for stage in reversed(self.splitter.stages) if stage.pattern), "")
 
-    def token_bytes(self, token_id: int) -> bytes:
-        if 0 <= token_id < len(self._bytes):
-            return self._bytes[token_id]
-        if token_id in self.special.names:
-            return self.special.names[token_id].encode("utf-8")
-        raise IndexError(f"token id {token_id} is outside the vocabulary of {self.n_vocab}")
+    def _normalize(self, text: str) -> str:
+        for form in self.normal_forms:
+            text = unicodedata.normalize(form, text)  # type: ignore[arg-type]
+        return text
 
-    def _encode_plain(self, text: str) -> list[int]:
-        out: list[int] = []
-        for piece in self._split.findall(text):
-            ids = tuple(_ID_OF_BYTE[byte] for byte in piece.encode("utf-8"))
-            while len(ids) > 1:
-                best = min(pairwise(ids), key=lambda pair: self._ranks.get(pair, len(self.merges)))
-                if best not in self._ranks:
-                    break
-                ids = _merge(ids, best, 256 + self._ranks[best])
-            out += ids
-        return out
+    def _encode_plain(self, text: str) -> np.ndarray:
+        try:
+            packed = b"".join([self._encode_block(block) for block in self.splitter.blocks([text])])
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error) from None
+        except KeyError as error:
+            raise ValueError(f"the vocabulary lacks the byte {bytes([error.args[0]])!r} of the text") from None
+        return np.frombuffer(packed, self.id_type)  # (T,)
 
-    def save(self, folder: str | Path) -> None:
-        os.makedirs(folder, exist_ok=True)
-        with open(Path(folder) / "tokenizer.json", "w", encoding="utf-8") as file:
-            json.dump({"model": {"type": "BPE", "merges": self.merges}, "pattern": self.pattern,
-                       "added_tokens": [{"id": i, "content": name} for name, i in self.special.ids.items()]}, file)
+    def _encode_block(self, block: str) -> bytes:
+        """Packed ids of a block: most pieces have been seen before, the others are worked out together."""
+        pieces = self.splitter(block)
+        try:
+            return b"".join(map(self._known_pieces.__getitem__, pieces))
+        except KeyError:
+            packed = list(map(self._known_pieces.get, pieces))
+            new = self._encode_pieces(list({piece for piece, known in zip(pieces, packed) if known is None}))
+            self._known_pieces = _remember(self._known_pieces, new)
+            return b"".join([new[piece] if known is None else known for piece, known in zip(pieces, packed)])
+
+    def _encode_pieces(self, pieces: Sequence[str]) -> dict[str, bytes]:
+        """Packed ids of pieces, each cut into parts that merge alone."""
+        parts_of = self._table.cut([piece.encode("utf-8") for piece in pieces])
+        parts = {part for parts in parts_of for part in parts}
+        new = {part: self._pack(self._table.encode(part)) for part in parts if part not in self._known_parts}
+        packed = {part: new.get(part) or self._known_parts[part] for part in parts}
+        self._known_parts = _remember(self._known_parts, new)
+        encoded = {piece: b"".join([packed[part] for part in parts]) for piece, parts in zip(pieces, parts_of)}
+        if self.ignore_merges:
+            whole = {piece: self.vocab.get(piece.encode("utf-8")) for piece in pieces}
+            encoded.update((piece, self._pack([token_id])) for piece, token_id in whole.items() if token_id is not None)
+        return encoded
+
+    def _pack(self, ids: list[int]) -> bytes:
+        return array(self.id_type.char, ids).tobytes()
+
+    def save(self, folder: str | PathLike[str],
+             format: Literal["tokenizer.json", "vocab.json", "encoder.json"] = "tokenizer.json") -> None:
+        """Write the tokenizer into `folder`, which is made if it is not there.
+
+        Args:
+            folder: where to.
+            format: "tokenizer.json", which holds everything; "vocab.json" (with merges.txt) or "encoder.json" (with
+                vocab.bpe), which hold only what splits as GPT-2 does and adds nothing.
+        """
+        path = Path(folder)
+        vocab = {bytes_to_text(token): i for token, i in self.vocab.items()}
+        vocab |= {token.content: token.id for token in self.special.tokens}
+        merges = [(bytes_to_text(left), bytes_to_text(right)) for left, right in self.merges]
+        if format == TOKENIZER:
+            write_tokenizer_json(path / TOKENIZER, vocab, merges, self.special.tokens, self.template.json,
+                                 decoder=splitter_to_json(_GPT2), pre_tokenizer=splitter_to_json(self.splitter),
+                                 normal_forms=self.normal_forms, ignore_merges=self.ignore_merges)
+            write_config(path, self.special)
+        elif format not in TWO_FILES:
+            raise ValueError(f"the format is {format!r}, expected one of {[TOKENIZER, *TWO_FILES]}")
+        elif (self.splitter.stages != _GPT2.stages or self.normal_forms or self.ignore_merges or self.prefix_ids
+              or self.suffix_ids or any(token != AddedToken(token.content, token.id) for token in self.special.tokens)):
+            raise ValueError(f"{format} holds only tokenizers that split as GPT-2 does and add nothing; this one needs "
+                             f"{TOKENIZER}")
+        else:
+            write_two_files(path, format, vocab, merges)
+            write_config(path, self.special, "GPT2Tokenizer")
 
     @classmethod
-    def load(cls, folder: str | Path) -> ByteBPE:
-        with open(Path(folder) / "tokenizer.json", encoding="utf-8") as file:
-            saved = json.load(file)
-        return cls([tuple(pair) for pair in saved["model"]["merges"]],
-                   [token["content"] for token in saved["added_tokens"]], saved["pattern"])
+    def load(cls, folder: str | PathLike[str]) -> ByteBPE:
+        """Read a folder with `tokenizer.json`, or `vocab.json` + `merges.txt`, or `encoder.json` + `vocab.bpe`.
+
+        Raises:
+            FileNotFoundError: the folder has none of them.
+            ValueError: the files are malformed, or of another kind of tokenizer.
+        """
+        path = Path(folder)
+        roles = read_roles(path)
+        if (path / TOKENIZER).exists():
+            return about(path / TOKENIZER, cls._from_arguments, read_byte_bpe, read_json(path / TOKENIZER), roles)
+        for name in TWO_FILES:
+            if (path / name).exists():
+                return about(path / name, cls._from_arguments, read_two_files, path, name, roles)
+        raise FileNotFoundError(f"{path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json with "
+                                "vocab.bpe")
+
+    @classmethod
+    def _from_arguments(cls, read: Any, *source: Any) -> ByteBPE:
+        return cls(**read(*source))
+
+
+def _numbered(special_tokens: Iterable[str] | Mapping[str, int] | SpecialTokens,
+              token_bytes: Mapping[int, bytes]) -> SpecialTokens:
+    """Special tokens with ids: those given, or the next ones after the vocabulary."""
+    if isinstance(special_tokens, SpecialTokens):
+        return special_tokens
+    if isinstance(special_tokens, Mapping):
+        return SpecialTokens(AddedToken(name, i) for name, i in special_tokens.items())
+    first = max(token_bytes, default=-1) + 1
+    return SpecialTokens(AddedToken(name, first + i) for i, name in enumerate(special_tokens))
+
+
+def _remember(cache: dict[_Text, bytes], new: Mapping[_Text, bytes]) -> dict[_Text, bytes]:
+    """The cache with what is short of `new`; begun afresh where it would grow past its bound."""
+    if len(cache) + len(new) > _CACHE_ENTRIES:
+        cache = {}  # another thread may still be reading the old one
+    if len(new) <= _CACHE_ENTRIES:
+        cache.update((text, packed) for text, packed in new.items() if len(text) <= _CACHE_LENGTH)
+    return cache
+
+
+def _with_progress(merges: Iterable[bpe.Pair], total: int, progress: bool) -> Iterable[bpe.Pair]:
+    if not progress:
+        return merges
+    from tqdm import tqdm
+    return tqdm(merges, total=total, desc="merges", unit="", dynamic_ncols=True)

@@ -1,71 +1,118 @@
 """The simplest tokenizer: one id per character that the training text contains.
 
-Read before: `base.py`. Read next: `bpe.py`, which has no characters that it lacks and far shorter sequences.
+It needs no algorithm and its vocabulary is tiny (Shakespeare has 65 characters), which suits small models. Its price:
+sequences as long as the text, and no way to write a character that it never saw.
+
+Read before: `base.py`. Read next: `bpe.py`, which lifts both limits.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .base import Tokenizer
-from .special import SpecialTokens
+from .files import TOKENIZER, about, read_json, read_roles, write_config
+from .hf_json import added_tokens, write_tokenizer_json
+from .special import AddedToken, SpecialTokens
+from .template import Template
 
 __all__ = ["CharTokenizer"]
 
 
 class CharTokenizer(Tokenizer):
-    """One id per character, in code point order; special tokens come after.
+    """One id per character, in code point order when trained; special tokens come after.
+
+    Args:
+        characters: the character of id 0, of id 1, …
+        special_tokens: names of special tokens, numbered from there on, or `SpecialTokens`.
+        template: what `encode` puts before and after a text.
 
     >>> tok = CharTokenizer.train("banana")
     >>> tok.encode("nab"), tok.decode([2, 0, 1])
     ([2, 0, 1], 'nab')
     """
 
-    def __init__(self, characters: Iterable[str], special_tokens: Iterable[str] = ()) -> None:
-        self.characters = list(characters)
-        self._ids = {character: i for i, character in enumerate(self.characters)}
-        self.special = SpecialTokens({name: len(self.characters) + i for i, name in enumerate(special_tokens)})
+    def __init__(self, characters: Iterable[str], special_tokens: Iterable[str] | SpecialTokens = (),
+                 template: Template = Template()) -> None:
+        self.characters = tuple(characters)
+        for character in self.characters:
+            if not isinstance(character, str) or len(character) != 1:
+                raise ValueError(f"a character tokenizer holds single characters, got {character!r}")
+        codes = np.array([ord(character) for character in self.characters], dtype=np.uint32)
+        self._ids = np.argsort(codes)
+        self._codes = codes[self._ids]  # sorted, to search in
+        if repeated := self._codes[1:][self._codes[1:] == self._codes[:-1]].tolist():
+            raise ValueError(f"the character {chr(repeated[0])!r} is given twice")
+        if not isinstance(special_tokens, SpecialTokens):
+            special_tokens = SpecialTokens(AddedToken(name, len(self.characters) + i)
+                                           for i, name in enumerate(special_tokens))
+        if both := sorted(special_tokens.ids.keys() & set(self.characters)):
+            raise ValueError(f"the special token {both[0]!r} is also a character; choose a longer name")
+        super().__init__({i: character.encode("utf-8") for i, character in enumerate(self.characters)}, special_tokens,
+                         template)
 
     @classmethod
     def train(cls, texts: str | Iterable[str], special_tokens: Iterable[str] = ()) -> CharTokenizer:
-        """Collect the characters of a text, or of several."""
+        """Collect the characters of a text, or of an iterable of texts."""
+        special_tokens = list(special_tokens)
+        special = SpecialTokens(AddedToken(name, i) for i, name in enumerate(special_tokens))
         seen: set[str] = set()
         for text in [texts] if isinstance(texts, str) else texts:
-            seen.update(text)
+            for segment, special_id in special.split(text, special.allowed("all")):
+                if special_id is None:
+                    seen.update(segment)
         if not seen:
-            raise ValueError("CharTokenizer.train needs text, got none; pass a str or an iterable of str")
+            raise ValueError("CharTokenizer.train got no text; pass a str or an iterable of str with some characters")
+        if surrogates := sorted(character for character in seen if 0xD800 <= ord(character) <= 0xDFFF):
+            raise ValueError(f"the text has the lone surrogate {surrogates[0]!r}, which UTF-8 cannot write")
         return cls(sorted(seen), special_tokens)
 
-    @property
-    def n_vocab(self) -> int:
-        return len(self.characters) + len(self.special.ids)
+    def _encode_plain(self, text: str) -> np.ndarray:
+        codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype="<u4")  # (T,)
+        places = np.searchsorted(self._codes, codes)
+        places[places == len(self._codes)] = 0
+        if not np.array_equal(self._codes[places], codes):
+            lacking = sorted(set(text) - set(self.characters))
+            raise ValueError(f"the tokenizer lacks the character{'s' * (len(lacking) > 1)} "
+                             f"{', '.join(map(repr, lacking[:20]))}{' …' * (len(lacking) > 20)}: it writes only the "
+                             f"{len(self.characters)} characters that its training text contained")
+        return self._ids[places].astype(self.id_type)
 
-    def token_bytes(self, token_id: int) -> bytes:
-        if 0 <= token_id < len(self.characters):
-            return self.characters[token_id].encode("utf-8")
-        if token_id in self.special.names:
-            return self.special.names[token_id].encode("utf-8")
-        raise IndexError(f"token id {token_id} is outside the vocabulary of {self.n_vocab}")
-
-    def _encode_plain(self, text: str) -> list[int]:
-        try:
-            return [self._ids[character] for character in text]
-        except KeyError:
-            lacking = sorted(set(text) - self._ids.keys())
-            raise ValueError(f"the character tokenizer lacks {lacking}; it knows the {len(self.characters)} characters "
-                             "of its training text only") from None
-
-    def save(self, folder: str | Path) -> None:
-        os.makedirs(folder, exist_ok=True)
-        with open(Path(folder) / "tokenizer.json", "w", encoding="utf-8") as file:
-            json.dump({"model": {"type": "BPE", "vocab": self._ids, "merges": []},
-                       "added_tokens": [{"id": i, "content": name} for name, i in self.special.ids.items()]}, file)
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write `tokenizer.json` (a BPE over characters, without merges) and `tokenizer_config.json`."""
+        vocab = {character: i for i, character in enumerate(self.characters)}
+        write_tokenizer_json(Path(folder) / TOKENIZER, vocab | self.special.ids, [], self.special.tokens,
+                             self.template.json, decoder={"type": "Fuse"})
+        write_config(folder, self.special)
 
     @classmethod
-    def load(cls, folder: str | Path) -> CharTokenizer:
-        with open(Path(folder) / "tokenizer.json", encoding="utf-8") as file:
-            saved = json.load(file)
-        return cls(saved["model"]["vocab"], [token["content"] for token in saved["added_tokens"]])
+    def load(cls, folder: str | PathLike[str]) -> CharTokenizer:
+        """Read what `save` wrote; ValueError for another kind of tokenizer."""
+        path = Path(folder) / TOKENIZER
+        return about(path, cls._from_json, read_json(path), read_roles(folder))
+
+    @staticmethod
+    def is_saved_as(document: Any) -> bool:
+        """Whether a `tokenizer.json` is a character tokenizer's: nothing cuts the text and nothing merges."""
+        try:
+            return (document["model"]["type"] == "BPE" and document["model"]["merges"] == []
+                    and document["decoder"]["type"] == "Fuse" and document["pre_tokenizer"] is None)
+        except (KeyError, TypeError):
+            return False
+
+    @classmethod
+    def _from_json(cls, document: Any, roles: dict[str, str] | None) -> CharTokenizer:
+        if not cls.is_saved_as(document):
+            raise ValueError("this is no character tokenizer; load_tokenizer finds the right class")
+        vocab = document["model"]["vocab"]
+        special = SpecialTokens(added_tokens(document), roles)
+        characters = {i: character for character, i in vocab.items() if character not in special.ids}
+        if sorted(characters, key=str) != sorted(range(len(characters)), key=str):
+            raise ValueError("the ids of the characters are not 0, 1, 2, … each once")
+        return cls([characters[i] for i in range(len(characters))], special,
+                   Template.from_json(document.get("post_processor")))

@@ -1,29 +1,74 @@
 """Split patterns: how a text is cut into pieces before any merge, so that no token spans two words.
 
-Read before: `byte_alphabet.py`. Read next: `bpe.py`.
+Each pattern is a list of alternatives, tried in order: contractions, letters with the space before them, digits,
+punctuation, and whitespace of which the last space is left to the next word (`\\s+(?!\\S)`).
+
+Read before: `unicode_classes.py`. Read next: `splitter.py`, which applies them.
+Sources: GPT-2 (github.com/openai/gpt-2, src/encoder.py); cl100k (GPT-4) and o200k (GPT-4o) as tiktoken has them;
+Llama 3 and Qwen 2 as their `tokenizer.json` has them.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from functools import cache
+
 import regex
 
-__all__ = ["PATTERNS", "compile_pattern"]
+from .unicode_classes import WHITESPACE, ranges_of
+
+__all__ = ["PATTERNS", "compile_pattern", "compile_portable", "DIGITS"]
+
+_LETTERS_IN_CASES = (  # o200k keeps "camelCase" as "camel", "Case", and takes the contraction along
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?")
+_LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+           r"\s+(?!\S)|\s+")
 
 PATTERNS = {
     "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|"
-              r"\s+(?!\S)|\s",
-    "o200k": "|".join([
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"]),
+    # tiktoken writes this one with possessive quantifiers, which not every engine reads alike.
+    "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+\Z|"
+              r"\s*[\r\n]|\s+(?!\S)|\s",
+    "o200k": "|".join([*_LETTERS_IN_CASES, r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", r"\s*[\r\n]+", r"\s+(?!\S)",
+                       r"\s+"]),
+    "llama3": _LLAMA3,
+    "qwen2": _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"),
 }
+
+DIGITS = (r"\p{N}", r"\p{N}+")  # patterns that set digits apart, one by one or together, before another pattern cuts
 
 
 def compile_pattern(pattern: str) -> regex.Pattern:
-    """The compiled pattern of a name in `PATTERNS`, or of a regular expression."""
+    """The compiled pattern of a name in `PATTERNS`, or of a regular expression as the `regex` package reads it.
+
+    Raises:
+        ValueError: no regular expression, or one so long or so often repeated that compiling it would exhaust memory.
+    """
+    if not isinstance(pattern, str):
+        raise TypeError(f"pattern is a str: one of {list(PATTERNS)} or a regular expression; got {pattern!r}")
+    source = PATTERNS.get(pattern, pattern)
+    shown = repr(pattern if len(pattern) < 80 else pattern[:77] + "…")
+    repeats = [int(number[:9]) or 1 for number in re.findall(r"\{\s*(\d+)", source)]
+    if len(source) > 10_000 or math.prod(repeats) > 10_000:
+        raise ValueError(f"the pattern {shown} is too large: at most 10,000 characters and 10,000 counted repetitions")
     try:
-        return regex.compile(PATTERNS.get(pattern, pattern))
-    except regex.error as error:
-        raise ValueError(f"pattern {pattern!r} is neither one of {list(PATTERNS)} nor a regular expression: {error}") \
+        return regex.compile(source)
+    except (regex.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"the pattern {shown} is neither one of {list(PATTERNS)} nor a regular expression: {error}") \
             from None
+
+
+@cache
+def compile_portable(source: str) -> re.Pattern:
+    """A pattern of this file for the standard library's `re`, which is over twice as fast as `regex`.
+
+    `re` knows no Unicode classes, so each is written out as ranges of characters, of which `re` makes a table with one
+    bit for each. The table ends at U+FFFF; `Splitter` sees to the characters beyond.
+    """
+    def write_out(match: re.Match) -> str:  # a bracketed set, or a class on its own
+        ranges = re.sub(r"\\p\{\w+\}", lambda name: ranges_of(name[0]), match[0]).replace(r"\s", WHITESPACE)
+        return ranges if match[0].startswith("[") else f"[{ranges}]"
+
+    return re.compile(re.sub(r"\[[^]]*\]|\\p\{\w+\}|\\s", write_out, source.replace(r"\S", r"[^\s]")))

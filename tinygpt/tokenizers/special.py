@@ -1,4 +1,8 @@
-"""Special tokens: their ids, the roles they play, and how a text that is allowed to contain them is cut.
+"""Tokens that the text is cut at before anything else: special tokens, and words added to a vocabulary.
+
+A *special* token marks structure: the end of a document, a chat turn. Text that looks like one is plain text unless
+the caller allows it by name, and it is looked for in the text as it came, before any normalisation, so nothing that a
+user types can turn into one. Other *added* tokens are ordinary words with an id of their own, always found.
 
 Read before: nothing. Read next: `base.py`.
 """
@@ -7,64 +11,146 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["SpecialTokens", "ROLES"]
+__all__ = ["AddedToken", "SpecialTokens", "AllowedSpecial", "ROLES"]
+
+AllowedSpecial = Iterable[str] | Literal["all"]
 
 # Who plays which role, by the names that public tokenizers use; the first name present wins.
 ROLES = {
-    "bos_token": ("<|begin_of_text|>", "<s>", "<bos>", "[CLS]", "<|endoftext|>"),
-    "eos_token": ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[SEP]"),
+    "bos_token": ("<|begin_of_text|>", "<s>", "<bos>", "<|bos|>", "[BOS]", "[CLS]", "<|endoftext|>"),
+    "eos_token": ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "[SEP]"),
     "pad_token": ("<|pad|>", "<pad>", "[PAD]"),
     "unk_token": ("<|unk|>", "<unk>", "[UNK]"),
+    "cls_token": ("[CLS]", "<cls>"),
+    "sep_token": ("[SEP]", "<sep>"),
     "mask_token": ("<|mask|>", "<mask>", "[MASK]"),
-    "cls_token": ("[CLS]",),
-    "sep_token": ("[SEP]",),
 }
+_WHITESPACE = "".join(map(chr, [*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F,
+                                0x205F, 0x3000]))  # Unicode's White_Space; str.rstrip() alone would take more
+_SPACES = re.compile(f"[{re.escape(_WHITESPACE)}]*")
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """One token that the text is cut at; the names of the settings are Hugging Face's.
+
+    Attributes:
+        content: its text.
+        id: its id.
+        special: found only where the caller allows it, and left out by `skip_special_tokens`.
+        lstrip, rstrip: swallow the whitespace before, or after, it.
+        single_word: not found inside a word.
+        normalized: look for it after the text is normalised (never done for special tokens).
+    """
+
+    content: str
+    id: int
+    special: bool = True
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
 
 
 class SpecialTokens:
-    """Names and ids of special tokens.
+    """The added tokens of a vocabulary, special or not, and the roles that the special ones play.
 
     Args:
-        ids: name → id.
-        roles: role ("eos_token", …) → name; None guesses from the well-known names of `ROLES`.
+        tokens: the tokens.
+        roles: "eos_token" and so on → name; None guesses from the well-known names in `ROLES`.
+
+    Raises:
+        ValueError: an empty or repeated name, a repeated id, a role that no special token plays.
     """
 
-    def __init__(self, ids: Mapping[str, int] | None = None, roles: Mapping[str, str] | None = None) -> None:
-        self.ids = dict(ids or {})
-        self.names = {token_id: name for name, token_id in self.ids.items()}
-        if "" in self.ids:
-            raise ValueError("a special token cannot be the empty string")
+    def __init__(self, tokens: Iterable[AddedToken] = (), roles: Mapping[str, str] | None = None) -> None:
+        self.tokens = tuple(tokens)
+        self.ids = {token.content: token.id for token in self.tokens if token.special}
+        self.names = {token.id: token.content for token in self.tokens if token.special}
+        by_name: dict[str, AddedToken] = {}
+        by_id: dict[int, AddedToken] = {}
+        for token in self.tokens:
+            if not isinstance(token.content, str) or not token.content:
+                raise ValueError(f"a special token is a string of at least one character, got {token.content!r}")
+            if any(0xD800 <= ord(char) <= 0xDFFF for char in token.content):
+                raise ValueError(f"the special token {token.content!r} has a lone surrogate, which no text can hold")
+            if token.content in by_name or token.id in by_id:
+                raise ValueError(f"the special token {token.content!r} with id {token.id} is given twice, or shares "
+                                 "its id with another")
+            by_name[token.content] = by_id[token.id] = token
         if roles is None:
-            guesses = {role: next((name for name in names if name in self.ids), None) for role, names in ROLES.items()}
-            roles = {role: name for role, name in guesses.items() if name is not None}
+            found = {role: [name for name in names if name in self.ids] for role, names in ROLES.items()}
+            roles = {role: names[0] for role, names in found.items() if names}
         for role, name in roles.items():
             if name not in self.ids:
                 raise ValueError(f"{role} is {name!r}, which is none of the special tokens {list(self.ids)}")
         self.roles = dict(roles)
+        self._by_name = by_name
+        self._added = frozenset(token.content for token in self.tokens if not token.special)
+        self._finders: dict[frozenset[str], re.Pattern] = {}
 
     def role_id(self, role: str) -> int | None:
         """The id of the token that plays `role`, or None."""
         return self.ids[self.roles[role]] if role in self.roles else None
 
-    def allowed(self, allowed_special: Iterable[str] | Literal["all"]) -> frozenset[str]:
-        """The set that `allowed_special` names; an unknown name is a ValueError."""
-        if allowed_special == "all":
-            return frozenset(self.ids)
+    def allowed(self, allowed_special: AllowedSpecial) -> frozenset[str]:
+        """The set of names that `allowed_special` gives.
+
+        Raises:
+            ValueError: a name that is no special token, or a single string other than "all".
+        """
         if isinstance(allowed_special, str):
-            raise ValueError(f'allowed_special is "all" or several names, got the string {allowed_special!r}')
+            if allowed_special == "all":
+                return frozenset(self.ids)
+            raise ValueError(f'allowed_special is "all" or several names, got the string {allowed_special!r}; '
+                             f"pass [{allowed_special!r}]")
         names = frozenset(allowed_special)
-        if unknown := sorted(names - self.ids.keys()):
-            raise ValueError(f"allowed_special names {unknown}, but the special tokens are {list(self.ids)}")
+        if unknown := names - self.ids.keys():
+            raise ValueError(f"allowed_special names {sorted(map(str, unknown))}, but the special tokens are "
+                             f"{list(self.ids)}")
         return names
 
-    def split(self, text: str, allowed: frozenset[str]) -> Iterator[tuple[str, int | None]]:
-        """Cut `text` into (plain text, None) and (name, id); where names overlap the longest wins."""
-        if not allowed:
+    def split(self, text: str, allowed: frozenset[str], normalized: bool = False) -> Iterator[tuple[str, int | None]]:
+        """Cut `text` into (plain text, None) and (name, id) of the tokens found in it; the longest name wins.
+
+        Args:
+            text: as it came, or, with `normalized`, after normalisation.
+            allowed: the special tokens to find; added tokens that are not special are always found.
+            normalized: find the tokens that are looked for after normalisation, rather than the others.
+        """
+        names = frozenset(name for name in allowed | self._added if self._is_normalized(name) == normalized)
+        if not names:
             yield text, None
             return
-        longest_first = sorted(allowed, key=len, reverse=True)
-        for i, part in enumerate(re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)):
-            if part:
-                yield part, self.ids[part] if i % 2 else None
+        start = 0  # of the plain text not yet given
+        for match in self._finder(names).finditer(text):
+            token = self._by_name[match[0]]
+            first, end = match.span()
+            if token.single_word and (_is_word(text[first - 1:first]) or _is_word(text[end:end + 1])):
+                continue
+            plain = text[start:first]
+            if plain := plain.rstrip(_WHITESPACE) if token.lstrip else plain:
+                yield plain, None
+            yield token.content, token.id
+            start = _SPACES.match(text, end).end() if token.rstrip else end  # type: ignore[union-attr]
+        if start < len(text):
+            yield text[start:], None
+
+    def _is_normalized(self, name: str) -> bool:
+        return self._by_name[name].normalized and not self._by_name[name].special
+
+    def _finder(self, names: frozenset[str]) -> re.Pattern:
+        finder = self._finders.get(names)
+        if finder is None:
+            if len(self._finders) > 100:
+                self._finders.clear()
+            longest_first = sorted(names, key=len, reverse=True)
+            finder = self._finders[names] = re.compile("|".join(map(re.escape, longest_first)))
+        return finder
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"

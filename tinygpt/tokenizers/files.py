@@ -1,0 +1,106 @@
+"""The files of a tokenizer folder: strict reading, safe writing, and the small `tokenizer_config.json`.
+
+What is read here may come from anyone, so nothing in it is trusted: not its encoding, its nesting, its keys or its
+types. Whatever is wrong is a ValueError that names the file.
+
+Read before: `special.py`. Read next: `hf_json.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .special import ROLES, SpecialTokens
+
+__all__ = ["read_json", "read_text", "write_json", "write_text", "read_roles", "write_config", "about", "CONFIG",
+           "TOKENIZER"]
+
+TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+
+_Result = TypeVar("_Result")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, line ends as they are; ValueError if it is no UTF-8."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+
+
+def read_json(path: Path) -> Any:
+    """The value that a JSON file holds; ValueError if it is malformed, gives a key twice, or nests without end."""
+    try:
+        return json.loads(read_text(path), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {key!r} is given twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file; one that was there before stays whole until the new one is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, indented, with characters as they are."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_config(folder: str | PathLike[str], special: SpecialTokens,
+                 tokenizer_class: str = "PreTrainedTokenizerFast") -> None:
+    """Write the `tokenizer_config.json` with which transformers opens the folder."""
+    write_json(Path(folder) / CONFIG, {"tokenizer_class": tokenizer_class, **special.roles,
+                                       "clean_up_tokenization_spaces": False})
+
+
+def read_roles(folder: str | PathLike[str]) -> dict[str, str] | None:
+    """Who plays which role, by `tokenizer_config.json`, else `special_tokens_map.json`; None without either."""
+    for name in (CONFIG, "special_tokens_map.json"):
+        path = Path(folder) / name
+        if path.exists():
+            config = read_json(path)
+            if not isinstance(config, dict):
+                raise ValueError(f"{path} holds a {type(config).__name__}, expected an object")
+            roles = {role: config[role] for role in ROLES if config.get(role) is not None}
+            for role, value in roles.items():
+                roles[role] = value.get("content") if isinstance(value, dict) else value
+                if not isinstance(roles[role], str):
+                    raise ValueError(f"{path}: {role} is {value!r}, expected the token's text")
+            return roles
+    return None
+
+
+def about(path: Path, read: Callable[..., _Result], *args: Any) -> _Result:
+    """`read(*args)`, where what is wrong with the file's contents is a ValueError that begins with its path."""
+    try:
+        return read(*args)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None

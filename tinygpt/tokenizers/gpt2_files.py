@@ -1,0 +1,45 @@
+"""The two-file formats: GPT-2's own `encoder.json` + `vocab.bpe`, and the same as `vocab.json` + `merges.txt`.
+
+The first file maps tokens, in the byte alphabet, to ids; the second lists merges, one a line, in order of rank. Neither
+says how text is split (as GPT-2 does) nor which tokens are special: those are the ones that no merge makes.
+
+Read before: `byte_alphabet.py`, `hf_json.py`. Read next: `byte_bpe.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .files import about, read_json, read_text, write_text
+from .byte_alphabet import CHAR_TO_BYTE
+from .hf_json import read_vocab_and_merges
+from .special import AddedToken, SpecialTokens
+
+__all__ = ["TWO_FILES", "read_two_files", "write_two_files"]
+
+TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}
+_VERSION = "#version: 0.2"
+
+
+def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | None) -> dict[str, Any]:
+    """The arguments of `ByteBPE` that `vocab_name` and its partner in `folder` give."""
+    vocab_path, merges_path = folder / vocab_name, folder / TWO_FILES[vocab_name]
+    vocab = read_json(vocab_path)
+    if not isinstance(vocab, dict):
+        raise ValueError(f"{vocab_path} holds a {type(vocab).__name__}, expected an object of tokens and ids")
+    lines = [line.removesuffix("\r") for line in read_text(merges_path).split("\n")]
+    merges = [line for i, line in enumerate(lines) if line and not (i == 0 and line.startswith("#version"))]
+    made = {line.replace(" ", "", 1) for line in merges}
+    special = [AddedToken(token, token_id) for token, token_id in vocab.items()
+               if token not in CHAR_TO_BYTE and token not in made]
+    ordinary, pairs = about(merges_path, read_vocab_and_merges, vocab, merges, special)
+    return {"vocab": ordinary, "merges": pairs, "special_tokens": about(vocab_path, SpecialTokens, special, roles)}
+
+
+def write_two_files(folder: Path, vocab_name: str, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> None:
+    """Write `vocab_name` and its partner; GPT-2's own files come out byte for byte as they were."""
+    write_text(folder / vocab_name, json.dumps(dict(sorted(vocab.items(), key=lambda item: item[1]))))
+    write_text(folder / TWO_FILES[vocab_name], "\n".join([_VERSION, *map(" ".join, merges)]) + "\n")

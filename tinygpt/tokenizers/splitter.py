@@ -1,0 +1,127 @@
+"""Cut a text into the pieces that byte-pair encoding works on, each alone.
+
+`patterns.py` has the regular expressions; this file applies them, in one stage or several. It also cuts a long text
+into blocks, so that a text of any length is worked on in bounded memory: a text may be cut before a space that follows
+a non-space, since no named pattern has a piece that goes on over such a place, and none looks back over it. A pattern
+of the user's own may break that rule, so it always sees the whole text.
+
+Read before: `patterns.py`. Read next: `counting.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Literal
+
+from .patterns import DIGITS, PATTERNS, compile_pattern, compile_portable
+from .unicode_classes import BEYOND, stand_in
+
+__all__ = ["Splitter", "Stage", "BLOCK"]
+
+BLOCK = 1 << 14  # characters
+_CUT = re.compile(r"\S(?= )")  # `re` takes a few characters more for spaces than the patterns do: fewer cuts, not wrong
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One way to cut each piece that the stage before left.
+
+    Attributes:
+        pattern: a name in `PATTERNS`, a regular expression, or "" to leave pieces whole.
+        keep: "all" makes pieces of the matches and of what lies between them; "matches" and "gaps" drop the others.
+        add_prefix_space: first put a space before a piece that does not begin with one.
+    """
+
+    pattern: str
+    keep: Literal["all", "matches", "gaps"] = "all"
+    add_prefix_space: bool = False
+
+    def compile(self) -> Callable[[str], list[str]]:
+        """The function that cuts one piece."""
+        cut: Callable[[str], list[str]] = _leave_whole
+        if self.pattern in PATTERNS and self.keep != "gaps":  # a named pattern leaves no gaps: all is matches
+            cut = _cut_by_portable(PATTERNS[self.pattern])
+        elif self.pattern in DIGITS and self.keep == "all":
+            cut = _cut_by_portable(self.pattern + r"|[^\p{N}]+")
+        elif self.pattern:
+            cut = _cut_by_pattern(self.pattern, self.keep)
+        return (lambda text: cut(text if text.startswith(" ") else " " + text)) if self.add_prefix_space else cut
+
+
+class Splitter:
+    """The stages of a tokenizer, applied in order: text -> pieces.
+
+    >>> Splitter([Stage("gpt2")])("Hello  world!")
+    ['Hello', ' ', ' world', '!']
+    """
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        self.stages = tuple(stages)
+        self._cuts = [stage.compile() for stage in self.stages]
+        patterns = [stage.pattern for stage in self.stages if stage.pattern]
+        self._has_blocks = (bool(patterns) and patterns[-1] in PATTERNS
+                            and all(pattern in (*PATTERNS, *DIGITS) for pattern in patterns))
+
+    def __call__(self, text: str) -> list[str]:
+        """The pieces of `text`."""
+        pieces = [text] if text else []
+        for cut in self._cuts:
+            pieces = cut(pieces[0]) if len(pieces) == 1 else [part for piece in pieces for part in cut(piece)]
+        return pieces
+
+    def blocks(self, parts: Iterable[str]) -> Iterator[str]:
+        """The text that `parts` make together, in blocks that can be split alone."""
+        held: list[str] = []  # what has no place to cut yet
+        for part in parts:
+            start = 0
+            while self._has_blocks and len(part) - start > BLOCK and (cut := _CUT.search(part, start + BLOCK)):
+                yield "".join([*held, part[start:cut.end()]])
+                start, held = cut.end(), []
+            held.append(part[start:])
+        if rest := "".join(held):
+            yield rest
+
+
+def _leave_whole(text: str) -> list[str]:
+    return [text]
+
+
+def _cut_by_portable(source: str) -> Callable[[str], list[str]]:
+    findall = compile_portable(source).findall
+
+    def cut(text: str) -> list[str]:
+        if not BEYOND.search(text):
+            return findall(text)
+        # Characters that `re` has no table for: cut as if others of their class stood there, at the same places.
+        ends = list(accumulate(map(len, findall(BEYOND.sub(lambda match: stand_in(match[0]), text)))))
+        return [text[start:end] for start, end in pairwise([0, *ends])]
+
+    return cut
+
+
+def _cut_by_pattern(pattern: str, keep: str) -> Callable[[str], list[str]]:
+    finditer = compile_pattern(pattern).finditer
+
+    def cut(text: str) -> list[str]:
+        """Matches and gaps, in order; nothing of the text is lost unless `keep` says so."""
+        pieces: list[str] = []
+        end = 0
+        timeout = 2 + 2e-5 * len(text)  # seconds: a pattern that backtracks without end must not hang the program
+        try:
+            for match in finditer(text, timeout=timeout):
+                if keep != "matches":
+                    pieces.append(text[end:match.start()])
+                if keep != "gaps":
+                    pieces.append(match[0])
+                end = match.end()
+        except TimeoutError:
+            raise ValueError(f"the pattern {pattern[:80]!r} needs more than {timeout:.0f} s for {len(text)} "
+                             "characters; write it without nested repetition") from None
+        if keep != "matches":
+            pieces.append(text[end:])
+        return [piece for piece in pieces if piece]
+
+    return cut
