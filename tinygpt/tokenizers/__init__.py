@@ -1,6 +1,9 @@
 """Tokenizers: `CharTokenizer` and `ByteBPE`, GPT-2's byte-level byte-pair encoding.
 
-Read `base.py` (the interface), `char.py`, then `bpe.py` (the algorithm), then `byte_bpe.py`.
+Reading order: `special.py`, `template.py` → `base.py` (the interface) → `char.py` (the simplest tokenizer) →
+`byte_alphabet.py`, `unicode_classes.py`, `patterns.py`, `splitter.py`, `counting.py` (what byte-level BPE works on) →
+`bpe.py` (the algorithm) → `files.py`, `hf_json.py`, `gpt2_files.py` (what is stored) → `byte_bpe.py` (all of it
+together) → `auto.py`. In a hurry: `base.py`, `char.py`, `bpe.py`.
 """
 
 from .auto import load_tokenizer
