@@ -1,0 +1,190 @@
+"""The two sides of benchmark_training.py: a GPT's training step in tinygpt, and the same in PyTorch.
+
+Each runs in a process of its own and answers on standard output, one JSON object a line: after it is ready, after each
+`step N` on standard input, and after `end`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SHAPES = {  # vocabulary, context, layers, heads, channels, batch
+    "char": dict(V=65, T=64, L=4, H=4, C=128, B=12),
+    "baby": dict(V=65, T=256, L=6, H=6, C=384, B=16),
+    "gpt2": dict(V=50257, T=256, L=12, H=12, C=768, B=4),
+}
+ADAMW = dict(lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
+CLIP = 1.0
+
+Step = Callable[[np.ndarray, np.ndarray], float]  # ids (B, T), targets (B, T) -> loss
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def batch(shape: dict[str, int], number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random tokens and their successors, the same for a step's number on every side."""
+    tokens = np.random.default_rng(number).integers(0, shape["V"], (shape["B"], shape["T"] + 1))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def resident_mb(peak: bool) -> float:
+    """Resident memory of this process, in millions of bytes, now or at its peak; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM" if peak else "VmRSS"))
+        return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        try:
+            import resource
+        except ImportError:
+            return 0.0
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def tinygpt_model(shape: dict[str, int]) -> Any:
+    """The GPT of the given shape."""
+    import tinygpt as tg
+    from tinygpt.models import GPT, GPTConfig
+    tg.manual_seed(0)
+    return GPT(GPTConfig(vocab_size=shape["V"], block_size=shape["T"], n_layer=shape["L"], n_head=shape["H"],
+                         n_embd=shape["C"], activation="gelu_tanh"))
+
+
+def tinygpt_step(shape: dict[str, int], threads: int, weights: Path) -> Step:
+    """A training step as the Trainer makes it; writes the initial weights unless they are there."""
+    from threadpoolctl import threadpool_limits
+
+    from tinygpt.kernels.cpu import keep_freed_memory
+    from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm
+    from tinygpt.training.parallel import Replicas
+    keep_freed_memory()
+    threadpool_limits(1, "blas")
+    model = tinygpt_model(shape)
+    if not weights.exists():
+        np.savez(weights, **model.state_dict())
+    optimizer = AdamW(FlatParameters(model), **ADAMW)
+    replicas = Replicas(model, optimizer.flat, threads)
+    number = 0
+
+    def step(ids: np.ndarray, targets: np.ndarray) -> float:
+        nonlocal number
+        number += 1
+        loss = replicas.gradient({"ids": ids, "targets": targets}, 0, number)
+        optimizer.step(grad_scale=clip_coefficient(grad_norm(optimizer.flat), CLIP))
+        return loss
+    return step
+
+
+def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool) -> Step:
+    """The same in PyTorch, written as nanoGPT writes it."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+    torch.set_num_threads(threads)
+    state = {name: torch.from_numpy(array) for name, array in np.load(weights).items()}
+
+    class Block(nn.Module):
+        def __init__(self, C: int, H: int) -> None:
+            super().__init__()
+            self.H = H
+            self.norm1, self.norm2 = nn.LayerNorm(C), nn.LayerNorm(C)
+            self.qkv, self.out = nn.Linear(C, 3 * C), nn.Linear(C, C)
+            self.up, self.down = nn.Linear(C, 4 * C), nn.Linear(4 * C, C)
+
+        def forward(self, x: Any) -> Any:
+            B, T, C = x.shape
+            q, k, v = (part.view(B, T, self.H, C // self.H).transpose(1, 2)
+                       for part in self.qkv(self.norm1(x)).split(C, dim=2))
+            heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(heads.transpose(1, 2).reshape(B, T, C))
+            return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(shape["V"], shape["C"]), nn.Embedding(shape["T"], shape["C"])
+            self.blocks = nn.ModuleList(Block(shape["C"], shape["H"]) for _ in range(shape["L"]))
+            self.norm = nn.LayerNorm(shape["C"])
+
+        def forward(self, ids: Any, targets: Any) -> Any:
+            x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+            for block in self.blocks:
+                x = block(x)
+            logits = F.linear(self.norm(x), self.tokens.weight)
+            return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
+
+    names = {"token_embedding": "tokens", "position_embedding": "positions", "attention_norm": "norm1",
+             "feed_forward_norm": "norm2", "attention.qkv": "qkv", "attention.out": "out", "feed_forward.up": "up",
+             "feed_forward.down": "down"}
+    model = Model()
+    renamed = {}
+    for name, tensor in state.items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        renamed[name] = tensor
+    model.load_state_dict(renamed)
+    decayed = [p for name, p in model.named_parameters() if p.dim() >= 2 and "positions" not in name]
+    others = [p for name, p in model.named_parameters() if p.dim() < 2 or "positions" in name]
+    optimizer = torch.optim.AdamW([{"params": decayed}, {"params": others, "weight_decay": 0.0}], fused=True, **ADAMW)
+    run = torch.compile(model) if compiled else model
+
+    def step(ids: np.ndarray, targets: np.ndarray) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = run(torch.from_numpy(ids), torch.from_numpy(targets))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        return loss.item()
+    return step
+
+
+def main() -> None:
+    """Serve one side."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", choices=("tinygpt", "rules", "torch"))
+    parser.add_argument("--shape", choices=tuple(SHAPES), required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    shape = SHAPES[options.shape]
+    if options.side == "torch":
+        import torch  # noqa: F401
+    else:
+        import tinygpt.models
+        import tinygpt.optim
+        import tinygpt.training  # noqa: F401
+    imports_mb = resident_mb(peak=False)
+    if options.side == "torch":
+        step = torch_step(shape, options.threads, options.weights, options.compile)
+    else:
+        step = tinygpt_step(shape, options.threads, options.weights)
+
+    def answer(**values: Any) -> None:
+        print(json.dumps(values), flush=True)
+
+    answer(imports_mb=imports_mb)
+    for line in sys.stdin:
+        if line.strip() == "end":
+            answer(peak_mb=resident_mb(peak=True))
+            break
+        ids, targets = batch(shape, int(line.split()[1]))
+        start = time.perf_counter()
+        loss = step(ids, targets)
+        answer(ms=(time.perf_counter() - start) * 1e3, loss=loss)
+
+
+if __name__ == "__main__":
+    main()

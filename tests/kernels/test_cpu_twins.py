@@ -1,0 +1,253 @@
+"""Every CPU twin against its rule: values and gradients, both dtypes, all layouts, sizes around its blocks; and that
+the twin, not the rule, was what ran."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygpt import kernels, ops
+from tinygpt.autograd import OPS, Tensor, no_grad
+from tinygpt.kernels import cpu
+from tinygpt.kernels.cpu import loss
+from tinygpt.kernels.cpu.attention import ROWS
+
+TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
+DTYPES = (np.float32, np.float64)
+
+
+def _run(op, arrays: list[Any], settings: dict[str, Any]) -> list[np.ndarray]:
+    """The output (or outputs) and the gradient of each floating input."""
+    tensors = [Tensor(a, requires_grad=True) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+               for a in arrays]
+    out = op(*tensors, **settings)
+    g = np.random.default_rng(9).standard_normal(out.shape).astype(out.dtype)
+    out.backward(g)
+    return [out.data] + [t.grad for t in tensors if isinstance(t, Tensor) and t.grad is not None]
+
+
+def _ran(op, arrays: list[Any], settings: dict[str, Any]) -> bool:
+    name = op.operation.name
+    return OPS[name].twins[0].function(*arrays, **settings) is not NotImplemented
+
+
+def check(op, *arrays: Any, served: bool = True, tolerance: float | None = None, **settings: Any) -> None:
+    """The twin serves these arguments and gives what the rule gives."""
+    dtype = next(a.dtype.type for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f")
+    assert _ran(op, list(arrays), settings) == served
+    fast = _run(op, list(arrays), settings)
+    with kernels.disabled():
+        slow = _run(op, list(arrays), settings)
+    assert len(fast) == len(slow)
+    for ours, theirs in zip(fast, slow):
+        assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+        size = np.abs(theirs).max(initial=1e-30)
+        np.testing.assert_allclose(ours / size, theirs / size, rtol=0, atol=tolerance or TOLERANCE[dtype])
+
+
+def normal(*shape: int, dtype: Any = np.float32, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def layouts(x: np.ndarray) -> list[np.ndarray]:
+    """The same values in C order, Fortran order, as a strided view, and running backwards through memory."""
+    strided = np.repeat(x, 2, axis=-1)[..., ::2]
+    return [x, np.asfortranarray(x), strided, np.ascontiguousarray(x[::-1, ..., ::-1])[::-1, ..., ::-1]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 1, 7, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 3 * cpu.BLOCK + 5])
+@pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {})])
+def test_activations_around_their_blocks(op, settings, n, dtype):
+    check(op, normal(n, dtype=dtype) * 4, served=settings != {} or op is ops.silu or dtype == np.float32, **settings)
+
+
+@pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {})])
+def test_activations_in_every_layout(op, settings):
+    for x in layouts(normal(6, 5, 40)):
+        check(op, x, **settings)
+
+
+def test_exact_gelu_keeps_its_digits_in_the_tail():
+    x = np.linspace(-12.5, 5, 5001, dtype=np.float32)
+    with no_grad():
+        out = ops.gelu(Tensor(x)).data
+    exact = np.array([v * 0.5 * math.erfc(-v / math.sqrt(2)) for v in x.astype(np.float64)])
+    np.testing.assert_allclose(out, exact, rtol=2e-5, atol=1e-37)  # e^(−x²/2) in float32 is what limits it
+    near = np.abs(x) < 3
+    np.testing.assert_allclose(out[near], exact[near], rtol=2e-6, atol=1e-7)
+
+
+def test_silu_far_from_zero_is_quiet():
+    x = np.array([-1000, -90, -20, 0, 90, 1000], dtype=np.float32)
+    check(ops.silu, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [0, 1, 130, 131, 132, 400])  # a block has 131 rows of 1,000
+def test_norms_around_their_blocks(rows, dtype):
+    x, weight, bias = normal(rows, 1000, dtype=dtype) + 2, normal(1000, dtype=dtype), normal(1000, dtype=dtype, seed=1)
+    for parameters in ((weight, bias), (weight, None), (None, bias), (None, None)):
+        check(ops.layer_norm, x, *parameters)
+    check(ops.rms_norm, x, weight)
+    check(ops.rms_norm, x, None)
+
+
+def test_norms_in_every_layout_and_wider_than_a_block():
+    for x in layouts(normal(4, 3, 50)):
+        check(ops.layer_norm, x, normal(50), normal(50, seed=1), epsilon=0.1)
+        check(ops.rms_norm, x, normal(50))
+    check(ops.layer_norm, normal(3, cpu.BLOCK + 1), None, None)
+    assert not _ran(ops.layer_norm, [normal(3, 0)], {})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_embedding_adds_up_repeated_rows(dtype):
+    weight = normal(11, 6, dtype=dtype)
+    many = np.random.default_rng(0).integers(0, 11, 999)
+    for ids in (np.zeros((0, 3), int), np.array(4), np.array([[3, 3, 3]]), many):
+        check(ops.embedding, ids, weight)
+    with pytest.raises(IndexError, match="embedding: id 11"):
+        ops.embedding(np.array([0, 11]), weight)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 1, 5, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 2 * cpu.BLOCK + 3])
+def test_dropout_drops_what_the_rule_drops(n, dtype):
+    check(ops.dropout, normal(n, dtype=dtype), p=0.3, key=(1, 2, 3, 4), tolerance=1e-30)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linear(dtype):
+    weight, bias = normal(5, 8, dtype=dtype), normal(5, dtype=dtype)
+    for x in (*layouts(normal(4, 3, 8, dtype=dtype)), normal(8, dtype=dtype), normal(0, 8, dtype=dtype)):
+        check(ops.linear, x, weight, bias)
+        check(ops.linear, x, weight, None)
+
+
+def test_linear_leaves_errors_to_the_rule():
+    with pytest.raises(ValueError, match="linear: x has"):
+        ops.linear(normal(3, 4), normal(5, 6))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_loss(dtype, reduction):
+    rng = np.random.default_rng(0)
+    x, weight, bias = normal(4, 9, 7, dtype=dtype), normal(31, 7, dtype=dtype) * 3, normal(31, dtype=dtype, seed=1)
+    targets = rng.integers(0, 31, (4, 9))
+    some, weights = targets.copy(), rng.random((4, 9)).astype(dtype)
+    some[1:3] = -100
+    weights[0] = 0
+    for t in (targets, some, np.full_like(targets, -100)):
+        check(ops.linear_cross_entropy, x, weight, bias, t, reduction=reduction)
+        check(ops.linear_cross_entropy, x, weight, None, t, reduction=reduction)
+        # the rule passes a weight's own gradient on as None: it is no input to differentiate
+        fast = ops.linear_cross_entropy(Tensor(x), weight, None, t, weights, reduction=reduction)
+        with kernels.disabled():
+            slow = ops.linear_cross_entropy(Tensor(x), weight, None, t, weights, reduction=reduction)
+        np.testing.assert_allclose(fast.data, slow.data, rtol=1e-6)
+    check(ops.linear_cross_entropy, x, weight, bias, targets, served=False, reduction="none")
+    with pytest.raises(IndexError, match="cross_entropy: id 31"):
+        ops.linear_cross_entropy(x, weight, bias, np.where(targets == targets[0, 0], 31, targets))
+
+
+def test_loss_in_chunks_and_in_blocks(monkeypatch):
+    x, weight, targets = normal(70, 8), normal(5000, 8), np.random.default_rng(0).integers(0, 5000, 70)
+    check(ops.linear_cross_entropy, x, weight, None, targets)  # three blocks of 26 rows
+    for rows in (1, 23, 69, 70, 71):
+        monkeypatch.setattr(loss, "LOGITS", rows * 5000)
+        check(ops.linear_cross_entropy, x, weight, normal(5000, seed=2), targets)
+
+
+def test_loss_survives_huge_logits():
+    x = np.array([[1000.0, 0.0], [-1000.0, 3.0]], dtype=np.float32)
+    check(ops.linear_cross_entropy, x, np.eye(2, dtype=np.float32), None, np.array([1, 0]))
+
+
+SHAPES = [  # T, S, H, key heads
+    (1, 1, 1, 1), (5, 5, 2, 2), (ROWS - 1, ROWS - 1, 2, 1), (ROWS, ROWS, 3, 3), (ROWS + 1, ROWS + 1, 4, 2),
+    (3 * ROWS + 7, 3 * ROWS + 7, 2, 2), (1, 2 * ROWS + 9, 4, 4), (10, ROWS + 3, 4, 2), (ROWS + 5, 2 * ROWS + 1, 2, 1),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length, n_keys, n_heads, n_key_heads", SHAPES)
+def test_attention(length, n_keys, n_heads, n_key_heads, causal, dtype):
+    q = normal(3, n_heads, length, 8, dtype=dtype) * 2
+    k, v = normal(2, 3, n_key_heads, n_keys, 8, dtype=dtype, seed=1)
+    check(ops.scaled_dot_product_attention, q, k, v, causal=causal)
+    check(ops.scaled_dot_product_attention, q, k, v, causal=causal, scale=0.7)
+    padding = np.random.default_rng(0).random((3, 1, 1, n_keys)) < 0.6
+    padding[0] = False  # looks nowhere: zeros
+    check(ops.scaled_dot_product_attention, q, k, v, padding, causal=causal)
+    check(ops.scaled_dot_product_attention, q, k, v, np.random.default_rng(0).random((length, n_keys)) < 0.6)
+
+
+def test_attention_over_several_groups_of_heads():
+    q, k, v = normal(3, 5, 6, 300, 16)
+    check(ops.scaled_dot_product_attention, q, k, v, causal=True)
+    q, k, v = normal(3, 1, 2, 1500, 4)  # a block of rows is larger than BLOCK
+    check(ops.scaled_dot_product_attention, q, k, v, causal=True)
+
+
+def test_attention_in_every_layout():
+    x = normal(2, 4, 20, 8)
+    for q in layouts(x):
+        for k in layouts(x):
+            check(ops.scaled_dot_product_attention, q, k, x, causal=True)
+
+
+def test_attention_leaves_the_rest_to_the_rule():
+    q, k, v = normal(3, 2, 2, 6, 4)
+    check(ops.scaled_dot_product_attention, q, k, v, np.zeros((6, 6), np.float32), served=False)
+    check(ops.scaled_dot_product_attention, q, k, v, served=False, dropout=0.2, key=(1,))
+    check(ops.scaled_dot_product_attention, q, k[:, :, :4], v[:, :, :4], served=False, causal=True)
+    check(ops.scaled_dot_product_attention, q[0], k[0], v[0], served=False)
+    with pytest.raises(ValueError, match="expected q"):
+        ops.scaled_dot_product_attention(q, k[..., :2], v)
+
+
+def test_large_scores_do_not_overflow():
+    q, k, v = normal(3, 1, 1, 70, 4)
+    check(ops.scaled_dot_product_attention, q * 12, k * 12, v, causal=True, tolerance=1e-4)  # scores of some hundreds
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_add(dtype):
+    x, y = normal(2, 3, 4, dtype=dtype)
+    check(ops.add, x, y)
+    check(ops.add, x, y[0], served=False)
+
+
+def test_split_hands_back_the_array_that_attention_filled():
+    def attend(x: Tensor) -> Tensor:
+        q, k, v = (part.transpose(0, 2, 1, 3) for part in ops.split(x, lengths=(4, 2, 2), axis=2))
+        return ops.scaled_dot_product_attention(q, k, v, causal=True)
+
+    x = normal(2, 70, 8, 4)
+    results = []
+    for context in (kernels.disabled(), contextlib.nullcontext()):
+        with context:
+            tensor = Tensor(x, requires_grad=True)
+            attend(tensor).backward(normal(2, 4, 70, 4, seed=3))
+            results.append(tensor.grad)
+    np.testing.assert_allclose(results[0], results[1], atol=1e-5)
+
+
+def test_split_joins_what_lies_apart_or_in_another_order():
+    x = Tensor(normal(2, 6), requires_grad=True)
+    a, b = ops.split(x, lengths=(3, 3), axis=1)
+    whole = normal(2, 6, seed=1)
+    (a * Tensor(whole[:, 3:]) + b * Tensor(whole[:, :3])).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
+    y = Tensor(normal(2, 6), requires_grad=True)
+    (out, backward) = ops.split.operation.run([y.data], {"lengths": (3, 3), "axis": 1})
+    np.testing.assert_array_equal(backward((whole[:, 3:], whole[:, :3]))[0],
+                                  np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
+    assert backward((whole[:, :3], whole[:, 3:]))[0] is whole
