@@ -5,6 +5,7 @@ Read next: trainer.py.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any, TextIO
@@ -36,7 +37,9 @@ class Progress:
         self._bar: Any = None
         if self.stream.isatty():
             from tqdm import tqdm
-            self._bar = tqdm(total=total, initial=done, file=self.stream, dynamic_ncols=True, unit="step")
+            sized = os.get_terminal_size(self.stream.fileno()).columns > 0  # tqdm shows nothing on one without size
+            self._bar = tqdm(total=total, initial=done, file=self.stream, unit="step", dynamic_ncols=sized,
+                             ncols=None if sized else 100)
 
     def resume_clock(self) -> None:
         """Count time from now on; call after anything that is not training."""
