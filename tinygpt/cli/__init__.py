@@ -5,25 +5,37 @@ them into one line on stderr and exit code 2 (bad input) or 1 (the machine faile
 """
 
 import argparse
+import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
 from . import generate, pretrain, tokenizer
+from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
 SUBCOMMANDS = (tokenizer, pretrain, generate)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option as all else is reported: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(_fail(f"{message} (see {self.prog} --help)", 2))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(prog="tinygpt", description="A language model's whole life in pure NumPy.")
-    parser.add_argument("--version", action="version", version=f"tinygpt {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser = _Parser(prog="tinygpt", description="A language model's whole life in pure NumPy.")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--verbose", action="store_true",
+                        help="with --version: those of Python, NumPy, BLAS and CuPy as well")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for subcommand in SUBCOMMANDS:
         subcommand.add_parser(subparsers)
     return parser
@@ -31,10 +43,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code (0 done, 1 the machine failed, 2 bad input)."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.version:
+        print(*versions() if args.verbose else [f"tinygpt {__version__}"], sep="\n")
+        return 0
+    if args.command is None:
+        parser.error("a COMMAND is missing")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows "?"
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            warnings.simplefilter("default", UserWarning)  # shown once, whatever Python was told about warnings
             return args.run(args)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)

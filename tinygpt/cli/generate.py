@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 
 from ..models import GPT, load_model
 from ..tokenizers import load_tokenizer
@@ -47,15 +46,16 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     ids = tokenizer.encode(prompt)
+    if max(ids, default=0) >= model.config.vocab_size:
+        raise ValueError(f"the tokenizer in {args.model} is of another model: it gives the id {max(ids)}, and the "
+                         f"model's vocabulary has {model.config.vocab_size}")
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if not ids and start is None:
         raise ValueError("the prompt is empty, and this model has no token that a text begins with: give a --prompt")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        pieces = model.stream_text(
-            [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, temperature=args.temperature,
-            top_k=args.top_k, top_p=args.top_p, min_p=args.min_p, repetition_penalty=args.repetition_penalty,
-            stop=args.stop, seed=args.seed, long_prompt="crop" if args.crop else "error")
+    pieces = model.stream_text(
+        [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, temperature=args.temperature,
+        top_k=args.top_k, top_p=args.top_p, min_p=args.min_p, repetition_penalty=args.repetition_penalty,
+        stop=args.stop, seed=args.seed, long_prompt="crop" if args.crop else "error")
     print(prompt, end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)

@@ -1,0 +1,92 @@
+"""The command itself: versions, help, wrong options, exit codes, both ways to start it."""
+
+from __future__ import annotations
+
+import errno
+import platform
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command import command, error_line
+
+import tinygpt
+from tinygpt.backend import cuda_available
+from tinygpt.cli import generate, main
+
+
+def test_version(capsys):
+    assert command(capsys, "--version") == (0, f"tinygpt {tinygpt.__version__}\n", "")
+
+
+@pytest.mark.parametrize("order", [["--version", "--verbose"], ["--verbose", "--version"]])
+def test_verbose_version_names_python_numpy_blas_gpu_and_threads(capsys, order):
+    done = command(capsys, *order)
+    lines = done.out.splitlines()
+    assert done.code == 0 and lines[0] == f"tinygpt {tinygpt.__version__}" and len(lines) == 5
+    assert platform.python_version() in lines[1] and np.__version__ in lines[2]
+    assert re.match(r"NumPy +\S+ with \S+", lines[2]) and re.match(r"threads \d+ ", lines[4])
+    assert ("CuPy" in lines[3]) and ("none" in lines[3]) == (not cuda_available())
+
+
+def test_as_a_module():
+    def run(*arguments):
+        return subprocess.run([sys.executable, "-m", "tinygpt", *arguments], capture_output=True, text=True,
+                              encoding="utf-8", timeout=60)
+
+    assert run("--version").stdout == f"tinygpt {tinygpt.__version__}\n"
+    wrong = run("pretrain", "--steps", "many")
+    assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["pretrain", "--help"], ["generate", "--help"],
+                                       ["tokenizer", "--help"], ["tokenizer", "train", "--help"]])
+def test_help(capsys, arguments):
+    done = command(capsys, *arguments)
+    assert done.code == 0 and done.err == "" and done.out.startswith("usage: tinygpt")
+    assert "--out" in done.out or "pretrain" not in arguments
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "a COMMAND is missing (see tinygpt --help)"),
+    (["train"], "invalid choice: 'train'"),
+    (["--nonsense"], "unrecognized arguments: --nonsense"),
+    (["pretrain"], "the following arguments are required: --out (see tinygpt pretrain --help)"),
+    (["pretrain", "--out", "x", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+    (["pretrain", "--out", "x", "--lr", "fast"], "argument --lr: invalid float value: 'fast'"),
+    (["pretrain", "--out", "x", "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
+    (["pretrain", "--out", "x", "--objective", "guess"], "argument --objective: invalid choice: 'guess'"),
+    (["pretrain", "--out", "x", "--data"], "argument --data: expected at least one argument"),
+    (["generate", "--model", "x"], "the following arguments are required: --prompt"),
+    (["generate", "--model", "x", "--prompt", "y", "--top-k", "1.5"], "argument --top-k: invalid int value"),
+    (["tokenizer"], "the following arguments are required: "),
+])
+def test_a_wrong_option_is_one_line(capsys, arguments, message):
+    assert message in error_line(command(capsys, *arguments))
+
+
+@pytest.mark.parametrize("error, code, message", [
+    (ValueError("two\nlines  here"), 2, "two lines here"),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"), 2, "No such file or directory: a/b"),
+    (KeyError("missing key"), 2, "missing key"),
+    (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
+    (MemoryError("Unable to allocate 9 TiB"), 1, "Unable to allocate 9 TiB"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+])
+def test_exceptions_become_one_line_and_an_exit_code(capsys, monkeypatch, error, code, message):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(generate, "run", fail)
+    assert message in error_line(command(capsys, "generate", "--model", "x", "--prompt", "y"), code)
+
+
+def test_an_error_of_our_own_is_not_hidden(monkeypatch):
+    def fail(args):
+        raise AssertionError
+
+    monkeypatch.setattr(generate, "run", fail)
+    with pytest.raises(AssertionError):
+        main(["generate", "--model", "x", "--prompt", "y"])
