@@ -3,7 +3,8 @@
 Forward goes down the queries, 64 rows at a time. A row's scores are exponentiated and multiplied with the values as
 they are, and the short output is divided by their sum instead of the long row. For backward only the logarithm of that
 sum is kept, one number a row, from which a block of weights is computed anew when it is needed. This is the plan of
-FlashAttention (Dao et al. 2022), with blocks of whole rows, so that no running maximum has to be corrected.
+FlashAttention (Dao et al. 2022), with blocks of whole rows, so that no running maximum has to be corrected. (Where all
+queries and keys make up a single block, as in short contexts, its weights are kept.)
 
 Causal attention never looks at the blocks above the diagonal, half of them all; inside the diagonal blocks an addition
 of −∞ hides the future.
@@ -55,6 +56,7 @@ def attention_blocked(
     hidden = np.triu(np.full((ROWS, ROWS), -math.inf, dtype=q.dtype), 1) if causal else None
     offset = n_keys - length  # query i stands at position i + offset
     ones = np.ones(n_keys, dtype=q.dtype)
+    kept: list[np.ndarray] | None = [] if is_grad_enabled() and max(length, n_keys) <= ROWS else None
     heads = list(_head_blocks(batch, n_keys_heads, groups * ROWS * n_keys))
 
     for part in heads:
@@ -75,7 +77,10 @@ def attention_blocked(
             if mask is not None:
                 total[total == 0] = 1
             np.divide(scores @ vs[part][..., seen, :], total, out=outs[part][..., rows, :])
-            log_total[part][..., rows, :] = top + np.log(total)
+            if kept is None:
+                log_total[part][..., rows, :] = top + np.log(total)
+            else:
+                kept.append(np.divide(scores, total, out=scores))
 
     def backward(g):
         g = _unit_stride(g)
@@ -83,28 +88,34 @@ def attention_blocked(
         dot = _by_group(np.vecdot(g, out)[..., None], groups)  # Σ_j p_j dp_j, since out = p v and dp = g vᵀ
         dq, dk, dv = _side_by_side(q, k)
         dqs, dks, dvs = _by_group(dq, groups), _by_group(dk, 1), _by_group(dv, 1)
-        cuts = [*range(0, offset, ROWS), *range(offset, n_keys, ROWS)] if causal else list(range(0, n_keys, ROWS))
-        for part in heads:
+        cuts = [0] if kept is not None else list(range(0, n_keys, ROWS)) if not causal else [
+            *range(0, offset, ROWS), *range(offset, n_keys, ROWS)]  # a block stands wholly on the diagonal, or not at all
+        for i, part in enumerate(heads):
             scaled = qs[part] * scale
             for start, stop in zip(cuts, [*cuts[1:], n_keys]):
                 seen = slice(start, stop)
                 first = max(0, start - offset) if causal else 0  # the first query that looks at any of these keys
                 rows = slice(first, length)
                 keys, values, upper = ks[part][..., seen, :], vs[part][..., seen, :], gs[part][..., rows, :]
-                p = scaled[..., rows, :] @ keys.swapaxes(-1, -2)
-                _hide(p, None if mask is None else mask[part][..., rows, seen])
-                if hidden is not None and start >= offset:
-                    n = stop - start
-                    p[..., :n, :] += hidden[:n, :n]
-                p -= log_total[part][..., rows, :]
-                np.exp(p, out=p)
-                _sum_groups(p, upper, dvs[part][..., seen, :])
-                p *= (upper @ values.swapaxes(-1, -2)) - dot[part][..., rows, :]  # the gradient of the scores
-                _sum_groups(p, scaled[..., rows, :], dks[part][..., seen, :])
-                if start == 0:  # all queries see the first keys
-                    np.matmul(p, keys, out=dqs[part])
+                if kept is not None:
+                    p = kept[i]
                 else:
-                    dqs[part][..., rows, :] += p @ keys
+                    p = scaled[..., rows, :] @ keys.swapaxes(-1, -2)
+                    _hide(p, None if mask is None else mask[part][..., rows, seen])
+                    if hidden is not None and start >= offset:
+                        n = stop - start
+                        p[..., :n, :] += hidden[:n, :n]
+                    p -= log_total[part][..., rows, :]
+                    np.exp(p, out=p)
+                _sum_groups(p, upper, dvs[part][..., seen, :])
+                dscores = upper @ values.swapaxes(-1, -2)
+                dscores -= dot[part][..., rows, :]
+                dscores *= p
+                _sum_groups(dscores, scaled[..., rows, :], dks[part][..., seen, :])
+                if start == 0:  # all queries see the first keys
+                    np.matmul(dscores, keys, out=dqs[part])
+                else:
+                    dqs[part][..., rows, :] += dscores @ keys
             dqs[part][...] *= scale
         return dq, dk, dv, None
     return out, backward if is_grad_enabled() else _unrecorded
