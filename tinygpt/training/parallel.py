@@ -26,7 +26,7 @@ import numpy as np
 from ..nn import Module, seed_dropout
 from ..optim import FlatParameters
 
-__all__ = ["Replicas", "blas_can_be_held", "blas_threads", "physical_cores", "split_batch", "token_weight"]
+__all__ = ["Replicas", "blas_can_be_held", "blas_threads", "default_threads", "physical_cores", "split_batch", "token_weight"]
 
 Batch = dict[str, np.ndarray]
 
@@ -40,6 +40,11 @@ def physical_cores() -> int:
     except OSError:
         siblings = 1
     return max(1, usable // siblings)
+
+
+def default_threads(device: str, batch_size: int) -> int:
+    """How many replicas train side by side unless a number is given: one on a GPU, which is parallel by itself."""
+    return min(physical_cores(), batch_size) if device == "cpu" else 1
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoin
 from .metrics import MetricsLog, plot_losses
 from .objectives import SizedSource, objective_of
 from .pretrain_options import PretrainOptions
-from .parallel import physical_cores
+from .parallel import default_threads
 from .progress import Progress
 from .trainer import Trainer
 
@@ -121,7 +121,7 @@ def _resolved(options: PretrainOptions) -> PretrainOptions:
     """Options with what depends on the machine filled in, so that a run is the same wherever it is resumed."""
     device = resolve_device(options.device)  # an error, where there is none, comes before any work
     return dataclasses.replace(options, device=options.device or device,
-                               threads=options.threads or min(physical_cores(), options.batch_size))
+                               threads=options.threads or default_threads(device, options.batch_size))
 
 
 def saved_options(out: str | Path) -> PretrainOptions | None:

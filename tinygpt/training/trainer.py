@@ -21,7 +21,7 @@ from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, gr
 from .interrupt import StopSignals
 from .metrics import MetricsLog
 from .options import TrainingOptions
-from .parallel import Replicas, blas_can_be_held, blas_threads, physical_cores, token_weight
+from .parallel import Replicas, blas_can_be_held, blas_threads, default_threads, token_weight
 from .progress import Progress
 
 __all__ = ["BatchSource", "DivergedError", "Trainer"]
@@ -79,7 +79,7 @@ class Trainer:
         self.optimizer = AdamW(FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
                                weight_decay=o.weight_decay)
         self.validated = self._saved = -1
-        self.threads = min(o.threads or physical_cores(), o.batch_size)
+        self.threads = min(o.threads or default_threads(self.model.device, o.batch_size), o.batch_size)
         if self.threads > 1 and not blas_can_be_held():  # replicas and BLAS would fight for the cores
             self.threads = 1
             self._log("this system's BLAS chooses its own threads, so training uses one replica (--threads 1)")
