@@ -62,7 +62,8 @@ class Progress:
         return {"seconds": round(self._seconds, 3), "tokens_per_second": round(rate, 1)}
 
     def line(self, text: str) -> None:
-        """Write a line, above the bar if there is one."""
+        """Write a line, above the bar if there is one; control characters, which a sample may hold, as U+FFFD."""
+        text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
