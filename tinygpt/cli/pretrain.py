@@ -6,6 +6,7 @@ Read before: options.py, training/pretrain.py. Read next: generate.py.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from typing import Any
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     result = pretrain(options, args.out, resume=args.resume)
     if result.interrupted:
         print(f"stopped by {result.interrupted} at step {result.step} of {options.steps}; "
-              f"continue with: tinygpt pretrain --resume --out {args.out}", file=sys.stderr)
+              f"continue with: tinygpt pretrain --resume --out {shlex.quote(args.out)}", file=sys.stderr)
     if "validation_loss" in result.validation:
         print(f"validation loss {result.validation['validation_loss']:.4f}")
     return 0
