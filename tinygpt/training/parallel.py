@@ -26,7 +26,8 @@ import numpy as np
 from ..nn import Module, seed_dropout
 from ..optim import FlatParameters
 
-__all__ = ["Replicas", "blas_can_be_held", "blas_threads", "default_threads", "physical_cores", "split_batch", "token_weight"]
+__all__ = ["Replicas", "blas_can_be_held", "blas_threads", "default_threads", "physical_cores", "split_batch",
+           "token_weight"]
 
 Batch = dict[str, np.ndarray]
 

@@ -6,6 +6,7 @@ Read next: trainer.py.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import Any, TextIO
@@ -63,7 +64,7 @@ class Progress:
 
     def line(self, text: str) -> None:
         """Write a line, above the bar if there is one; control characters, which a sample may hold, as U+FFFD."""
-        text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+        text = re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
