@@ -14,7 +14,8 @@ from tinygpt.backend import manual_seed
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.nn import Dropout, Linear, Module
 from tinygpt.optim import FlatParameters
-from tinygpt.training.parallel import Replicas, blas_threads, physical_cores, split_batch, token_weight
+from tinygpt.training.parallel import (Replicas, blas_threads, default_threads, physical_cores, split_batch,
+                                       token_weight)
 
 
 def model_of(dropout: float = 0.0, dtype: str = "float64") -> GPT:
@@ -156,3 +157,8 @@ def test_dropout_layers_of_a_replica_are_its_own():
     model = Drops()
     with Replicas(model, FlatParameters(model), 2) as replicas:
         assert replicas.models[1].dropout is not model.dropout
+
+
+def test_default_threads():
+    assert default_threads("cpu", 1) == 1 and default_threads("cpu", 10_000) == physical_cores()
+    assert default_threads("cuda:0", 64) == 1

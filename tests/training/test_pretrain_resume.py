@@ -161,7 +161,7 @@ def test_killed_while_saving_and_stepping(place, alone, kind, points, tmp_path):
 def test_a_signal_saves_and_exits_and_resuming_ends_in_the_same_bytes(place, alone, number, when, tmp_path):
     """At the first line, which comes before the first step, and while it trains."""
     alone("long")
-    folder = tmp_path / "out"
+    folder = tmp_path / "an out"
     process = start(place, "--data", "text.txt", "--out", str(folder), *RUNS["long"])
     assert process.stderr is not None
     while when not in process.stderr.readline():
@@ -172,7 +172,7 @@ def test_a_signal_saves_and_exits_and_resuming_ends_in_the_same_bytes(place, alo
     step = read_checkpoint(folder / "training_state.safetensors").step
     assert (25 if "step" in when else 0) <= step < 500
     assert err.splitlines()[-1] == (f"stopped by {number.name} at step {step} of 500; continue with: "
-                                    f"tinygpt pretrain --resume --out {folder}")
+                                    f"tinygpt pretrain --resume --out '{folder}'")
     assert (folder / "model.safetensors").exists()
     same_end(place, folder, alone, "long")
 

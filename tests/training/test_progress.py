@@ -39,6 +39,12 @@ def test_piped_there_are_some_twenty_plain_lines_and_the_last_step(total, done):
         assert lines[-1].startswith(f"step {total}/{total}  loss 2.5000  lr 1.00e-03  ") and "0:00 left" in lines[-1]
 
 
+def test_a_line_commands_no_terminal():
+    stream = io.StringIO()
+    Progress(1, stream=stream).line("a sample:\n\tnaïve\xa0\x1b[2J\x0e\r日本 \x9b")
+    assert stream.getvalue() == "a sample:\n\tnaïve\xa0\ufffd[2J\ufffd\ufffd日本 \ufffd\n"
+
+
 def test_pauses_do_not_count_as_training(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
