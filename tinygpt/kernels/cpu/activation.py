@@ -23,6 +23,8 @@ from .blocks import BLOCK, blocks, is_float
 
 __all__ = ["gelu_blocked", "silu_blocked"]
 
+FEW = 8192  # elements
+
 # Writes x h(x) into `out` and, unless it is None, the derivative into `slope`; two scratch arrays.
 Formula = Callable[[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray, np.ndarray], None]
 
@@ -48,6 +50,8 @@ def gelu_blocked(x: np.ndarray, *, approximate: str = "none") -> Output:
     """The tanh form in float32 and float64; the exact one in float32, where a short formula for Φ is exact enough."""
     if not is_float(x) or approximate not in ("none", "tanh") or (approximate == "none" and x.dtype == np.float64):
         return NotImplemented
+    if x.size < FEW and not is_grad_enabled():
+        return NotImplemented  # a token being decoded: what counts is the number of calls, and the rule makes fewer
     return _activate(x, _gelu_tanh if approximate == "tanh" else _gelu_exact)
 
 

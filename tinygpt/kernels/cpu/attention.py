@@ -47,6 +47,8 @@ def attention_blocked(
     (batch, n_heads, length, size), (_, n_keys_heads, n_keys, _) = q.shape, k.shape
     groups = n_heads // n_keys_heads
     scale = 1 / math.sqrt(size) if scale is None else float(scale)
+    if length == 1 and mask is None and not is_grad_enabled():
+        return _one_query(q, k, v, groups, scale), _unrecorded
     if mask is not None:
         mask = _by_group(np.broadcast_to(mask, (batch, n_heads, length, n_keys)), groups)
     qs, ks, vs = (_by_group(_unit_stride(x), g) for x, g in ((q, groups), (k, 1), (v, 1)))  # (B, K, G or 1, T or S, D)
@@ -88,8 +90,9 @@ def attention_blocked(
         dot = _by_group(np.vecdot(g, out)[..., None], groups)  # Σ_j p_j dp_j, since out = p v and dp = g vᵀ
         dq, dk, dv = _side_by_side(q, k)
         dqs, dks, dvs = _by_group(dq, groups), _by_group(dk, 1), _by_group(dv, 1)
+        # Blocks of keys start anew at the diagonal, which thus cuts a block from corner to corner or not at all.
         cuts = [0] if kept is not None else list(range(0, n_keys, ROWS)) if not causal else [
-            *range(0, offset, ROWS), *range(offset, n_keys, ROWS)]  # a block stands wholly on the diagonal, or not at all
+            *range(0, offset, ROWS), *range(offset, n_keys, ROWS)]
         for i, part in enumerate(heads):
             scaled = qs[part] * scale
             for start, stop in zip(cuts, [*cuts[1:], n_keys]):
@@ -119,6 +122,15 @@ def attention_blocked(
             dqs[part][...] *= scale
         return dq, dk, dv, None
     return out, backward if is_grad_enabled() else _unrecorded
+
+
+def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, groups: int, scale: float) -> np.ndarray:
+    """The newest token looks at a cache: few numbers and fewer calls. The queries of a key head are its rows."""
+    p = (q.reshape(q.shape[0], -1, groups, q.shape[3]) * scale) @ k.swapaxes(-1, -2)  # (B, K, G, S)
+    p -= p.max(axis=-1, keepdims=True)
+    np.exp(p, out=p)
+    p /= p.sum(axis=-1, keepdims=True)
+    return (p @ v).reshape(q.shape)
 
 
 def _unrecorded(g):

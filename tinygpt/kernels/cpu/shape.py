@@ -5,6 +5,8 @@ Read before: ops/shape.py. Read next: allocator.py.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from ...autograd import Output
@@ -32,16 +34,22 @@ def split_rejoining(x: np.ndarray, *, lengths: tuple[int, ...], axis: int = 0) -
     where that is so, that array is the gradient, and nothing is joined."""
     if type(x) is not np.ndarray or sum(lengths) != x.shape[axis]:
         return NotImplemented
-    cuts = np.cumsum(lengths)[:-1].tolist()
     shape = x.shape
 
     def backward(gs):
         whole = gs[0].base
         if type(whole) is np.ndarray and whole.shape == shape and whole.dtype == gs[0].dtype and all(
-                _is_view(g, part) for g, part in zip(gs, np.split(whole, cuts, axis=axis))):
+                _is_view(g, part) for g, part in zip(gs, _parts(whole, lengths, axis))):
             return (whole,)
         return (np.concatenate(gs, axis=axis),)
-    return tuple(np.split(x, cuts, axis=axis)), backward
+    return _parts(x, lengths, axis), backward
+
+
+def _parts(x: np.ndarray, lengths: tuple[int, ...], axis: int) -> tuple[np.ndarray, ...]:
+    """x cut along `axis`: `np.split` in a third of its time, which counts where a token is decoded."""
+    before = (slice(None),) * (axis % x.ndim)
+    stops = list(itertools.accumulate(lengths))
+    return tuple(x[(*before, slice(stop - n, stop))] for n, stop in zip(lengths, stops))
 
 
 def _is_view(g: np.ndarray, part: np.ndarray) -> bool:
