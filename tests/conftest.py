@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# One BLAS thread a process, said before a test imports NumPy: the processes of `-n auto` fill the cores already.
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -34,11 +34,11 @@ def run(args: argparse.Namespace) -> int:
     """Train; the last line on standard output is the validation loss."""
     given = given_options(args, PretrainOptions)
     saved = saved_options(args.out) if args.resume else None
+    settings = given if args.preset is None else preset(args.preset) | given
     if saved is not None:
         options = saved
-        _require_agreement(saved, given if args.preset is None else preset(args.preset) | given)
+        _require_agreement(saved, settings)
     else:
-        settings = preset(args.preset or "default") | given
         options = PretrainOptions(**{**settings, "data": tuple(settings.get("data", ()))})
     result = pretrain(options, args.out, resume=args.resume)
     if result.interrupted:

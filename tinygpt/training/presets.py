@@ -11,8 +11,6 @@ from typing import Any
 __all__ = ["PRESETS", "preset"]
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # The first run: the embedded corpus, a few minutes on a laptop.
-    "default": dict(),
     # nanoGPT's CPU run (its README's "I only have a macbook"), with every option as PyTorch has it there.
     "shakespeare-char-cpu": dict(
         data=["tinyshakespeare"], tokenizer="char", n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=12,

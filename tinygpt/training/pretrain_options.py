@@ -33,6 +33,9 @@ class PretrainOptions(TrainingOptions):
     tokenizer: str = option("bpe", "char, bpe, or a folder that holds a tokenizer")
     vocab_size: int = option(1024, "tokens of a new bpe tokenizer")
     validation: float = option(0.1, "part of the text, at its end, that only validates; for seq2seq, of the sources")
+    steps: int = option(2000, "training steps")
+    batch_size: int = option(8, "sequences in a step")
+    lr: float = option(None, "highest learning rate [causal: 0.384 / n_embd, at most 0.003; else a third of that]")
     architecture: str = option(None, f"the model's layout [the objective's: "
                                      f"{', '.join(names[0] for names in ARCHITECTURES.values())}]",
                                choices=tuple(name for names in ARCHITECTURES.values() for name in names))
@@ -49,6 +52,8 @@ class PretrainOptions(TrainingOptions):
         layouts = ARCHITECTURES.get(self.objective, ("none",))
         if self.architecture is None:
             object.__setattr__(self, "architecture", layouts[0])
+        if self.lr is None and self.n_embd > 0:  # wider models, and those with norms behind the sums, want smaller steps
+            object.__setattr__(self, "lr", min(0.003, 0.384 / self.n_embd) / (1 if self.objective == "causal" else 3))
         super().__post_init__()
         if self.architecture not in layouts:
             raise ValueError(f"the objective {self.objective} trains the architectures {' and '.join(layouts)}, not "
