@@ -64,14 +64,8 @@ class Seq2Seq(Objective):
                              f"token; {self.options.tokenizer} does not (Tokenizer.set_template makes it)")
 
     def model(self) -> EncoderDecoder:
-        """An encoder-decoder.
-
-        Norms stand after the sums, which makes training sensitive to how it begins. Weights of deviation C^-½ are
-        Glorot's for square matrices, and give embeddings, scaled by √C, the size of the positions added to them.
-        """
-        sizes = self._sizes()
-        return EncoderDecoder(EncoderDecoderConfig(**sizes, initializer_range=sizes["n_embd"] ** -0.5,
-                                                   suppress_token_ids=(self.pad_id,)))
+        """An encoder-decoder that never writes padding."""
+        return EncoderDecoder(EncoderDecoderConfig(**self._post_norm_sizes(), suppress_token_ids=(self.pad_id,)))
 
     def encoder(self) -> TextEncoder:
         """Every text closed by its own end-of-text token, so none stands between them."""
