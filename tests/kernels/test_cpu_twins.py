@@ -182,8 +182,8 @@ def test_loss_survives_huge_logits():
 
 
 SHAPES = [  # T, S, H, key heads
-    (1, 1, 1, 1), (5, 5, 2, 2), (10, 30, 4, 2), (ROWS - 1, ROWS - 1, 2, 1), (ROWS, ROWS, 3, 3), (ROWS + 1, ROWS + 1, 4, 2),
-    (3 * ROWS + 7, 3 * ROWS + 7, 2, 2), (1, 2 * ROWS + 9, 4, 4), (10, ROWS + 3, 4, 2),
+    (1, 1, 1, 1), (5, 5, 2, 2), (10, 30, 4, 2), (ROWS - 1, ROWS - 1, 2, 1), (ROWS, ROWS, 3, 3),
+    (ROWS + 1, ROWS + 1, 4, 2), (3 * ROWS + 7, 3 * ROWS + 7, 2, 2), (1, 2 * ROWS + 9, 4, 4), (10, ROWS + 3, 4, 2),
     (ROWS + 5, 2 * ROWS + 1, 2, 1),
 ]
 
