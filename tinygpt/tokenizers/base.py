@@ -77,6 +77,11 @@ class Tokenizer(ABC):
         """What `encode` puts after a text."""
         return self.template.suffix_ids
 
+    @property
+    def ids(self) -> list[int]:
+        """All ids that stand for something, in order: usually 0 to n_vocab - 1."""
+        return sorted(self._bytes)
+
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that one id stands for; a special token's are its name in UTF-8.
 

@@ -25,6 +25,7 @@ from operator import add
 import numpy as np
 
 from .byte_alphabet import BYTE_ORDER
+from .special import MAX_IDS
 
 __all__ = ["Pair", "count_pairs", "merge_pair", "train_naive", "encode_naive", "train", "MergeTable",
            "check_vocab"]
@@ -192,13 +193,13 @@ _NEVER = 1 << 60  # the rank of a pair that no merge joins
 
 
 def check_vocab(vocab: Mapping[bytes, int]) -> dict[int, bytes]:
-    """The vocabulary from ids to tokens; ValueError unless each token has an id of its own, below 2**24."""
+    """The vocabulary from ids to tokens; ValueError unless each token has an id of its own."""
     token_bytes: dict[int, bytes] = {}
     for token, token_id in vocab.items():
         if not isinstance(token, bytes) or not token:
             raise ValueError(f"a token is bytes, at least one, got {token!r}")
-        if type(token_id) is not int or not 0 <= token_id < 1 << 24:
-            raise ValueError(f"the id of {token!r} is {token_id!r}, expected an integer from 0 to {(1 << 24) - 1}")
+        if type(token_id) is not int or not 0 <= token_id < MAX_IDS:
+            raise ValueError(f"the id of {token!r} is {token_id!r}, expected an integer from 0 to {MAX_IDS - 1}")
         if token_id in token_bytes:
             raise ValueError(f"the id {token_id} stands for {token_bytes[token_id]!r} and for {token!r}")
         token_bytes[token_id] = token

@@ -17,7 +17,7 @@ import numpy as np
 
 from .base import Tokenizer
 from .files import TOKENIZER, about, read_json, read_roles, write_config
-from .hf_json import added_tokens, write_tokenizer_json
+from .hf_json import added_tokens, vocabulary, write_tokenizer_json
 from .special import AddedToken, SpecialTokens
 from .template import Template
 
@@ -109,10 +109,9 @@ class CharTokenizer(Tokenizer):
     def _from_json(cls, document: Any, roles: dict[str, str] | None) -> CharTokenizer:
         if not cls.is_saved_as(document):
             raise ValueError("this is no character tokenizer; load_tokenizer finds the right class")
-        vocab = document["model"]["vocab"]
         special = SpecialTokens(added_tokens(document), roles)
-        characters = {i: character for character, i in vocab.items() if character not in special.ids}
-        if sorted(characters, key=str) != sorted(range(len(characters)), key=str):
+        characters = {i: character for character, i in vocabulary(document).items() if character not in special.ids}
+        if sorted(characters) != list(range(len(characters))):
             raise ValueError("the ids of the characters are not 0, 1, 2, … each once")
         return cls([characters[i] for i in range(len(characters))], special,
                    Template.from_json(document.get("post_processor")))

@@ -102,5 +102,7 @@ def about(path: Path, read: Callable[..., _Result], *args: Any) -> _Result:
     """`read(*args)`, where what is wrong with the file's contents is a ValueError that begins with its path."""
     try:
         return read(*args)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None

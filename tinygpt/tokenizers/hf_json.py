@@ -23,7 +23,7 @@ from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template
 
-__all__ = ["read_byte_bpe", "read_vocab_and_merges", "added_tokens", "write_tokenizer_json", "splitter_to_json"]
+__all__ = ["read_byte_bpe", "read_vocab_and_merges", "added_tokens", "vocabulary", "write_tokenizer_json", "splitter_to_json"]
 
 _NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 _KEEP = {("Isolated", False): "all", ("Isolated", True): "all",
@@ -48,14 +48,14 @@ def read_byte_bpe(document: Any, roles: Mapping[str, str] | None) -> dict[str, A
         raise ValueError(f"the decoder is {decoder['type']!r}, not ByteLevel: this is no byte-level BPE")
     splitter = _read_splitter(document.get("pre_tokenizer"))
     added = added_tokens(document)
-    vocab, merges = read_vocab_and_merges(_get(model, "vocab", dict), _get(model, "merges", list), added)
+    vocab, merges = read_vocab_and_merges(vocabulary(document), _get(model, "merges", list), added)
     return {"vocab": vocab, "merges": merges, "special_tokens": SpecialTokens(added, roles), "pattern": splitter,
             "normal_forms": _read_normal_forms(document.get("normalizer")),
             "ignore_merges": _get(model, "ignore_merges", bool, False),
             "template": Template.from_json(document.get("post_processor"))}
 
 
-def read_vocab_and_merges(vocab: Mapping[str, Any], merges: Sequence[Any],
+def read_vocab_and_merges(vocab: Mapping[str, int], merges: Sequence[Any],
                           added: Iterable[AddedToken]) -> tuple[dict[bytes, int], list[tuple[bytes, bytes]]]:
     """Vocabulary and merges, from the byte alphabet into bytes, without the special tokens.
 
@@ -75,6 +75,12 @@ def read_vocab_and_merges(vocab: Mapping[str, Any], merges: Sequence[Any],
         if not special.intersection((*pair, pair[0] + pair[1])):
             pairs.append((_to_bytes(pair[0]), _to_bytes(pair[1])))
     return ordinary, pairs
+
+
+def vocabulary(document: Mapping[str, Any]) -> dict[str, int]:
+    """The vocabulary of a `tokenizer.json` as it is written."""
+    vocab = _get(_get(document, "model", dict), "vocab", dict)
+    return {token: _get(vocab, token, int) for token in vocab}
 
 
 def added_tokens(document: Mapping[str, Any]) -> list[AddedToken]:

@@ -4,7 +4,7 @@ A *special* token marks structure: the end of a document, a chat turn. Text that
 the caller allows it by name, and it is looked for in the text as it came, before any normalisation, so nothing that a
 user types can turn into one. Other *added* tokens are ordinary words with an id of their own, always found.
 
-Read before: nothing. Read next: `template.py`.
+Read before: `unicode_classes.py`. Read next: `template.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["AddedToken", "SpecialTokens", "AllowedSpecial", "ROLES"]
+from .unicode_classes import WHITESPACE
+
+__all__ = ["AddedToken", "SpecialTokens", "AllowedSpecial", "ROLES", "MAX_IDS"]
 
 AllowedSpecial = Iterable[str] | Literal["all"]
 
@@ -28,9 +30,8 @@ ROLES = {
     "sep_token": ("[SEP]", "<sep>"),
     "mask_token": ("<|mask|>", "<mask>", "[MASK]"),
 }
-_WHITESPACE = "".join(map(chr, [*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F,
-                                0x205F, 0x3000]))  # Unicode's White_Space; str.rstrip() alone would take more
-_SPACES = re.compile(f"[{re.escape(_WHITESPACE)}]*")
+MAX_IDS = 1 << 24  # more than any vocabulary has; a file with higher ids is damaged, or means harm
+_SPACES = re.compile(f"[{WHITESPACE}]*")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class SpecialTokens:
         for token in self.tokens:
             if not isinstance(token.content, str) or not token.content:
                 raise ValueError(f"a special token is a string of at least one character, got {token.content!r}")
+            if type(token.id) is not int or not 0 <= token.id < MAX_IDS:
+                raise ValueError(f"the id of the special token {token.content!r} is {token.id!r}, expected an integer "
+                                 f"from 0 to {MAX_IDS - 1}")
             if any(0xD800 <= ord(char) <= 0xDFFF for char in token.content):
                 raise ValueError(f"the special token {token.content!r} has a lone surrogate, which no text can hold")
             if token.content in by_name or token.id in by_id:
@@ -132,7 +136,7 @@ class SpecialTokens:
             if token.single_word and (_is_word(text[first - 1:first]) or _is_word(text[end:end + 1])):
                 continue
             plain = text[start:first]
-            if plain := plain.rstrip(_WHITESPACE) if token.lstrip else plain:
+            if plain := plain.rstrip(WHITESPACE) if token.lstrip else plain:
                 yield plain, None
             yield token.content, token.id
             start = _SPACES.match(text, end).end() if token.rstrip else end  # type: ignore[union-attr]

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 
 __all__ = ["WHITESPACE", "ranges_of", "stand_in", "BEYOND"]
 
-WHITESPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # inside a bracketed set of `re`
+WHITESPACE = ("\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+              "\u2028\u2029\u202f\u205f\u3000")  # str.isspace() has four more, the separators U+001C to U+001F
 BEYOND = re.compile("[\U00010000-\U0010ffff]")
 
 # All characters from U+0000 on, in runs of the same class: u l t m o are upper-case, lower-case, title-case, modifier
@@ -113,7 +114,7 @@ def ranges_of(unicode_class: str) -> str:
                    if kind in _KINDS[unicode_class] and end <= 0x10000)
 
 
-@cache
+@lru_cache(1 << 12)
 def stand_in(character: str) -> str:
     """A character below U+10000 of the same class, which no pattern asks for by itself."""
     kinds, starts = _runs()

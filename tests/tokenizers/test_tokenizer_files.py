@@ -1,0 +1,81 @@
+"""Strict reading and safe writing."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from tinygpt.tokenizers.files import about, read_json, read_roles, read_text, write_config, write_json, write_text
+from tinygpt.tokenizers.special import AddedToken, SpecialTokens
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"{", "line 1"), (b"", "line 1"), (b'{"a": 1, "b": {"c": 2, "c": 3}}', "'c' is given twice"), (b"[NaN]", "NaN"),
+    (b"[-Infinity]", "Infinity"), (b"[" * 200_000, "nested"), (b'{"a":' * 200_000, "nested"),
+    (b"9" * 10_000, "digits"), (b'"\xff"', "UTF-8"), (b'\xef\xbb\xbf{}', "BOM"), (b"{}{}", "Extra data"),
+])
+def test_malformed_json(tmp_path, content, message):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(ValueError, match=f"file.json.*{message}"):
+        read_json(tmp_path / "file.json")
+
+
+def test_missing_files_stay_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "file.json")
+
+
+def test_text_and_json_come_back_as_they_were(tmp_path):
+    write_text(tmp_path / "a" / "b.txt", "line\r\nline\n\u2028é")
+    assert read_text(tmp_path / "a" / "b.txt") == "line\r\nline\n\u2028é"
+    value = {"a": [1, None, True, "é\n"], "b": {}}
+    write_json(tmp_path / "c.json", value)
+    assert read_json(tmp_path / "c.json") == value
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b.txt", "c.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    write_text(tmp_path / "file", "old")
+
+    def fail(*names):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_text(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and read_text(tmp_path / "file") == "old"
+
+
+def test_roles_are_written_and_read(tmp_path):
+    assert read_roles(tmp_path) is None
+    special = SpecialTokens([AddedToken("<e>", 1), AddedToken("<p>", 2)], {"eos_token": "<e>", "pad_token": "<p>"})
+    write_config(tmp_path, special)
+    assert read_roles(tmp_path) == special.roles
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast" and config["clean_up_tokenization_spaces"] is False
+
+
+def test_roles_of_other_writers(tmp_path):
+    (tmp_path / "special_tokens_map.json").write_text(
+        '{"eos_token": {"content": "</s>", "lstrip": false}, "pad_token": "<pad>", "additional_special_tokens": []}',
+        encoding="utf-8")
+    assert read_roles(tmp_path) == {"eos_token": "</s>", "pad_token": "<pad>"}
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<e>", "pad_token": null}', encoding="utf-8")
+    assert read_roles(tmp_path) == {"eos_token": "<e>"}
+
+
+@pytest.mark.parametrize("config", ["[]", "3", '{"eos_token": 3}', '{"eos_token": {"id": 3}}', '{"eos_token": []}'])
+def test_roles_of_wrong_types(tmp_path, config):
+    (tmp_path / "tokenizer_config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(ValueError, match="tokenizer_config.json"):
+        read_roles(tmp_path)
+
+
+def test_errors_name_the_file(tmp_path):
+    def read(value):
+        raise TypeError(f"bad {value}")
+
+    with pytest.raises(ValueError, match=f"^{tmp_path}: bad thing$"):
+        about(tmp_path, read, "thing")
