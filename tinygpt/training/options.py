@@ -67,3 +67,5 @@ class TrainingOptions:
             raise ValueError(f"min_lr {self.min_lr} is more than lr {self.lr}")
         if self.dtype == "bfloat16" and (self.device or default_device()) == "cpu":
             raise ValueError("dtype bfloat16 needs a GPU (--device cuda); the CPU trains in float32")
+        if self.dtype == "bfloat16":
+            raise ValueError("dtype bfloat16 is not there yet; train in float32")
