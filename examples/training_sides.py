@@ -62,8 +62,8 @@ def tinygpt_model(shape: dict[str, int]) -> Any:
                          n_embd=shape["C"], activation="gelu_tanh"))
 
 
-def tinygpt_step(shape: dict[str, int], threads: int, weights: Path) -> Step:
-    """A training step as the Trainer makes it; writes the initial weights unless they are there."""
+def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None) -> Step:
+    """A training step as the Trainer makes it; writes the initial weights to a file that is not there yet."""
     from threadpoolctl import threadpool_limits
 
     from tinygpt.kernels.cpu import keep_freed_memory
@@ -72,7 +72,7 @@ def tinygpt_step(shape: dict[str, int], threads: int, weights: Path) -> Step:
     keep_freed_memory()
     threadpool_limits(1, "blas")
     model = tinygpt_model(shape)
-    if not weights.exists():
+    if weights is not None and not weights.exists():
         np.savez(weights, **model.state_dict())
     optimizer = AdamW(FlatParameters(model), **ADAMW)
     replicas = Replicas(model, optimizer.flat, threads)

@@ -114,7 +114,7 @@ def test_heads_are_made_from_a_configuration_or_a_model():
     assert classifier.config.n_labels == 3 and not classifier.training
     ids = texts()
     np.testing.assert_array_equal(classifier.features(ids).data, model.features(ids).data)
-    classifier.token_embedding.weight.data[:, 0] += 1  # a copy, not the same encoder (all columns: the norm would undo it)
+    classifier.token_embedding.weight.data[:, 0] += 1  # a copy, not the same encoder (a norm would undo + 1 everywhere)
     assert not np.allclose(classifier.features(ids).data, model.features(ids).data)
     assert BERT.for_classification(BERTConfig(**SIZES)).config.n_labels == 2
     assert classifier.for_classification().config.id2label[2] == "perhaps"
