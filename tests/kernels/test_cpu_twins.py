@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -275,3 +276,18 @@ def test_split_joins_what_lies_apart_or_in_another_order():
     np.testing.assert_array_equal(backward((whole[:, 3:], whole[:, :3]))[0],
                                   np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
     assert backward((whole[:, :3], whole[:, 3:]))[0] is whole
+
+
+def test_attention_memory_grows_with_the_length_and_not_with_its_square():
+    def peak(length: int) -> int:
+        q, k, v = normal(3, 1, 2, length, 4)
+        tracemalloc.start()
+        try:
+            out = ops.scaled_dot_product_attention(Tensor(q, requires_grad=True), Tensor(k, requires_grad=True), v,
+                                                   causal=True)
+            out.backward(q)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak(4096) < 2.5 * peak(2048)
+    assert peak(4096) < 0.2 * 2 * 4096**2 * 4
