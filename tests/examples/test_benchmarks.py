@@ -1,0 +1,41 @@
+"""The benchmarks run, and print the object that they promise as their last line. Speed is not tested here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(code: str) -> dict:
+    """Run a benchmark as if neither PyTorch nor transformers were installed; its last line as JSON."""
+    hide = ("import importlib.util, runpy, sys; find = importlib.util.find_spec\n"
+            "importlib.util.find_spec = lambda name, *rest: None if name in ('torch', 'transformers') else find(name)\n"
+            f"sys.path.insert(0, {str(EXAMPLES)!r})\n")
+    done = subprocess.run([sys.executable, "-c", hide + code], capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def call(name: str, *options: str) -> dict:
+    path = str(EXAMPLES / name)
+    return run(f"sys.argv = {[path, *options]!r}; runpy.run_path({path!r}, run_name='__main__')")
+
+
+def test_training():
+    result = call("benchmark_training.py", "--shape", "char", "--steps", "2", "--warmup", "1", "--rules", "--json")
+    assert result["tinygpt_ms"] > 0 and result["rules_ms"] > 0 and result["rules_loss_difference"] < 1e-6
+    assert result["tinygpt_peak_mb"] > result["tinygpt_imports_mb"] or not result["tinygpt_peak_mb"]
+
+
+def test_decoding():
+    result = call("benchmark_decoding.py", "--shape", "char", "--runs", "1", "--new-tokens", "4", "--json")
+    assert result["tinygpt_tokens_per_second"] > 0
+
+
+def test_overhead():
+    result = call("benchmark_overhead.py", "--runs", "1", "--json")
+    assert result["tinygpt_us_per_operation"] > 0
