@@ -158,7 +158,10 @@ class Tensor:
                 return
         pending: dict[Node, Any] = {self._node: g}  # the gradient so far of each node's output
         for node in newest_first(self._node):
-            g = pending.pop(node)
+            g = pending.pop(node, None)
+            if g is None:  # all that was computed from it said that it has no gradient
+                node.free()
+                continue
             if type(node) is Part:
                 parts = pending.setdefault(node.whole, [None] * len(node.whole.shapes))
                 parts[node.position] = g

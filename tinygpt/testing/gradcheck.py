@@ -1,10 +1,10 @@
 """`gradcheck`: one call that says whether a gradient is right.
 
 First the contracts (contracts.py), then the numbers: the gradient is taken with a random cotangent, the inputs are cut
-into groups of entries, and each group is compared with two oracles (compare.py); kinks are looked at from both sides
-(kinks.py). What cannot be decided is said and counted.
+into groups of entries (sweep.py), and each group is compared with two oracles (compare.py); kinks are looked at from
+both sides (kinks.py). What cannot be decided is said and counted.
 
-Read before: contracts.py, compare.py, kinks.py. Read next: vjp.py.
+Read before: tensor_contracts.py, sweep.py, kinks.py. Read next: vjp.py.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from .compare import Comparison, Tolerance, sweep
-from .contracts import Broken, check_plain, check_tensors
+from .compare import Tolerance, Verdict
+from .contracts import Broken
 from .kinks import examine
+from .plain_contracts import check_plain
 from .problem import PlainProblem, Problem, TensorProblem
 from .report import Finding, GradcheckError, GradcheckReport
+from .sweep import Sweep
+from .tensor_contracts import check_tensors
 
 __all__ = ["check_problem", "gradcheck"]
 
@@ -35,7 +38,8 @@ def gradcheck(func: Callable, *inputs: Any, grad: Callable | None = None, rtol: 
             several Tensors, nested in tuples, lists or dictionaries.
         inputs, kwargs: its arguments, which may be nested likewise. Floating-point arrays and Tensors are checked;
             anything else is passed on. If a Tensor has `requires_grad=True`, only such Tensors are checked.
-        grad: a gradient written by hand: `grad(*inputs, **kwargs)` returns one array for one input, a tuple for several.
+        grad: a gradient written by hand: `grad(*inputs, **kwargs)` returns one array for one input, a tuple for
+            several.
         rtol, atol: the largest error of an entry, rtol·|gradient| + atol; by default what float64 allows.
         method: "auto" asks both oracles. "central" leaves the complex step out; "complex" trusts it alone.
         seed: of the random cotangent and directions.
@@ -105,54 +109,59 @@ def _check(problem: Problem, tolerance: Tolerance, method: str, rng: np.random.G
             report.note(f"no gradient arrived at {name}; it was compared as zero")
         gradient.append(np.zeros(x.shape) if g is None else g)
 
-    comparison = Comparison(problem, gradient, v, tolerance, rng, method)
-    sweep(comparison)
-    _collect(comparison, found, report)
+    sweep = Sweep(problem, gradient, v, tolerance, method, rng)
+    sweep.run()
+    report.oracles.update(sweep.oracles)
+    report.worst = sweep.worst
+    for note in sweep.notes:
+        report.note(note)
+    report.findings += [_finding(sweep, k, i, verdict, found[k] is None) for k, i, verdict in sweep.verdicts]
+    if sweep.kinks:
+        _examine_kinks(sweep, report)
+    order = {"contract": 0, "gradient": 1, "inconclusive": 2}
+    report.findings.sort(key=lambda f: (order[f.kind], -abs((f.analytic or 0.0) - (f.numeric or 0.0))))
 
 
 def _cotangent(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Random numbers of both signs, none near zero."""
-    return rng.uniform(0.5, 1.5, n) * rng.choice([-1.0, 1.0], n)
+    """Random numbers of both signs, none near zero, and exact in any floating-point type."""
+    return rng.integers(64, 193, n) / 128 * rng.choice([-1.0, 1.0], n)
 
 
-def _collect(comparison: Comparison, found: list[np.ndarray | None], report: GradcheckReport) -> None:
-    """Turn verdicts into findings, kinks included."""
-    problem = comparison.problem
-    report.oracles.update(comparison.oracles)
-    report.worst = comparison.worst
-    for note in comparison.notes:
-        report.note(note)
-    for k, part, verdict in comparison.verdicts:
-        index = tuple(int(i) for i in np.unravel_index(int(part[0]), problem.inputs[k].shape))
-        size = float(comparison.scales[k].reshape(-1)[part[0]])  # slopes were taken along u = size
-        name = problem.names[k]
-        if verdict.kind == "fail":
-            message = (f"no gradient arrived at {name}, but it has one (if it is meant to be a constant, pass a Tensor "
-                       "without requires_grad, or an array beside Tensors with it)" if found[k] is None else
-                       verdict.reason or f"wrong gradient: off by {verdict.discrepancy:.2g} of its size")
-        else:
-            message = f"undecided: {verdict.reason}"
+def _place(sweep: Sweep, k: int, i: int) -> tuple[str, tuple[int, ...] | None, float]:
+    """Name and index of an entry, and the length of the step along it, by which slopes are to be divided."""
+    if i < 0:
+        return "", None, 1.0
+    index = tuple(int(n) for n in np.unravel_index(i, sweep.problem.inputs[k].shape))
+    return sweep.problem.names[k], index, float(sweep.scales[k].reshape(-1)[i])
+
+
+def _finding(sweep: Sweep, k: int, i: int, verdict: Verdict, missing: bool) -> Finding:
+    name, index, step = _place(sweep, k, i)
+    if verdict.kind == "inconclusive":
+        message = f"undecided: {verdict.reason}"
+    elif missing:
+        message = (f"no gradient arrives at {name}, but the function depends on it (a constant by design? then pass a "
+                   "Tensor without requires_grad to gradcheck, or name it in constants= of check_vjp)")
+    else:
+        message = verdict.reason or f"wrong gradient: off by {verdict.discrepancy:.2g} of its size"
+    return Finding("gradient" if verdict.kind == "fail" else "inconclusive", message, name, index,
+                   verdict.analytic / step, verdict.numeric / step, verdict.error / step, verdict.oracle)
+
+
+def _examine_kinks(sweep: Sweep, report: GradcheckReport) -> None:
+    failures, undecided = examine(sweep.problem, sweep.gradient, sweep.kinks, sweep.v, sweep.scales, sweep.rng)
+    report.oracles["one-sided differences"] += len(sweep.kinks)
+    for failure in failures:
+        name, index, step = _place(sweep, *failure.entries[0])
+        others = f", together with {len(failure.entries) - 1} tied to it," if len(failure.entries) > 1 else ""
         report.findings.append(Finding(
-            "gradient" if verdict.kind == "fail" else "inconclusive", message, name, index, verdict.analytic / size,
-            verdict.numeric / size, verdict.error / size, verdict.oracle))
-    if comparison.kinks:
-        failures, undecided = examine(problem, comparison.kinks, comparison.v, comparison.scales, comparison.rng)
-        report.oracles["one-sided differences"] += len(comparison.kinks)
-        for failure in failures:
-            k, i = failure.entries[0]
-            index = tuple(int(n) for n in np.unravel_index(i, problem.inputs[k].shape))
-            size = float(comparison.scales[k].reshape(-1)[i])
-            others = f", together with {len(failure.entries) - 1} entries tied to it," if len(failure.entries) > 1 else ""
-            report.findings.append(Finding(
-                "gradient", f"wrong gradient at a kink: the slope that it promises here{others} is not between the "
-                f"slopes to either side, {failure.low / size:.6g} and {failure.high / size:.6g}", problem.names[k], index,
-                failure.analytic / size, failure.numeric / size, 0.0, "one-sided differences"))
-        for k, i in undecided:
-            index = tuple(int(n) for n in np.unravel_index(i, problem.inputs[k].shape))
-            report.findings.append(Finding("inconclusive", "undecided: a kink beside which the function is not finite",
-                                           problem.names[k], index, oracle="one-sided differences"))
-    order = {"contract": 0, "gradient": 1, "inconclusive": 2}
-    report.findings.sort(key=lambda f: (order[f.kind], -abs((f.analytic or 0.0) - (f.numeric or 0.0))))
+            "gradient", f"wrong gradient at a kink: the slope that it promises at this entry{others} is not between "
+            f"the slopes to either side, {failure.low / step:.6g} and {failure.high / step:.6g}", name, index,
+            failure.analytic / step, failure.numeric / step, 0.0, "one-sided differences"))
+    for k, i in undecided:
+        name, index, _ = _place(sweep, k, i)
+        report.findings.append(Finding("inconclusive", "undecided: a kink beside which the function is not finite",
+                                       name, index, oracle="one-sided differences"))
 
 
 def _strange(x: np.ndarray) -> str:

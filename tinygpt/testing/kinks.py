@@ -7,7 +7,7 @@ the maximum rises by 1. So entries that act together are found and looked along 
 output at a time. Entries that act apart are not: relu(x₁) − relu(x₂) with gradient (0, 0) is right at 0, although the
 slope along (1, −1) is 1 to either side.
 
-Read before: compare.py. Read next: gradcheck.py. The set of slopes is Clarke's generalised gradient (1975).
+Read before: sweep.py. Read next: gradcheck.py. The set of slopes is Clarke's generalised gradient (1975).
 """
 
 from __future__ import annotations
@@ -84,51 +84,6 @@ def _clusters(n: int, together: Iterator[tuple[int, int]]) -> list[list[int]]:
     return [[i for i in range(n) if label[i] == x] for x in sorted(set(label))]
 
 
-def examine(problem: Problem, kinks: Sequence[Entry], v: np.ndarray, sizes: Sequence[np.ndarray],
-            rng: np.random.Generator) -> tuple[list[KinkFailure], list[Entry]]:
-    """Look at both sides of the kinks.
-
-    Args:
-        problem: started.
-        kinks: the entries at which the function is not smooth; a random MAX_ENTRIES of them if there are more.
-        v: the cotangent of the comparison: outputs that have no kink are compared through it.
-        sizes: the scale of each entry of each input.
-        rng: draws weights and samples.
-
-    Returns:
-        what is wrong, and the entries at which nothing could be said.
-    """
-    if len(kinks) > MAX_ENTRIES:
-        kinks = [kinks[i] for i in sorted(rng.choice(len(kinks), MAX_ENTRIES, replace=False))]
-    slopes = Slopes(problem, sizes)
-    undecided: list[Entry] = []
-    single: dict[Entry, tuple[np.ndarray, np.ndarray]] = {}
-    for entry in kinks:
-        sides = slopes.along([entry], [1.0])
-        if sides is None:
-            undecided.append(entry)
-        else:
-            single[entry] = sides
-    failures: list[KinkFailure] = []
-    bent = np.zeros(problem.base.size, dtype=bool)
-    for left, right in single.values():
-        bent |= _apart(left, right, problem.base)
-
-    smooth = np.where(bent, 0.0, v)  # what the kinked outputs leave
-    if smooth.any():
-        rest = problem.vjp([x.copy() for x in problem.inputs], problem.spread(smooth))
-        for entry, (left, right) in single.items():
-            a, d = _promised(rest, [entry], [1.0], sizes), float(smooth @ (left + right)) / 2
-            if abs(a - d) > RTOL * float(np.abs(smooth) @ np.abs(right)) + RTOL * abs(a):
-                failures.append(KinkFailure([entry], -1, a, d, d))
-
-    outputs = np.flatnonzero(bent)
-    for j in rng.permutation(outputs)[:MAX_OUTPUTS]:
-        mine = [entry for entry, (left, right) in single.items() if _apart(left, right, problem.base)[j]]
-        failures += _one_output(problem, slopes, single, mine, int(j), sizes, rng)
-    return failures, undecided
-
-
 def _promised(gradient: Sequence[np.ndarray | None], entries: Sequence[Entry], weights: Sequence[float],
               sizes: Sequence[np.ndarray]) -> float:
     """The slope that the gradient promises along weighted entries."""
@@ -142,6 +97,62 @@ def _promised(gradient: Sequence[np.ndarray | None], entries: Sequence[Entry], w
 def _outside(a: float, left: float, right: float) -> bool:
     slack = RTOL * max(abs(left), abs(right), abs(a))
     return not min(left, right) - slack <= a <= max(left, right) + slack
+
+
+def examine(problem: Problem, gradient: Sequence[np.ndarray], kinks: Sequence[Entry], v: np.ndarray,
+            sizes: Sequence[np.ndarray], rng: np.random.Generator) -> tuple[list[KinkFailure], list[Entry]]:
+    """Look at both sides of the kinks.
+
+    Args:
+        problem: started.
+        gradient: the gradient for the cotangent v.
+        kinks: the entries at which the function is not smooth. All are looked at one by one through v, and of those
+            that look wrong, and some of the others, MAX_ENTRIES output by output and together.
+        v: the cotangent of the comparison: outputs that have no kink are compared through it.
+        sizes: the scale of each entry of each input.
+        rng: draws weights and samples.
+
+    Returns:
+        what is wrong, and the entries at which nothing could be said.
+    """
+    slopes = Slopes(problem, sizes)
+    undecided: list[Entry] = []
+    single: dict[Entry, tuple[np.ndarray, np.ndarray]] = {}
+    calm: list[Entry] = []  # where the promise lies between the slopes of Σ v·f: to be looked at if there is room
+    for entry in kinks:
+        sides = slopes.along([entry], [1.0])
+        if sides is None:
+            undecided.append(entry)
+        elif _outside(_promised(gradient, [entry], [1.0], sizes), float(v @ sides[0]), float(v @ sides[1])):
+            single[entry] = sides
+        else:
+            calm.append(entry)
+        if len(single) >= MAX_ENTRIES:
+            break
+    suspects = list(single)
+    for i in rng.permutation(len(calm))[:MAX_ENTRIES - len(single)]:
+        sides = slopes.along([calm[i]], [1.0])
+        assert sides is not None
+        single[calm[i]] = sides
+    failures: list[KinkFailure] = []
+    bent = np.zeros(problem.base.size, dtype=bool)
+    for left, right in single.values():
+        bent |= _apart(left, right, problem.base)
+
+    smooth = np.where(bent, 0.0, v)  # what the kinked outputs leave
+    if smooth.any():
+        rest = problem.vjp([x.copy() for x in problem.inputs], problem.spread(smooth))
+        for entry, (left, right) in single.items():
+            a, d = _promised(rest, [entry], [1.0], sizes), float(smooth @ (left + right)) / 2
+            if abs(a - d) > RTOL * float(np.abs(smooth) @ np.abs(right)) + RTOL * abs(a):
+                failures.append(KinkFailure([entry], -1, a, d, d))
+
+    outputs = rng.permutation(np.flatnonzero(bent))
+    accused = sum((_apart(*single[entry], problem.base) for entry in suspects), np.zeros(problem.base.size))
+    for j in outputs[np.argsort(-accused[outputs], kind="stable")][:MAX_OUTPUTS]:
+        mine = [entry for entry, (left, right) in single.items() if _apart(left, right, problem.base)[j]]
+        failures += _one_output(problem, slopes, single, mine, int(j), sizes, rng)
+    return failures, undecided
 
 
 def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, tuple[np.ndarray, np.ndarray]],

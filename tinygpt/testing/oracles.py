@@ -11,7 +11,7 @@ All look along a line: φ(t) = Σ v·f(x + t·u), whose slope at 0 the gradient 
 
 Differences are taken output by output before they are summed: outputs that do not depend on the line cancel exactly.
 
-Read before: problem.py. Read next: kinks.py. Squire & Trapp, "Using complex variables to estimate derivatives of real
+Read before: problem.py. Read next: compare.py. Squire & Trapp, "Using complex variables to estimate derivatives of real
 functions" (SIAM Review 1998).
 """
 
@@ -26,14 +26,16 @@ import numpy as np
 
 from .problem import Problem
 
-__all__ = ["EPS", "Estimate", "Line", "SMALL_STEP"]
+__all__ = ["EPS", "Estimate", "LARGE_STEP", "Line", "SMALL_STEP", "TINY_STEP"]
 
 EPS = float(np.finfo(np.float64).eps)
 IMAGINARY_STEP = 1e-30
 SMALL_STEP = 2.0**-17   # near ε^⅓, where the error of a central difference is least; a power of two, so x ± h is exact
 LARGE_STEP = 2.0**-14   # a second look, to tell a kink from a bend
-PROBES = tuple(2.0**-k for k in range(14, 28, 2))  # steps so small that a smooth function is straight
-FIRST_RUNG, N_RUNGS = 2.0**-4, 14  # down to 2⁻³⁰ ≈ 1e-9
+RUNGS = tuple(2.0**-k for k in range(2, 32, 2))  # 0.25 … 1e-9
+TINY_STEP = 2.0**-26    # a kink that still shows at this step counts as one
+CONVERGED = 1e-10
+STRAIGHT = 2.0**-14     # from here on down a smooth function is a straight line, and what is left is rounding
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ class Estimate:
 
     value: float
     error: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a ladder: the central difference, and whether anything moved to either side."""
+
+    h: float
+    slope: Estimate
+    below: bool
+    above: bool
 
 
 class Line:
@@ -55,8 +67,9 @@ class Line:
 
     def __init__(self, problem: Problem, u: Sequence[np.ndarray | None], v: np.ndarray) -> None:
         self.problem, self.u, self.v = problem, u, v
-        self.rungs: list[tuple[float, float]] = []  # the steps and plain differences of the last ladder
+        self.rungs: list[Rung] = []  # of the last ladder
         self._values: dict[float, np.ndarray | None] = {0.0: problem.base}
+        self._bends: dict[float, float] = {}
 
     def at(self, t: float) -> np.ndarray | None:
         """The outputs at x + t·u; None where they are not finite or the function gives up."""
@@ -65,11 +78,11 @@ class Line:
         try:
             y = self.problem.forward([x.copy() if u is None else x + t * u
                                       for x, u in zip(self.problem.inputs, self.u)])
-        except (ArithmeticError, ValueError, IndexError):  # out of its domain
+        except Exception:  # out of its domain: it does not raise at the input itself
             y = None
         if y is not None and (y.shape != self.v.shape or not np.isfinite(y).all()):
             y = None
-        if abs(t) in (SMALL_STEP, LARGE_STEP):  # asked for again
+        if abs(t) in (SMALL_STEP, LARGE_STEP) or y is not None and y.size <= 10_000:  # asked for again
             self._values[t] = y
         return y
 
@@ -104,60 +117,113 @@ class Line:
 
     def bend(self, h: float) -> float:
         """Σ |v|·|right slope − left slope| at step h: shrinks with h where f is smooth; inf where f is not finite."""
-        above, below = self.at(h), self.at(-h)
-        if above is None or below is None:
-            return np.inf
-        return float(np.abs(self.v) @ np.abs((above - self.problem.base) - (self.problem.base - below))) / h
+        if h not in self._bends:
+            above, below = self.at(h), self.at(-h)
+            if above is None or below is None:
+                self._bends[h] = np.inf
+            else:
+                apart = above - self.problem.base
+                apart -= self.problem.base - below
+                self._bends[h] = float(np.abs(self.v) @ np.abs(apart, out=apart)) / h
+        return self._bends[h]
 
-    @cached_property
-    def noise(self) -> float:
-        """How far the rounding inside the function moves φ: over tiny steps, all that is not proportional to the step.
+    def ladder(self, a: float, allowed: float, scale: float) -> Estimate | None:
+        """The Richardson ladder, left early if it has converged and agrees with the slope `a` to within `allowed`.
 
-        Values that nearly cancel inside carry the rounding of what they came from, many times their own ε.
+        Returns:
+            the best estimate, or None if no two neighbouring rungs are finite.
         """
-        changes = self.probes
-        remains = sorted(abs(a - 4 * b) for a, b in zip(changes, changes[1:]))
-        noise = remains[-3] if len(remains) > 2 else max(remains, default=0.0)  # a kink nearby shows in two at the most
-        rounding = EPS * self.problem.magnitude
-        if not all(changes) and max(map(abs, changes)) <= 64 * rounding:  # changes below the last digit leave no trace
-            noise = max(noise, rounding)
-        return noise
-
-    @cached_property
-    def probes(self) -> list[float]:
-        """φ(h) − φ(−h) for tiny steps, as far as the function is finite there."""
-        pairs = [(self.at(h), self.at(-h)) for h in PROBES]
-        return [float(self.v @ (above - below)) for above, below in pairs if above is not None and below is not None]
-
-    def ladder(self, enough: float) -> Estimate | None:
-        """The Richardson ladder; stops early at an error below `enough`. None if no two rungs are finite."""
-        best: Estimate | None = None
-        previous: list[float] = []
         self.rungs = []
-        for rung in range(N_RUNGS):
-            difference = self.central(FIRST_RUNG / 4**rung)
+        rows: list[list[float]] = []
+        best: Estimate | None = None
+        for h in RUNGS:
+            difference = self.central(h)
             if difference is None:
-                previous = []
+                rows.append([])
                 continue
-            self.rungs.append((FIRST_RUNG / 4**rung, difference.value))
-            row, rounding = [difference.value], max(difference.error, self.noise / (FIRST_RUNG / 4**rung))
-            for j, old in enumerate(previous):
-                row.append(row[j] + (row[j] - old) / (16.0**(j + 1) - 1))
-            for j in range(len(row) if previous else 0):
-                error = abs(row[j] - previous[min(j, len(previous) - 1)])
-                if j:
-                    error = max(error, abs(row[j] - row[j - 1]))
-                error += rounding
-                if best is None or error < best.error:
-                    best = Estimate(row[j], error)
-            if best is not None and best.error <= enough and len(self.rungs) > 3:
-                break
-            previous = row
+            previous = rows[-1] if rows else []
+            rows.append(_extrapolated(difference.value, previous))
+            self.rungs.append(Rung(h, difference, *self._moved(h)))
+            best = _better(best, rows[-1], previous, difference.error)
+            if best is not None and len(self.rungs) > 3 and abs(a - best.value) <= allowed \
+                    and best.error <= CONVERGED * max(scale, abs(best.value)):
+                return best
+        noise = self.noise
+        by_step = {rung.h: rung for rung in self.rungs}
+        best = None
+        for h, row, previous in zip(RUNGS[1:], rows[1:], rows):
+            if row and previous:
+                best = _better(best, row, previous, max(by_step[h].slope.error, noise / h))
         return best
 
-    def is_constant(self, rounding: float) -> bool:
-        """True if the ladder saw nothing but rounding: changes below `rounding` that do not grow with the step."""
-        if any(abs(2 * h * slope) > rounding for h, slope in self.rungs):
+    def _moved(self, h: float) -> tuple[bool, bool]:
+        """Whether any output changes below and above."""
+        below, above = self.at(-h), self.at(h)
+        assert below is not None and above is not None
+        return bool((below != self.problem.base).any()), bool((above != self.problem.base).any())
+
+    @property
+    def noise(self) -> float:
+        """How far rounding inside the function moves φ, as far as the last ladder saw it.
+
+        Values that nearly cancel inside carry the rounding of what they came from, many times their own ε: over tiny
+        steps, that is what is not proportional to the step. And rounded values do not move at all for the tiniest.
+        """
+        fine = [rung for rung in self.rungs if rung.h <= STRAIGHT]
+        if self.is_near_kink:
+            fine = [rung for rung in fine if self.bend(rung.h) <= 0.2 * self.bend(SMALL_STEP)]
+        changes = [2 * rung.h * rung.slope.value for rung in fine]
+        noise = 0.5 * float(np.median([abs(a - 4 * b) for a, b in zip(changes, changes[1:])] or [0.0]))
+        if changes and not all(changes):
+            moving = [rung for rung in self.rungs if rung.slope.value]
+            if any(rung.above and rung.below for rung in moving):  # not a kink close by, of which one side only moves
+                noise = max([noise, *(2 * rung.h * abs(rung.slope.value) for rung in moving[-1:])])
+            if max(map(abs, changes)) <= 64 * EPS * self.problem.magnitude:  # they drown in the last digit
+                noise = max(noise, EPS * self.problem.magnitude)
+        return noise
+
+    @property
+    def is_still(self) -> bool:
+        """True if nothing at all moved over the tiny steps of the last ladder."""
+        fine = [rung for rung in self.rungs if rung.h <= STRAIGHT]
+        return len(fine) > 2 and not any(rung.above or rung.below for rung in fine)
+
+    @property
+    def is_flat(self) -> bool:
+        """True if the last ladder saw nothing but rounding: changes too small, that do not grow with the step."""
+        rounding = 1e-14 * self.problem.magnitude
+        slopes = [rung.slope.value for rung in self.rungs]
+        if any(abs(2 * rung.h * slope) > rounding for rung, slope in zip(self.rungs, slopes)):
             return False
-        agree = [a != 0 and abs(a - b) <= 0.05 * abs(a) for (_, a), (_, b) in zip(self.rungs, self.rungs[1:])]
+        agree = [a != 0 and abs(a - b) <= 0.05 * abs(a) for a, b in zip(slopes, slopes[1:])]
         return not any(one and other for one, other in zip(agree, agree[1:]))
+
+    @cached_property
+    def is_near_kink(self) -> bool:
+        """True if the slopes to either side differ at small steps and agree at tiny ones."""
+        small, large = self.bend(SMALL_STEP), self.bend(LARGE_STEP)
+        return 0 < small < np.inf and 0.5 * large <= small < 1.6 * large and self.bend(TINY_STEP) < 0.2 * small
+
+    @cached_property
+    def jitter(self) -> float:
+        """How far rounding alone moves the outputs: second differences at steps where curvature is no more."""
+        return max(self.bend(h) * h for h in (TINY_STEP, 4 * TINY_STEP, 16 * TINY_STEP))
+
+
+def _extrapolated(slope: float, previous: list[float]) -> list[float]:
+    """A row of the tableau: each entry cancels one more even power of the step, which shrinks by 4 a row."""
+    row = [slope]
+    for j, old in enumerate(previous):
+        row.append(row[j] + (row[j] - old) / (16.0**(j + 1) - 1))
+    return row
+
+
+def _better(best: Estimate | None, row: list[float], previous: list[float], rounding: float) -> Estimate | None:
+    """The best entry so far; an entry's error is its distance from the two that it was made of."""
+    for j in range(len(row) if previous else 0):
+        error = abs(row[j] - previous[min(j, len(previous) - 1)])
+        if j:
+            error = max(error, abs(row[j] - row[j - 1]))
+        if best is None or error + rounding < best.error:
+            best = Estimate(row[j], error + rounding)
+    return best

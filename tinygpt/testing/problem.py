@@ -1,9 +1,9 @@
 """One face for everything that is checked: a function of float64 arrays, and somebody's gradient of it.
 
 The oracles see a function from a list of arrays to one vector (all outputs, joined), and its vector-Jacobian product.
-`TensorProblem` is a function of Tensors, whose gradient is what `backward` computes; `PlainProblem` a function of arrays
-that returns one number, with a gradient written by hand. Both hand out arrays on the host; where the arguments live on
-a GPU, so do the arrays that the function gets.
+`TensorProblem` is a function of Tensors, whose gradient is what `backward` computes; `PlainProblem` a function of
+arrays that returns one number, with a gradient written by hand. Both hand out arrays on the host; where the arguments
+live on a GPU, so do the arrays that the function gets.
 
 Read before: arguments.py. Read next: oracles.py.
 """
@@ -19,17 +19,7 @@ from ..autograd import Operation, Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
-__all__ = ["PlainProblem", "Problem", "TensorProblem", "host_array", "join"]
-
-
-
-
-def join(outputs: Sequence[Tensor], cotangents: Sequence[Array]) -> Callable[[], None]:
-    """What starts one backward pass from several outputs at once, each with its own cotangent."""
-    if len(outputs) == 1:
-        return lambda: outputs[0].backward(cotangents[0])
-    root = Operation("gradcheck", lambda xp, *xs: (xp.zeros(()), lambda g: list(cotangents)))((list(outputs),), {})
-    return root.backward
+__all__ = ["PlainProblem", "Problem", "TensorProblem", "host_array"]
 
 
 class Problem:
@@ -120,13 +110,22 @@ class TensorProblem(Problem):
             start += out.size
         return parts
 
-    def pull(self, tensors: Sequence[Tensor], v: np.ndarray) -> None:
-        """One forward and one backward pass: adds to the `.grad` of the Tensors."""
+    @staticmethod
+    def start_backward(outputs: Sequence[Tensor], cotangents: Sequence[Array]) -> None:
+        """One backward pass from several outputs at once, each with its own cotangent."""
+        pairs = [(out, g) for out, g in zip(outputs, cotangents) if out.requires_grad]
+        if len(pairs) == 1:
+            pairs[0][0].backward(pairs[0][1])
+        elif pairs:  # tied into one node, whose closure hands each output its cotangent
+            outs, parts = zip(*pairs)
+            Operation("gradcheck", lambda xp, *xs: (xp.zeros(()), lambda g: parts))([list(outs)], {}).backward()
+
+    def pull(self, tensors: Sequence[Tensor], v: np.ndarray) -> list[Tensor]:
+        """One forward and one backward pass: adds to the `.grad` of the Tensors; returns the outputs."""
         with np.errstate(all="ignore"):
             outputs = self.call(tensors)
-            pairs = [(out, g) for out, g in zip(outputs, self.split(outputs, self.spread(v))) if out.requires_grad]
-            if pairs:
-                join(*zip(*pairs))()
+            self.start_backward(outputs, self.split(outputs, self.spread(v)))
+        return outputs
 
     def vjp(self, arrays: Sequence[np.ndarray], v: np.ndarray) -> list[np.ndarray | None]:
         tensors = self.tensors(arrays)
@@ -166,8 +165,8 @@ class PlainProblem(Problem):
     def gradients(self, arrays: Sequence[Array]) -> list[Any]:
         """What `grad` returned for each checked argument, unconverted."""
         given = self.arguments.call(self.grad, list(arrays))
-        several = isinstance(given, (tuple, list)) and not (len(self.inputs) == 1 and len(given) != 1)
-        found = list(given) if several else [given]
+        numbers = isinstance(given, list) and len(self.inputs) == 1 and np.shape(given) == self.inputs[0].shape
+        found = list(given) if isinstance(given, (tuple, list)) and not numbers else [given]
         args, kwargs = self.arguments.tree
         if len(found) == len(args) + len(kwargs) != len(self.inputs):  # one entry an argument, also for the unchecked
             order = [(0, i) for i in range(len(args))] + [(1, key) for key in kwargs]

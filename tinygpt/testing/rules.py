@@ -64,7 +64,7 @@ class RuleCall:
         except (ValueError, TypeError, IndexError, AttributeError, KeyError, ArithmeticError) as error:
             raise Broken("backward runs", f"{type(error).__name__}: {error}") from error
         if not isinstance(found, (tuple, list)):
-            raise Broken("form", f"backward returned {type(found).__name__}, expected a tuple with one gradient an input")
+            raise Broken("form", f"backward returned {type(found).__name__}, expected a tuple of gradients")
         if len(found) != len(self.names):
             raise Broken("form", f"backward returned {len(found)} gradients for {len(self.names)} inputs "
                          f"({', '.join(self.names)})")
@@ -130,7 +130,7 @@ def check_rule(call: RuleCall, before: Sequence[Any], rng: np.random.Generator) 
 
 
 def _own_memory(call: RuleCall, k: int, dx: Any, saved: Sequence[Array]) -> None:
-    """Views of the cotangent are allowed (the engine never writes into a gradient that it got); views of data are not."""
+    """Views of the cotangent are allowed (the engine never writes into a gradient that it got), views of data not."""
     data = [(f"the input {name}", x) for name, x in zip(call.names, call.inputs)]
     for whose, array in data + [("an array that the closure saved", array) for array in saved]:
         if overlap(dx, array):
@@ -167,5 +167,5 @@ def check_float32(call: RuleCall, reference: RuleCall, cotangents: Sequence[Arra
     for name, dx, expected in zip(call.names, found, expected_all):
         if dx is not None and expected is not None and apart(expected, dx):
             gap = float(np.abs(to_numpy(expected) - to_numpy(dx)).max())
-            raise Broken("float32", f"the float32 gradient of {name} differs from the float64 one by {gap:.3g}, more than "
-                         "rounding", name)
+            raise Broken("float32", f"the float32 gradient of {name} differs from the float64 one by {gap:.3g}, more "
+                         "than rounding", name)

@@ -19,7 +19,9 @@ Rng = np.random.Generator
 
 @samples_of("matmul")
 def matmul(rng: Rng) -> Sample:
-    n, k, m = (int(side) for side in (rng.integers(1, 5, 3) if rng.random() < 0.6 else np.repeat(rng.integers(1, 5), 3)))
+    n, k, m = rng.integers(1, 5, 3).tolist()
+    if rng.random() < 0.4:
+        n = m = k  # square, where a missing transpose has the right shape
     left, right = broadcast_shapes(rng, 2, max_dims=2)
     x, y = (*left, n, k), (*right, k, m)
     if rng.random() < 0.15:
@@ -87,8 +89,8 @@ def cross_entropy(rng: Rng) -> Sample:
     shape, n_vocab = draw_shape(rng, max_dims=2), int(rng.integers(1, 6))
     settings = _loss_settings(rng)
     weights = draw_values(rng, shape, 0.0, 2.0) if rng.random() < 0.4 else None
-    return Sample((draw_values(rng, (*shape, n_vocab)), _targets(rng, shape, n_vocab, settings.get("ignore_index", -100)),
-                   weights), settings, ("weights",))
+    targets = _targets(rng, shape, n_vocab, settings.get("ignore_index", -100))
+    return Sample((draw_values(rng, (*shape, n_vocab)), targets, weights), settings, ("weights",))
 
 
 @samples_of("linear_cross_entropy")

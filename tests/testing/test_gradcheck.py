@@ -1,0 +1,461 @@
+"""`gradcheck` on functions of all manners: right ones pass, wrong ones fail, and nothing passes silently."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygpt as tg
+from tinygpt import Tensor, ops
+from tinygpt.autograd import Operation
+from tinygpt.testing import GradcheckError, gradcheck
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((3, 4))
+
+
+def rule(backward, forward=lambda x: x * x):
+    """A function of one Tensor with a backward of our own: `backward(g, x)`."""
+    operation = Operation("user_rule", lambda xp, x: (forward(x), lambda g: (backward(g, x),)))
+    return lambda x: operation([x], {})
+
+
+def status(*args, **kwargs):
+    return gradcheck(*args, raise_exception=False, **kwargs).status
+
+
+# -- right and wrong --------------------------------------------------------------------------------------------------
+
+
+def test_a_right_gradient_passes_with_both_oracles():
+    report = gradcheck(lambda x: (x * x.tanh()).sum(axis=0), X)
+    assert report and report.status == "passed" and report.inconclusive == 0
+    assert report.oracles["complex step and central difference"] > X.size
+    assert report.worst < 1e-12
+
+
+def test_a_wrong_gradient_raises_an_error_that_carries_the_report():
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(rule(lambda g, x: 3 * g * x), X)
+    report = caught.value.report
+    assert not report and report.status == "failed"
+    finding = report.findings[0]
+    assert finding.argument == "x" and finding.analytic == pytest.approx(1.5 * finding.numeric)
+    assert abs(finding.numeric) == pytest.approx(2 * np.abs(X[finding.index]) * abs(finding.numeric / X[finding.index]) / 2)
+    for text in ("<lambda>", "x[", repr(finding.analytic), repr(finding.numeric), "oracle", "error estimate"):
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9])
+@pytest.mark.parametrize("error, expected", [(0.0, "passed"), (1e-3, "failed"), (-1e-3, "failed"), (1.0, "failed")])
+def test_multiplying_the_function_changes_no_verdict(scale, error, expected):
+    assert status(lambda x: np.sum(np.sin(x)) * scale, X, grad=lambda x: np.cos(x) * scale * (1 + error)) == expected
+    assert status(lambda x: np.sum(x * np.abs(x)) * scale, X,
+                  grad=lambda x: 2 * np.abs(x) * scale * (1 + error)) == expected
+    wrong = rule(lambda g, x: 2 * g * x * (1 + error))
+    assert status(lambda x: wrong(x) * scale, X) == expected
+
+
+def test_the_complex_step_alone_is_not_believed():
+    f = lambda x: np.sum(x * np.abs(x))
+    assert status(f, X, grad=lambda x: np.abs(x)) == "failed"  # what the complex step says
+    assert status(f, X, grad=lambda x: 2 * np.abs(x)) == "passed"
+    assert status(f, X, grad=lambda x: np.abs(x), method="complex") == "passed"  # as asked for
+
+
+@pytest.mark.parametrize("error", [1.0, 1e-3])
+@pytest.mark.parametrize("n", [1000, 1003, 200_000])
+def test_one_wrong_entry_among_many_is_found(n, error):
+    x = np.random.default_rng(n).standard_normal(n)
+    where = n // 3
+
+    def grad(x):
+        g = 2 * x
+        g[where] *= 1 + error
+        return g
+    report = gradcheck(lambda x: np.sum(x * x), x, grad=grad, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].index == (where,)
+    report = gradcheck(lambda x: np.sum(x * np.abs(x)), x, grad=lambda x: np.abs(grad(x)), raise_exception=False)
+    assert report.status == "failed" and report.findings[0].index == (where,)
+
+
+@pytest.mark.parametrize("sizes", [[1e9, 1.0, 1.0], [1.0, 1e-6, 1.0], [1e-8, 1e-8, 1.0]])
+def test_a_small_wrong_entry_beside_large_ones_is_found(sizes):
+    weight = np.array(sizes)
+    x = np.array([0.3, -0.7, 1.1])
+
+    def grad(x):
+        g = weight * np.cos(x)
+        g[1] *= 1.01
+        return g
+    assert status(lambda x: np.sum(weight * np.sin(x)), x, grad=lambda x: weight * np.cos(x)) == "passed"
+    assert status(lambda x: np.sum(weight * np.sin(x)), x, grad=grad) == "failed"
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e-3, 1e3, 1e6, 1e12])
+def test_inputs_of_any_size(scale):
+    x = X * scale
+    assert status(lambda x: np.sum((x / scale) ** 3), x, grad=lambda x: 3 * (x / scale) ** 2 / scale) == "passed"
+    assert status(lambda x: np.sum((x / scale) ** 3), x, grad=lambda x: 3.003 * (x / scale) ** 2 / scale) == "failed"
+    assert status(lambda x: np.abs((x / scale) ** 3).sum(), x,
+                  grad=lambda x: 3 * (x / scale) * np.abs(x / scale) / scale) == "passed"
+
+
+def test_the_cotangent_is_not_all_ones():
+    class_ = rule(lambda g, x: np.broadcast_to(g.mean(), x.shape).copy(), forward=lambda x: x * 1.0)
+    assert status(class_, X) == "failed"
+
+
+# -- arguments --------------------------------------------------------------------------------------------------------
+
+
+def test_tuples_keywords_integers_and_several_outputs():
+    def f(pair, ids, *, scale, name="n", table=None):
+        a, b = pair
+        assert isinstance(ids, np.ndarray) and ids.dtype == np.int64 and name == "other"
+        return {"one": (a * b)[ids] * scale, "two": [table["w"].exp(), a.sum()]}, ids
+    report = gradcheck(f, (X, Tensor(X[0])), np.array([0, 2, 0]), scale=2.0, name="other",
+                       table={"w": RNG.standard_normal(2)})
+    assert report
+    wrong = rule(lambda g, x: g * x)
+    report = gradcheck(lambda pair, k: (pair[0] * 1.0, wrong(pair[1]).sum() * k), (X, X), 3, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].argument == "pair[1]"
+
+
+def test_explicit_tensors_are_the_ones_checked():
+    wrong = rule(lambda g, x: g * x)
+    f = lambda x, y: x * 2 + wrong(y)
+    assert status(f, X, X) == "failed"
+    report = gradcheck(f, Tensor(X, requires_grad=True), Tensor(X))
+    assert report and any("y was taken as a constant" in note for note in report.notes)
+
+
+def test_float32_is_promoted_with_a_note():
+    report = gradcheck(lambda x: x.exp(), X.astype(np.float32))
+    assert report and any("float32" in note and "x" in note for note in report.notes)
+
+
+def test_python_numbers_are_checked_where_there_are_no_arrays():
+    assert gradcheck(lambda x: x * x, 3.0, grad=lambda x: 2 * x)
+    assert status(lambda x: x * x, 3.0, grad=lambda x: 2.01 * x) == "failed"
+    assert gradcheck(lambda x, n: x ** n, np.float64(3.0), 2)
+
+
+def test_what_cannot_be_checked_is_said():
+    with pytest.raises(ValueError, match="no argument with a gradient.*got int"):
+        gradcheck(lambda n: n, 3)
+    with pytest.raises(TypeError, match="z is complex"):
+        gradcheck(lambda z: z, X + 0j)
+    with pytest.raises(TypeError, match="expected a Tensor.*grad="):
+        gradcheck(lambda x: x.data * 2, X)
+    with pytest.raises(ValueError, match=r"must return one floating-point number"):
+        gradcheck(lambda x: x * 2, X, grad=lambda x: x)
+    with pytest.raises(ValueError, match="unknown method 'fast'"):
+        gradcheck(lambda x: x, X, method="fast")
+    with pytest.raises(ValueError, match="2 gradients for 1 arguments"):
+        gradcheck(lambda x: x.sum(), X, grad=lambda x: (x, x))
+    with pytest.raises(ZeroDivisionError):
+        gradcheck(lambda x: x * (1 / 0), X)
+
+
+def test_hand_written_gradients_of_several_inputs():
+    f = lambda x, n, y: np.sum(x ** n * y)
+    g = lambda x, n, y: (n * x ** (n - 1) * y, x ** n)
+    y = RNG.standard_normal(4)
+    unbroadcast = lambda x, n, y: (g(x, n, y)[0], g(x, n, y)[1].sum(axis=0))
+    assert gradcheck(f, X, 2, y, grad=unbroadcast)
+    assert gradcheck(f, X, 2, y, grad=lambda *a: (unbroadcast(*a)[0], None, unbroadcast(*a)[1]))
+    report = gradcheck(f, X, 2, y, grad=g, raise_exception=False)
+    assert report.status == "failed" and "shape (3, 4)" in str(report) and report.findings[0].argument == "y"
+
+
+def test_tolerances_of_the_user():
+    sloppy = lambda x: 2 * x * 1.01
+    f = lambda x: np.sum(x * x)
+    assert gradcheck(f, X, grad=sloppy, rtol=0.02)
+    assert gradcheck(f, X, grad=sloppy, atol=0.1)
+    assert status(f, X, grad=sloppy, rtol=1e-3) == "failed"
+    assert status(f, X, grad=sloppy, atol=1e-4) == "failed"
+
+
+# -- a missing gradient ------------------------------------------------------------------------------------------------
+
+
+def test_a_gradient_that_never_arrives():
+    assert status(lambda x: Tensor(np.tanh(x.data)), X) == "failed"
+    report = gradcheck(lambda x, y: x * y.detach(), X, X, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].argument == "y"
+    assert "no gradient arrives at y" in report.findings[0].message
+    operation = Operation("forgets", lambda xp, x, y: (x * y, lambda g: (g * y, None)))
+    assert status(lambda x, y: operation([x, y], {}), X, X) == "failed"
+
+
+def test_a_constant_function():
+    assert gradcheck(lambda x: Tensor(np.array(3.0)), X)
+    assert gradcheck(lambda x: (x * 0).sum(), X)
+    assert gradcheck(lambda x: 3.0, X, grad=lambda x: np.zeros_like(x))
+    assert status(lambda x: 3.0, X, grad=lambda x: np.full_like(x, 1e-5)) == "failed"
+    assert gradcheck(lambda x: ops.softmax(x).sum(), X)      # constant up to rounding
+    assert gradcheck(lambda x: ops.layer_norm(x).sum(), X)   # zero up to rounding
+    assert gradcheck(lambda x: ops.layer_norm(x).sum() * 1e9, X)
+
+
+# -- kinks, ties, jumps ------------------------------------------------------------------------------------------------
+
+
+def test_kinks_accept_what_lies_between_the_slopes():
+    x = np.array([0.0, -0.0, 1.0, -1.0, 0.0])
+    assert gradcheck(ops.relu, x)
+    assert gradcheck(ops.absolute, x)
+    for slope, expected in ((0.0, "passed"), (0.3, "passed"), (1.0, "passed"), (1.1, "failed"), (-0.1, "failed")):
+        relu = rule(lambda g, x: g * np.where(x == 0, slope, x > 0), forward=lambda x: np.where(x > 0, x, 0 * x))
+        assert status(relu, x) == expected, slope
+        assert status(lambda x: np.maximum(x, 0).sum(), x,
+                      grad=lambda x: np.where(x == 0, slope, x > 0).astype(float)) == expected, slope
+
+
+@pytest.mark.parametrize("share, expected", [
+    (lambda hit: hit / hit.sum(axis=-1, keepdims=True), "passed"),                       # equal parts
+    (lambda hit: hit * (np.cumsum(hit, axis=-1) == 1), "passed"),                        # all to the first
+    (lambda hit: 1.0 * hit, "failed"),                                                   # all to each
+    (lambda hit: 0.5 * hit, "failed"),                                                   # half to each of three
+])
+@pytest.mark.parametrize("x", [np.zeros((2, 3)), np.array([[1.0, 1.0, 1.0], [0.5, 0.5, 0.5]])])
+def test_ties_of_a_maximum(x, share, expected):
+    def backward(g, x):
+        return g[..., None] * share(x == x.max(axis=-1, keepdims=True))
+    assert status(rule(backward, forward=lambda x: x.max(axis=-1)), x) == expected
+    assert status(lambda x: x.max(axis=-1).sum(), x, grad=lambda x: backward(np.ones(2), x)) == expected
+    weights = np.array([0.7, -1.3])
+    assert status(lambda x: weights @ x.max(axis=-1), x, grad=lambda x: backward(weights, x)) == expected
+
+
+def test_ties_across_arguments():
+    for share, expected in ((0.5, "passed"), (0.0, "passed"), (1.0, "passed")):
+        operation = Operation("larger", lambda xp, x, y: (
+            xp.maximum(x, y), lambda g: (g * np.where(x == y, share, x > y), g * np.where(x == y, 1 - share, y > x))))
+        assert status(lambda x, y: operation([x, y], {}), X, X.copy()) == expected
+    both = Operation("larger", lambda xp, x, y: (xp.maximum(x, y), lambda g: (g * (x >= y), g * (y >= x))))
+    assert status(lambda x, y: both([x, y], {}), X, X.copy()) == "failed"
+
+
+def test_a_wrong_entry_beside_kinks_is_found():
+    x = np.where(RNG.random(300) < 0.5, 0.0, RNG.standard_normal(300))
+    x[123] = 1.5
+
+    def backward(g, x):
+        dx = g * (x > 0)
+        dx[123] *= 1.001
+        return dx
+    report = gradcheck(rule(backward, forward=lambda x: np.where(x > 0, x, 0 * x)), x, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].index == (123,)
+    x[123] = 0.0
+
+    def beyond(g, x):
+        dx = g * (x > 0)
+        dx[123] = 1.5 * g[123]
+        return dx
+    report = gradcheck(rule(beyond, forward=lambda x: np.where(x > 0, x, 0 * x)), x, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].index == (123,)
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-7, 1e-9, 1e-12])
+def test_near_a_kink_a_right_gradient_passes(distance):
+    x = np.array([distance, -distance, 0.7])
+    assert gradcheck(ops.relu, x)
+    assert gradcheck(lambda x: np.abs(x).sum(), x, grad=np.sign)
+    assert gradcheck(lambda x: (np.maximum(x, 0) * 1e-9).sum(), x, grad=lambda x: (x > 0) * 1e-9)
+
+
+def test_jumps_and_steep_places_are_inconclusive():
+    step = lambda x: np.sum(np.where(x >= 0, 1.0, 0.0) * (2 + x))
+    assert status(step, np.array([0.0, 1.0]), grad=lambda x: (x >= 0) * 1.0) == "inconclusive"
+    root = lambda x: np.sqrt(np.abs(x)).sum()
+    with np.errstate(all="ignore"):
+        assert status(root, np.zeros(2), grad=lambda x: 0.5 / np.sqrt(np.abs(x))) == "inconclusive"
+        assert status(lambda x: x.sqrt(), np.array([0.0, 1.0])) == "inconclusive"
+    assert status(lambda x: np.cbrt(x).sum(), np.zeros(2), grad=lambda x: x * 0) == "inconclusive"
+
+
+def test_flat_pieces_pass_and_their_steps_do_not():
+    zero = lambda x: np.zeros_like(x)
+    assert gradcheck(lambda x: np.floor(x).sum(), np.array([0.5, 1.7, -2.2]), grad=zero)
+    assert status(lambda x: np.floor(x).sum(), np.array([0.5, 2.0]), grad=zero) == "inconclusive"
+
+
+def test_a_function_with_partial_derivatives_but_no_derivative():
+    cone = lambda x: np.sqrt(np.abs(x[0] * x[1]))
+    assert status(cone, np.zeros(2), grad=lambda x: np.zeros(2)) != "passed"
+
+
+# -- misbehaviour ------------------------------------------------------------------------------------------------------
+
+
+def test_mutation_is_found_and_named():
+    def mutates(x):
+        x.data[0] += 1.0
+        return x * 2
+    report = gradcheck(mutates, X, raise_exception=False)
+    assert report.status == "failed" and "changed its input x" in str(report)
+
+    def f(x):
+        x *= 2
+        return x.sum()
+    report = gradcheck(f, X, grad=lambda x: np.full_like(x, 2.0), raise_exception=False)
+    assert report.status == "failed" and "changed its input x" in str(report)
+
+    def grad(x):
+        x *= 2
+        return x
+    report = gradcheck(lambda x: (x * x).sum(), X, grad=grad, raise_exception=False)
+    assert report.status == "failed" and "grad changed its input x" in str(report)
+    assert X[0, 0] == np.random.default_rng(0).standard_normal((3, 4))[0, 0]  # the caller's array is left alone
+
+
+def in_place(array, factor):
+    array *= factor
+    return array
+
+
+def test_backward_that_writes_where_it_must_not():
+    for backward, what in ((lambda g, x: in_place(g, 2 * x), "cotangent"), (lambda g, x: in_place(x, 2 * g), "input x")):
+        report = gradcheck(rule(backward), X, raise_exception=False)
+        assert report.status == "failed" and "changed" in str(report) and what in report.findings[0].oracle + str(report)
+
+    def saves(xp, x):
+        double = 2 * x
+        return x * x, lambda g: (in_place(double, g),)
+    operation = Operation("saves", saves)
+    report = gradcheck(lambda x: operation([x], {}), X, raise_exception=False)
+    assert report.status == "failed" and "saved" in str(report)
+
+
+def test_views_are_fine():
+    for f in (lambda x: x.T, lambda x: x[1:, ::-1], lambda x: x.reshape(-1), lambda x: x):
+        assert gradcheck(f, X)
+    assert gradcheck(lambda x: x.reshape(-1)[:3].sum(), X, grad=lambda x: np.where(np.arange(12) < 3, 1.0, 0).reshape(3, 4))
+    report = gradcheck(lambda x: 0.5 * (x * x).sum(), X, grad=lambda x: x)
+    assert any("memory of its input x" in note for note in report.notes)
+
+
+def test_random_functions_are_reported():
+    rng = np.random.default_rng(0)
+    report = gradcheck(lambda x: x * rng.random(), X, raise_exception=False)
+    assert report.status == "inconclusive" and "other results when it is called again" in str(report)
+    report = gradcheck(lambda x: np.sum(x) * rng.random(), X, grad=np.ones_like, raise_exception=False)
+    assert report.status == "inconclusive"
+    noisy = rule(lambda g, x: 2 * g * x * (1 + 1e-3 * rng.random()))
+    report = gradcheck(noisy, X, raise_exception=False)
+    assert report.status == "failed" and "one run to the next" in str(report)
+
+
+def test_nan_is_reported():
+    bad = X.copy()
+    bad[1, 2] = np.nan
+    report = gradcheck(lambda x: x * 2, bad, raise_exception=False)
+    assert report.status == "inconclusive" and report.findings[0].index == (1, 2)
+    with np.errstate(all="ignore"):
+        report = gradcheck(lambda x: x.log(), X, raise_exception=False)
+    assert report.status == "inconclusive" and "NaN" in str(report)
+
+    def nan_gradient(g, x):
+        dx = 2 * g * x
+        dx[2, 0] = np.nan
+        return dx
+    report = gradcheck(rule(nan_gradient), X, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].index == (2, 0)
+
+
+def test_infinite_outputs_are_left_out_and_the_rest_is_checked():
+    mask = np.array([True, False, True, True])
+    report = gradcheck(lambda x: ops.where(mask, x * x, -np.inf), X)
+    assert report and any("infinite" in note for note in report.notes)
+    wrong = rule(lambda g, x: g * x)
+    assert status(lambda x: ops.where(mask, wrong(x), -np.inf), X) == "failed"
+
+
+def test_memory_shared_with_the_saved_array_of_a_leaf_is_no_business_of_the_leaf():
+    operation = Operation("hands_on", lambda xp, x, y: (x + y, lambda g: (g, g)))
+    assert gradcheck(lambda x, y: operation([x, y], {}), X, X)  # the engine copies what it keeps
+
+
+def test_contracts_of_the_cotangent():
+    assert status(rule(lambda g, x: 2 * x), X) == "failed"                       # ignores it
+    assert status(rule(lambda g, x: 2 * g * x + 1e-3), X) == "failed"            # not zero for zero
+    assert status(rule(lambda g, x: 2 * np.abs(g) * x), X) == "failed"           # not linear
+    report = gradcheck(rule(lambda g, x: 2 * g * g * x), X, raise_exception=False)
+    assert "not linear" in str(report)
+
+
+def test_layouts_must_agree():
+    flat = rule(lambda g, x: (2 * g.ravel("K") * x.ravel("K")).reshape(x.shape))
+    report = gradcheck(flat, X, raise_exception=False)
+    assert report.status == "failed" and "laid out in memory" in str(report)
+
+
+def test_shapes_and_dtypes_of_gradients():
+    operation = Operation("scale", lambda xp, x, w: (x * w, lambda g: (g * w, g * x)))
+    report = gradcheck(lambda x, w: operation([x, w], {}), X, X[0], raise_exception=False)
+    assert report.status == "failed" and "shape" in str(report)
+    narrow = rule(lambda g, x: (2 * g * x).astype(np.float32))
+    report = gradcheck(narrow, X, raise_exception=False)
+    assert report.status == "failed" and "float32" in str(report)
+
+
+# -- sizes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0, 2), (1, 1, 1)])
+def test_sizes_without_much_in_them(shape):
+    x = np.random.default_rng(1).standard_normal(shape)
+    assert gradcheck(lambda x: x.tanh() * x, x)
+    assert gradcheck(lambda x: float(np.sum(np.tanh(x))), x, grad=lambda x: 1 - np.tanh(x) ** 2)
+    if x.size:
+        assert status(rule(lambda g, x: g * x), x) == "failed"
+
+
+def test_a_million_elements():
+    x = np.random.default_rng(0).standard_normal(1_000_000)
+    assert gradcheck(lambda x: x * x, x)
+
+    def grad(x):
+        g = 2 * x
+        g[777_777] = 0
+        return g
+    report = gradcheck(lambda x: x @ x, x, grad=grad, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].index == (777_777,)
+
+
+# -- precision ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_that_computes_in_float32_inside():
+    f = lambda x: np.sum(np.tanh(x.astype(np.float32)))
+    assert status(f, X, grad=lambda x: (1 - np.tanh(x.astype(np.float32)) ** 2)) == "passed"
+    assert status(f, X, grad=lambda x: (1 - np.tanh(x.astype(np.float32)) ** 2) * 1.01) == "failed"
+    assert gradcheck(lambda x: x.astype(np.float32).tanh(), X)
+
+
+def test_values_that_cancel():
+    big = 1e8
+    assert status(lambda x: np.sum((x + big) - big), X, grad=np.ones_like) == "passed"
+    assert status(lambda x: np.sum((x + big) - big), X, grad=lambda x: 1.01 * np.ones_like(x)) == "failed"
+    assert status(lambda x: np.sum(np.sin(x)) + 1e6, X, grad=lambda x: 1.001 * np.cos(x)) == "failed"
+    assert status(lambda x: np.sum(np.sin(x)) + 1e6, X, grad=np.cos) == "passed"
+
+
+def test_the_method_without_the_complex_step():
+    report = gradcheck(lambda x: x.exp(), X, method="central")
+    assert report and "Richardson ladder" in report.oracles and not any("complex" in name for name in report.oracles)
+    assert status(rule(lambda g, x: g * x), X, method="central") == "failed"
+
+
+def test_the_same_seed_gives_the_same_report():
+    texts = {str(gradcheck(rule(lambda g, x: 1.9 * g * x), X, seed=5, raise_exception=False)).split("To repro")[0]
+             for _ in range(2)}
+    assert len(texts) == 1
+
+
+def test_no_graph_is_needed_by_the_plain_kind():
+    with tg.no_grad():
+        assert gradcheck(lambda x: np.sum(x * x), X, grad=lambda x: 2 * x)

@@ -1,0 +1,147 @@
+"""All entries of all inputs, looked along in groups; a group that looks wrong is cut until the entry is found.
+
+Few entries are looked along one by one. Many are dealt out at random to groups, and within a group the direction is
+random. A group that does not pass is cut in half, until single entries are left or every part is acquitted by itself.
+
+Read before: compare.py. Read next: kinks.py, gradcheck.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .compare import Tolerance, Verdict, judge
+from .problem import Problem
+
+__all__ = ["Sweep", "scales"]
+
+MAX_DIRECTIONS = 128
+MAX_DIRECTIONS_LARGE = 24  # for more than LARGE entries, where one evaluation takes milliseconds
+LARGE = 100_000
+ENOUGH_KINKS = 6  # among so many
+MAX_CUTS = 2_000  # how many more directions may be spent on finding the entries that look wrong, for up to a thousand
+MIN_CUTS = 48     # entries; in proportion fewer for more of them, down to what a search among millions needs
+
+
+def scales(x: np.ndarray) -> np.ndarray:
+    """How far each entry is stepped per unit: about its own size, or that of its smaller neighbours if it is tiny."""
+    sizes = np.abs(x)
+    nonzero = sizes[sizes > 0]
+    if not nonzero.size:
+        return np.ones_like(x)
+    return np.maximum(sizes, np.quantile(nonzero, 0.1))
+
+
+def _groups(inputs: Sequence[np.ndarray], rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+    """(number of the input, flat indices of some of its entries): every entry once, single ones where there are few."""
+    left = MAX_DIRECTIONS if sum(x.size for x in inputs) <= LARGE else MAX_DIRECTIONS_LARGE
+    waiting = len(inputs)
+    for k in sorted(range(len(inputs)), key=lambda k: inputs[k].size):  # what small inputs do not use, large ones may
+        n = min(inputs[k].size, max(left // waiting, 4))
+        left, waiting = left - n, waiting - 1
+        if n:
+            order = np.arange(inputs[k].size) if n == inputs[k].size else rng.permutation(inputs[k].size)
+            for part in np.array_split(order, n):
+                yield k, part
+
+
+class Sweep:
+    """One gradient, taken with one cotangent, looked at along all groups.
+
+    Attributes:
+        verdicts: the failed and undecided entries, each (input, flat index, verdict); index −1 for a mixed direction.
+        kinks: single entries (input, flat index) at which the function is not smooth.
+        oracles: how many directions each oracle decided.
+        worst: the largest accepted relative error.
+        notes: what to tell the reader.
+    """
+
+    def __init__(self, problem: Problem, gradient: Sequence[np.ndarray], v: np.ndarray, tolerance: Tolerance,
+                 method: str, rng: np.random.Generator) -> None:
+        self.problem, self.gradient, self.v, self.tolerance = problem, gradient, v, tolerance
+        self.method, self.rng = method, rng
+        self.scales = [scales(x) for x in problem.inputs]
+        self.n = sum(x.size for x in problem.inputs)
+        self.cuts = min(MAX_CUTS, max(MIN_CUTS, 1000 * MAX_CUTS // max(1, self.n)))
+        self.verdicts: list[tuple[int, int, Verdict]] = []
+        self.kinks: list[tuple[int, int]] = []
+        self.oracles: Counter[str] = Counter()
+        self.worst = 0.0
+        self.notes: dict[str, None] = {}
+
+    def run(self) -> None:
+        """Look along every group; of many entries, only until one has clearly failed."""
+        for k, part in _groups(self.problem.inputs, self.rng):
+            self._look(k, part)
+            if self.n > MAX_DIRECTIONS and any(verdict.kind == "fail" for _, _, verdict in self.verdicts):
+                return
+        if self.n > 1 and not self.verdicts and not self.kinks:
+            self._mixed()
+
+    def _judge(self, u: Sequence[np.ndarray | None]) -> Verdict:
+        verdict, reason = judge(self.problem, self.gradient, u, self.v, self.tolerance, self.method)
+        if reason:
+            self.notes[f"the complex step was set aside: {reason}; the ladder decided alone"] = None
+        if verdict.kind == "pass":
+            self.oracles[verdict.oracle] += 1
+            self.worst = max(self.worst, verdict.discrepancy if verdict.scale else 0.0)
+        return verdict
+
+    def _random(self, n: int) -> np.ndarray:
+        """Weights of both signs, none near zero."""
+        return self.rng.uniform(0.5, 1.5, n) * self.rng.choice([-1.0, 1.0], n)
+
+    def _along(self, k: int, part: np.ndarray, weights: np.ndarray) -> list[np.ndarray | None]:
+        """The direction that is `weights` at some entries of input k and zero elsewhere."""
+        x = self.problem.inputs[k]
+        flat = np.zeros(x.size)
+        flat[part] = weights
+        return [flat.reshape(x.shape) if i == k else None for i in range(len(self.problem.inputs))]
+
+    def _stride(self, k: int, part: np.ndarray, verdict: Verdict) -> Verdict:
+        """Another look at an undecided entry, in longer steps: a tiny entry may stand among numbers near 1."""
+        size = self.scales[k].reshape(-1)
+        for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0):
+            if step > 8 * size[part[0]] and verdict.kind == "inconclusive":
+                verdict = self._judge(self._along(k, part, np.array([step])))
+                size[part[0]] = step
+        return verdict
+
+    def _look(self, k: int, part: np.ndarray) -> bool:
+        """Judge a group of entries of input k, cutting it where it does not pass; True if all is well, kinks apart."""
+        size = self.scales[k].reshape(-1)
+        verdict = self._judge(self._along(k, part, size[part] * (self._random(part.size) if part.size > 1 else 1.0)))
+        if verdict.kind == "inconclusive" and part.size == 1:
+            verdict = self._stride(k, part, verdict)
+        if verdict.kind == "pass":
+            return True
+        if part.size == 1:
+            if verdict.kind == "kink":
+                self.kinks.append((k, int(part[0])))
+                return True
+            self.oracles[verdict.oracle] += 1
+            self.verdicts.append((k, int(part[0]), verdict))
+            return False
+        enough = verdict.kind == "kink" and self.n > LARGE and len(self.kinks) >= ENOUGH_KINKS
+        if enough or self.cuts <= 0:
+            self.notes["a great many entries are kinks or rough: a random sample of them was examined"] = None
+            return enough or self._look(k, self.rng.choice(part, 1))
+        self.cuts -= 2
+        halves = np.array_split(part, 2)
+        results = [self._look(k, halves[0])]
+        if results[0] or verdict.kind != "fail":
+            results.append(self._look(k, halves[1]))
+        return all(results)
+
+    def _mixed(self) -> None:
+        """One direction across everything: a function may be fine along each axis and not be differentiable at all."""
+        verdict = self._judge([size * self._random(size.size).reshape(size.shape) for size in self.scales])
+        if verdict.kind == "kink" or (verdict.kind != "pass" and verdict.discrepancy > 1e-4):
+            self.oracles[verdict.oracle] += 1
+            self.verdicts.append((0, -1, Verdict(
+                "inconclusive", verdict.oracle, verdict.analytic, verdict.numeric, verdict.error, verdict.scale,
+                "the gradient is right along single entries but not along a mixture of them: the function is not "
+                "differentiable here")))
