@@ -164,9 +164,13 @@ def _merge_in_words(words: list[str], where: list[int], pair: str, new: str) -> 
     """
     before: dict[str, list[int]] = defaultdict(list)
     after: dict[str, list[int]] = defaultdict(list)
+    last = -1
     for i in where:
+        if i == last:  # listed once per occurrence
+            continue
+        last = i
         parts = words[i].split(pair)
-        if len(parts) == 1:  # listed twice and merged already, or its pair has gone into another merge
+        if len(parts) == 1:  # its occurrences have gone into other merges
             continue
         words[i] = new.join(parts)
         for k in range(1, len(parts)):  # the occurrence between parts k - 1 and k

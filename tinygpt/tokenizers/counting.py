@@ -14,9 +14,11 @@ from os import PathLike, fspath
 
 from .base import surrogate_error
 from .special import SpecialTokens
-from .splitter import BLOCK, Splitter
+from .splitter import Splitter
 
 __all__ = ["count_pieces"]
+
+_READ = 1 << 18  # characters of a file at a time
 
 
 def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter,
@@ -47,11 +49,11 @@ def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter,
 
 def _parts(text: str | PathLike[str]) -> Iterator[str]:
     if isinstance(text, str):
-        yield from (text[start:start + BLOCK] for start in range(0, len(text), BLOCK))
+        yield text
     elif isinstance(text, PathLike):
         try:
             with open(text, encoding="utf-8", newline="") as file:
-                while part := file.read(BLOCK):
+                while part := file.read(_READ):
                     yield part
         except UnicodeDecodeError as error:
             raise ValueError(f"{fspath(text)} is not UTF-8 text: {error}") from None

@@ -74,13 +74,16 @@ class Splitter:
 
     def blocks(self, parts: Iterable[str]) -> Iterator[str]:
         """The text that `parts` make together, in blocks that can be split alone."""
-        held: list[str] = []  # what has no place to cut yet
+        held: list[str] = []  # what comes before the next place to cut
+        size = 0  # of that, in characters
         for part in parts:
             start = 0
-            while self._has_blocks and len(part) - start > BLOCK and (cut := _CUT.search(part, start + BLOCK)):
+            while (self._has_blocks and size + len(part) - start > BLOCK
+                   and (cut := _CUT.search(part, start + max(0, BLOCK - size)))):
                 yield "".join([*held, part[start:cut.end()]])
-                start, held = cut.end(), []
+                start, held, size = cut.end(), [], 0
             held.append(part[start:])
+            size += len(part) - start
         if rest := "".join(held):
             yield rest
 
