@@ -26,8 +26,8 @@ class Tiny:
     """How to run an example in seconds.
 
     Attributes:
-        arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {model} what
-            03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
+        arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {pairs} one of pairs,
+            {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
         prints: a regular expression that its standard output must match somewhere.
         needs: packages that only this example needs; without them its test is skipped.
     """
@@ -44,6 +44,10 @@ TINY = {
     "05_sorting.py": Tiny("--steps 3 --tests 20 --out {out}", r"\d+ of 20 test sequences sorted"),
     "06_names.py": Tiny("--data {names} --steps 3 --out {out}", r"test loss \d\.\d{4} nats per character"),
     "09_stories260k.py": Tiny("{shared}/data/stories260K --out {out} --tokens 5", r"Once upon a time"),
+    "10_masked_words.py": Tiny("--data {text} --steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --out {out}",
+                               r"guessed right: +\d+\.\d%"),
+    "11_translation.py": Tiny("--data {pairs} --steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --out {out}",
+                              r"BLEU on \d+ held-out pairs: \d|no scores: they need sacrebleu"),
     "benchmark_training.py": Tiny("--shape char --steps 1 --warmup 1 --json", r'"ratio": \d', needs=("torch",)),
 }
 
@@ -63,10 +67,11 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
     """name -> (what its tiny run printed, the folder it wrote to); each example runs once."""
     files = tmp_path_factory.mktemp("examples")
     rng = random.Random(0)
-    text, names = files / "text.txt", files / "names.txt"
+    text, names, pairs = files / "text.txt", files / "names.txt", files / "pairs.tsv"
     words = ["".join(rng.choices("abcdefghij", k=rng.randint(1, 8))) for _ in range(200)]
     text.write_text(" ".join(rng.choices([*words, "\n"], k=1000)), encoding="utf-8")
     names.write_text("\n".join(sorted(set(words))) + "\n\n", encoding="utf-8")
+    pairs.write_text("".join(f"{word} {word}\t{word[::-1]}\n" for word in words), encoding="utf-8")
 
     @functools.cache
     def run_it(name: str) -> tuple[str, Path]:
@@ -74,7 +79,8 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
         if "{shared}" in TINY[name].arguments and not SHARED.is_dir():
             pytest.skip("no shared folder beside the checkout")
         model = run_it("03_pretraining.py")[1] if "{model}" in TINY[name].arguments else None
-        arguments = [argument.format(out=out, text=text, names=names, model=model, shared=SHARED)
+        arguments = [argument.format(out=out, text=text, names=names, pairs=pairs, model=model,
+                                     shared=SHARED)
                      for argument in TINY[name].arguments.split()]
         if arguments[-1] == "--prompt":
             arguments.append("bad feed cafe")
