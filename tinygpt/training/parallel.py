@@ -92,6 +92,8 @@ class Replicas:
         self.flat, self.accumulate = flat, accumulate
         self.gradients = [flat.grad] + [flat.new_gradient() for _ in range(n - 1)]
         self.models = [model] + [self._replica(model, gradient) for gradient in self.gradients[1:]]
+        self._trained = [[parameter for parameter in each.parameters() if parameter.requires_grad]
+                         for each in self.models]
         self._pool = ThreadPoolExecutor(n, thread_name_prefix="replica") if n > 1 else None
 
     def _replica(self, model: Module, gradient: Any) -> Module:
@@ -119,7 +121,8 @@ class Replicas:
 
     def _work(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float:
         model: Any = self.models[i]
-        self.gradients[i].fill(0)
+        for parameter in self._trained[i]:
+            parameter._vacate()
         seed_dropout(model, seed, step, replica=i)
         loss_sum = 0.0
         with np.errstate(all="ignore"):  # the caller looks at the result; NumPy's warnings are off per thread
@@ -127,6 +130,8 @@ class Replicas:
                 loss = model.loss(**part, reduction="sum")
                 loss.backward(1 / total)
                 loss_sum += float(loss)
+        for parameter in self._trained[i]:
+            parameter._settle()
         return loss_sum
 
     def __enter__(self) -> Replicas:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
 from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm
 from .interrupt import StopSignals
@@ -100,6 +101,7 @@ class Trainer:
         o = self.options
         eval_every = o.eval_every or max(1, o.steps // 10)
         save_every = o.save_every or eval_every
+        keep_freed_memory()
         self.model.train()  # before it is copied
         with (self.stop as stop, np.errstate(all="ignore"),  # what is not finite is reported here, once
               Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas):
