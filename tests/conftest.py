@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # One BLAS thread a process, said before a test imports NumPy: the processes of `-n auto` fill the cores already.
 for library in ("OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+# "ci", the default: the same examples every time. "nightly" (--hypothesis-profile=nightly): fresh ones, and more.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("nightly", derandomize=False, deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("ci")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -20,8 +20,10 @@ from .kinks import examine
 from .plain_contracts import check_plain
 from .problem import PlainProblem, Problem, TensorProblem
 from .report import Finding, GradcheckError, GradcheckReport
+from .snippet import snippet
 from .sweep import Sweep
 from .tensor_contracts import check_tensors
+from .values import draw_cotangent
 
 __all__ = ["check_problem", "gradcheck"]
 
@@ -87,7 +89,9 @@ def _check(problem: Problem, tolerance: Tolerance, method: str, rng: np.random.G
                                            f"({int(np.isnan(bad).sum())} of {bad.size} outputs)"))
             return
         report.note(f"{int((~problem.finite).sum())} of {bad.size} outputs are infinite and were left out")
-    v = np.ones(1) if isinstance(problem, PlainProblem) else _cotangent(problem.base.size, rng)
+    v = np.ones(1) if isinstance(problem, PlainProblem) else draw_cotangent(rng, problem.base.size)
+    report.inputs = dict(zip(problem.names, problem.inputs))
+    report.reproduce = lambda: snippet(problem, report.findings[0], v, report.seed)
 
     try:
         if isinstance(problem, TensorProblem):
@@ -120,11 +124,6 @@ def _check(problem: Problem, tolerance: Tolerance, method: str, rng: np.random.G
         _examine_kinks(sweep, report)
     order = {"contract": 0, "gradient": 1, "inconclusive": 2}
     report.findings.sort(key=lambda f: (order[f.kind], -abs((f.analytic or 0.0) - (f.numeric or 0.0))))
-
-
-def _cotangent(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Random numbers of both signs, none near zero, and exact in any floating-point type."""
-    return rng.integers(64, 193, n) / 128 * rng.choice([-1.0, 1.0], n)
 
 
 def _place(sweep: Sweep, k: int, i: int) -> tuple[str, tuple[int, ...] | None, float]:

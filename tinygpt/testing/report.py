@@ -6,7 +6,10 @@ Read next: problem.py.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import numpy as np
 
 __all__ = ["Finding", "GradcheckError", "GradcheckReport"]
 
@@ -58,6 +61,7 @@ class GradcheckReport:
         worst: the largest relative error among the accepted comparisons.
         evaluations: how often the function was called to check the numbers.
         seed: what the random directions were drawn from.
+        inputs: the checked arguments by name, in float64.
         snippet: a program that reproduces the first finding, or "".
     """
 
@@ -68,7 +72,8 @@ class GradcheckReport:
     oracles: Counter[str] = field(default_factory=Counter)
     worst: float = 0.0
     evaluations: int = 0
-    snippet: str = ""
+    inputs: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    reproduce: Callable[[], str] | None = field(default=None, repr=False)
 
     @property
     def status(self) -> str:
@@ -87,8 +92,17 @@ class GradcheckReport:
         """How many comparisons could not be decided."""
         return sum(finding.kind == "inconclusive" for finding in self.findings)
 
+    @property
+    def finding(self) -> Finding | None:
+        """The first finding, or None for a pass."""
+        return self.findings[0] if self.findings else None
+
     def __bool__(self) -> bool:
         return self.passed
+
+    @property
+    def snippet(self) -> str:  # noqa: D102  (see the class)
+        return self.reproduce() if self.findings and self.reproduce is not None else ""
 
     def note(self, text: str) -> None:
         """Add a note, once."""
@@ -104,8 +118,9 @@ class GradcheckReport:
             lines += ["", f"{finding.kind}: {finding}"]
         if len(self.findings) > 4:
             lines.append(f"\n… and {len(self.findings) - 4} more findings")
-        if self.snippet:
-            lines += ["", "To reproduce:", "", self.snippet]
+        snippet = self.snippet
+        if snippet:
+            lines += ["", "To reproduce:", "", snippet]
         return "\n".join(lines)
 
 

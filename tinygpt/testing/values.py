@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import Array
 
-__all__ = ["LAYOUTS", "draw_values", "in_layout"]
+__all__ = ["LAYOUTS", "draw_cotangent", "draw_values", "in_layout"]
 
 LAYOUTS = ("C", "F", "strided", "reversed")  # row-major; column-major; every other element of a larger array; backwards
 
@@ -41,3 +41,8 @@ def draw_values(rng: np.random.Generator, shape: tuple[int, ...], low: float = -
         return rng.uniform(low, high, shape)
     few = rng.uniform(low, high, 2)
     return few[rng.integers(0, 2, shape)]
+
+
+def draw_cotangent(rng: np.random.Generator, n: int) -> np.ndarray:
+    """n numbers of both signs, none near zero, and exact in any floating-point type."""
+    return rng.integers(64, 193, n) / 128 * rng.choice([-1.0, 1.0], n)

@@ -22,6 +22,7 @@ from .contracts import Broken
 from .gradcheck import METHODS, check_problem
 from .problem import TensorProblem
 from .report import Finding, GradcheckError, GradcheckReport
+from .rule_snippet import rule_snippet
 from .rules import RuleCall, check_float32, check_rule, in_dtype
 
 __all__ = ["as_rule", "check_vjp", "input_names"]
@@ -69,6 +70,7 @@ def check_vjp(rule: Callable, *inputs: Any, constants: Sequence[str] = (), rtol:
         given = [Tensor(x, requires_grad=True) if k in checked else x for k, x in enumerate(plain)]
         problem = TensorProblem(_as_function(rule, name, settings), tuple(given[:len(inputs)]), {})
         report = check_problem(problem, Tolerance(rtol, atol), method, seed)
+    report.reproduce = lambda: rule_snippet(rule, plain, settings, names, constants, report.findings[0], seed)
     if raise_exception and not report:
         raise GradcheckError(report)
     return report
