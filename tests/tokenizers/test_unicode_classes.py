@@ -9,7 +9,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from tinygpt.tokenizers.unicode_classes import BEYOND, WHITESPACE, ranges_of, stand_in
+from tinygpt.tokenizers.unicode_classes import BEYOND, WHITESPACE, is_word, ranges_of, stand_in
 
 CLASSES = {r"\p{L}": "Øøǅʰª", r"\p{Lu}": "Ø", r"\p{Ll}": "ø", r"\p{Lt}": "ǅ", r"\p{Lm}": "ʰ", r"\p{Lo}": "ª",
            r"\p{M}": "\u0301", r"\p{N}": "0"}
@@ -62,6 +62,10 @@ def test_no_pattern_asks_for_a_stand_in():
 def test_whitespace_is_what_the_regex_package_finds():
     regex = pytest.importorskip("regex")
     assert re.findall(f"[{WHITESPACE}]", TEXT) == regex.findall(r"\s", TEXT)
+
+
+def test_words():
+    assert all(map(is_word, "aÉ日_ⅧⒶ٣\u0301\u200d")) and not any(map(is_word, " .²😀\u0378-'"))
 
 
 @pytest.mark.oracle

@@ -24,7 +24,8 @@ from .byte_alphabet import BYTE_ORDER, CHAR_TO_BYTE, bytes_to_text, text_to_byte
 from .counting import count_pieces
 from .files import TOKENIZER, about, read_json, read_roles, write_config
 from .gpt2_files import TWO_FILES, read_two_files, write_two_files
-from .hf_json import read_byte_bpe, splitter_to_json, write_tokenizer_json
+from .hf_json import read_byte_bpe, write_tokenizer_json
+from .hf_pipeline import splitter_to_json
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template

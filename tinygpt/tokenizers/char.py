@@ -109,7 +109,7 @@ class CharTokenizer(Tokenizer):
     def _from_json(cls, document: Any, roles: dict[str, str] | None) -> CharTokenizer:
         if not cls.is_saved_as(document):
             raise ValueError("this is no character tokenizer; load_tokenizer finds the right class")
-        special = SpecialTokens(added_tokens(document), roles)
+        special = SpecialTokens.from_file(added_tokens(document), roles)
         characters = {i: character for character, i in vocabulary(document).items() if character not in special.ids}
         if sorted(characters) != list(range(len(characters))):
             raise ValueError("the ids of the characters are not 0, 1, 2, … each once")

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .special import ROLES, SpecialTokens
 
-__all__ = ["read_json", "read_text", "write_json", "write_text", "read_roles", "write_config", "about", "CONFIG",
-           "TOKENIZER"]
+__all__ = ["read_json", "read_text", "write_json", "write_text", "read_roles", "write_config", "about", "member",
+           "kind_of", "CONFIG", "TOKENIZER"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 
@@ -77,7 +77,9 @@ def write_json(path: Path, value: Any) -> None:
 def write_config(folder: str | PathLike[str], special: SpecialTokens,
                  tokenizer_class: str = "PreTrainedTokenizerFast") -> None:
     """Write the `tokenizer_config.json` with which transformers opens the folder."""
-    write_json(Path(folder) / CONFIG, {"tokenizer_class": tokenizer_class, **special.roles,
+    others = [name for name in special.ids if name not in special.roles.values()]
+    more = {"additional_special_tokens": others} if others else {}
+    write_json(Path(folder) / CONFIG, {"tokenizer_class": tokenizer_class, **special.roles, **more,
                                        "clean_up_tokenization_spaces": False})
 
 
@@ -106,3 +108,22 @@ def about(path: Path, read: Callable[..., _Result], *args: Any) -> _Result:
         raise ValueError(f"{path} is nested too deeply") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def member(holder: Any, key: str, kind: type, *default: Any) -> Any:
+    """`holder[key]`, of exactly that type: a JSON true is no integer."""
+    if not isinstance(holder, Mapping):
+        raise ValueError(f"expected an object with {key!r}, got {holder!r:.100}")
+    value = holder.get(key, *default)
+    if value is None and default:
+        return default[0]
+    if type(value) is not kind:
+        raise ValueError(f"{key!r} is {value!r:.100}, expected {kind.__name__}")
+    return value
+
+
+def kind_of(step: Any, what: str) -> str:
+    """The "type" of a step of a `tokenizer.json`; `what` names the step in the error."""
+    if not isinstance(step, dict) or not isinstance(step.get("type"), str):
+        raise ValueError(f"the {what} is {step!r:.100}, expected an object with a type")
+    return step["type"]

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import about, read_json, read_text, write_text
-from .byte_alphabet import CHAR_TO_BYTE
-from .hf_json import read_vocab_and_merges
+from .hf_json import made_by, merge_of, without_added
 from .special import AddedToken, SpecialTokens
 
 __all__ = ["TWO_FILES", "read_two_files", "write_two_files"]
@@ -31,12 +30,13 @@ def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | Non
     if not isinstance(vocab, dict):
         raise ValueError(f"{vocab_path} holds a {type(vocab).__name__}, expected an object of tokens and ids")
     lines = [line.removesuffix("\r") for line in read_text(merges_path).split("\n")]
-    merges = [line for i, line in enumerate(lines) if line and not (i == 0 and line.startswith("#version"))]
-    made = {line.replace(" ", "", 1) for line in merges}
-    special = [AddedToken(token, token_id) for token, token_id in vocab.items()
-               if token not in CHAR_TO_BYTE and token not in made]
-    ordinary, pairs = about(merges_path, read_vocab_and_merges, vocab, merges, special)
-    return {"vocab": ordinary, "merges": pairs, "special_tokens": about(vocab_path, SpecialTokens, special, roles)}
+    merges = [about(merges_path, merge_of, line) for i, line in enumerate(lines)
+              if line and not (i == 0 and line.startswith("#version"))]
+    made = made_by(merges)
+    special = [AddedToken(token, token_id) for token, token_id in vocab.items() if token not in made]
+    ordinary, pairs = about(vocab_path, without_added, vocab, merges, special)
+    return {"vocab": ordinary, "merges": pairs,
+            "special_tokens": about(vocab_path, SpecialTokens.from_file, special, roles)}
 
 
 def write_two_files(folder: Path, vocab_name: str, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> None:

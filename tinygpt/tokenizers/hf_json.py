@@ -1,10 +1,9 @@
 """Hugging Face's `tokenizer.json`, in and out, as far as byte-level BPE needs it.
 
-The file is a pipeline: normalizer -> pre_tokenizer -> model -> post_processor, and a decoder. Each step has a "type".
-The types that GPT-2, RoBERTa, BART, Llama 3, Qwen 2 and SmolLM use are read; any other is refused by its name, since
-reading it halfway would give wrong ids in silence.
+The file is a pipeline: normalizer -> pre_tokenizer -> model -> post_processor, and a decoder. Each step has a "type";
+one that byte-level BPE does not use is refused by its name, since reading it halfway would give wrong ids in silence.
 
-Read before: `splitter.py`, `special.py`, `template.py`. Read next: `gpt2_files.py`.
+Read before: `hf_pipeline.py`, `template.py`. Read next: `gpt2_files.py`.
 Source: github.com/huggingface/tokenizers.
 """
 
@@ -14,82 +13,101 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import regex
-
-from .byte_alphabet import text_to_bytes
-from .files import write_json
-from .patterns import PATTERNS
+from .byte_alphabet import CHAR_TO_BYTE, text_to_bytes
+from .files import kind_of, member, write_json
+from .hf_pipeline import read_normal_forms, read_splitter
 from .special import AddedToken, SpecialTokens
-from .splitter import Splitter, Stage
 from .template import Template
 
-__all__ = ["read_byte_bpe", "read_vocab_and_merges", "added_tokens", "vocabulary", "write_tokenizer_json", "splitter_to_json"]
-
-_NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
-_KEEP = {("Isolated", False): "all", ("Isolated", True): "all",
-         ("Removed", False): "gaps", ("Removed", True): "matches"}
+__all__ = ["read_byte_bpe", "merge_of", "made_by", "without_added", "vocabulary", "added_tokens",
+           "write_tokenizer_json"]
 
 
 def read_byte_bpe(document: Any, roles: Mapping[str, str] | None) -> dict[str, Any]:
     """The arguments of `ByteBPE` that a `tokenizer.json` gives.
 
+    Args:
+        document: what the file holds.
+        roles: who plays which role, by `tokenizer_config.json`; a name that the vocabulary lacks plays none.
+
     Raises:
         ValueError: another kind of tokenizer, named; or whatever else is wrong with the file.
     """
-    model = _get(document, "model", dict)
+    model = member(document, "model", dict)
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "BPE":
-        raise ValueError(f"the model is {kind!r}; only byte-level BPE can be read")
+        raise ValueError(f"the model is {kind!r:.100}; only byte-level BPE can be read")
     for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(setting):
-            raise ValueError(f"the model has {setting} = {model[setting]!r}, which byte-level BPE does not use")
+            raise ValueError(f"the model has {setting} = {model[setting]!r:.100}, which byte-level BPE does not use")
     decoder = document.get("decoder")
-    if decoder is not None and _type(decoder, "decoder") != "ByteLevel":
-        raise ValueError(f"the decoder is {decoder['type']!r}, not ByteLevel: this is no byte-level BPE")
-    splitter = _read_splitter(document.get("pre_tokenizer"))
-    added = added_tokens(document)
-    vocab, merges = read_vocab_and_merges(vocabulary(document), _get(model, "merges", list), added)
-    return {"vocab": vocab, "merges": merges, "special_tokens": SpecialTokens(added, roles), "pattern": splitter,
-            "normal_forms": _read_normal_forms(document.get("normalizer")),
-            "ignore_merges": _get(model, "ignore_merges", bool, False),
+    if decoder is not None and (name := kind_of(decoder, "decoder")) != "ByteLevel":
+        raise ValueError(f"the decoder is {name!r}, not ByteLevel: this is no byte-level BPE")
+    splitter = read_splitter(document.get("pre_tokenizer"))
+    vocab, added = vocabulary(document), added_tokens(document)
+    merges = [merge_of(merge) for merge in member(model, "merges", list)]
+    if roles:  # who plays a role is special, even where only tokenizer_config.json says so
+        names = set(roles.values()) - {token.content for token in added} - made_by(merges)
+        added += [AddedToken(name, vocab[name]) for name in sorted(names & vocab.keys())]
+    ordinary, pairs = without_added(vocab, merges, added)
+    return {"vocab": ordinary, "merges": pairs, "special_tokens": SpecialTokens.from_file(added, roles),
+            "pattern": splitter, "normal_forms": read_normal_forms(document.get("normalizer")),
+            "ignore_merges": member(model, "ignore_merges", bool, False),
             "template": Template.from_json(document.get("post_processor"))}
 
 
-def read_vocab_and_merges(vocab: Mapping[str, int], merges: Sequence[Any],
-                          added: Iterable[AddedToken]) -> tuple[dict[bytes, int], list[tuple[bytes, bytes]]]:
-    """Vocabulary and merges, from the byte alphabet into bytes, without the special tokens.
+def merge_of(entry: Any) -> tuple[str, str]:
+    """A merge, which files spell "a b" or ["a", "b"]."""
+    pair = entry.split(" ") if isinstance(entry, str) else entry
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        raise ValueError(f"a merge is two tokens, got {entry!r:.100}")
+    return pair[0], pair[1]
 
-    A merge that would make a special token is left out, so that no plain text becomes one.
+
+def made_by(merges: Iterable[tuple[str, str]]) -> set[str]:
+    """The tokens that ordinary text can become: single bytes, and what merges make."""
+    return {left + right for left, right in merges} | CHAR_TO_BYTE.keys()
+
+
+def without_added(vocab: Mapping[str, int], merges: Sequence[tuple[str, str]],
+                  added: Sequence[AddedToken]) -> tuple[dict[bytes, int], list[tuple[bytes, bytes]]]:
+    """Vocabulary and merges of ordinary text, from the byte alphabet into bytes.
+
+    A merge that would make a special token is left out, so that no plain text becomes one. Added words that a merge
+    makes, or that are a byte, are ordinary tokens as well.
     """
-    ids = {token.content: token.id for token in added}
+    made = made_by(merges)
     special = {token.content for token in added if token.special}
-    for content, token_id in vocab.items():
-        if ids.get(content, token_id) != token_id:
-            raise ValueError(f"the added token {content!r} has the id {ids[content]}, in the vocabulary {token_id}")
-    ordinary = {_to_bytes(content): token_id for content, token_id in vocab.items() if content not in special}
-    pairs = []
-    for merge in merges:
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-            raise ValueError(f"a merge is two tokens, got {merge!r}")
-        if not special.intersection((*pair, pair[0] + pair[1])):
-            pairs.append((_to_bytes(pair[0]), _to_bytes(pair[1])))
-    return ordinary, pairs
+    only_added = special | {token.content for token in added if token.content not in made}
+    contents = {token_id: content for content, token_id in vocab.items()}
+    for token in added:
+        if vocab.get(token.content, token.id) != token.id or contents.get(token.id, token.content) != token.content:
+            raise ValueError(f"the added token {token.content!r} has the id {token.id}, the vocabulary says otherwise")
+    return ({_to_bytes(content): token_id for content, token_id in vocab.items() if content not in only_added},
+            [(_to_bytes(left), _to_bytes(right)) for left, right in merges
+             if not special.intersection((left, right, left + right))])
+
+
+def _to_bytes(token: str) -> bytes:
+    try:
+        return text_to_bytes(token)
+    except KeyError:
+        raise ValueError(f"the token {token!r:.100} is not in the byte alphabet: this is no byte-level BPE") from None
 
 
 def vocabulary(document: Mapping[str, Any]) -> dict[str, int]:
     """The vocabulary of a `tokenizer.json` as it is written."""
-    vocab = _get(_get(document, "model", dict), "vocab", dict)
-    return {token: _get(vocab, token, int) for token in vocab}
+    vocab = member(member(document, "model", dict), "vocab", dict)
+    return {token: member(vocab, token, int) for token in vocab}
 
 
 def added_tokens(document: Mapping[str, Any]) -> list[AddedToken]:
     """The added tokens of a `tokenizer.json`, by id."""
     tokens = []
-    for entry in _get(document, "added_tokens", list, []):
-        flags = {name: _get(entry, name, bool, False)
+    for entry in member(document, "added_tokens", list, []):
+        flags = {name: member(entry, name, bool, False)
                  for name in ("special", "lstrip", "rstrip", "single_word", "normalized")}
-        tokens.append(AddedToken(_get(entry, "content", str), _get(entry, "id", int), **flags))
+        tokens.append(AddedToken(member(entry, "content", str), member(entry, "id", int), **flags))
     return sorted(tokens, key=lambda token: token.id)
 
 
@@ -110,88 +128,3 @@ def write_tokenizer_json(path: Path, vocab: Mapping[str, int], merges: Sequence[
                   "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": ignore_merges,
                   "vocab": dict(sorted(vocab.items(), key=lambda item: item[1])),
                   "merges": [list(pair) for pair in merges]}})
-
-
-def splitter_to_json(splitter: Splitter) -> dict[str, Any]:
-    """The pre_tokenizer that cuts as `splitter` does; its last step, ByteLevel, also maps bytes to the alphabet."""
-    *stages, last = splitter.stages
-    if last.pattern not in ("", "gpt2") or last.keep != "all":
-        stages, last = [*stages, last], Stage("")
-    steps: list[dict[str, Any]] = []
-    for stage in stages:
-        if stage.add_prefix_space:
-            raise ValueError("tokenizer.json can hold add_prefix_space in the last stage only")
-        behavior, invert = next(key for key, keep in _KEEP.items() if keep == stage.keep)
-        steps.append({"type": "Split", "pattern": {"Regex": PATTERNS.get(stage.pattern, stage.pattern)},
-                      "behavior": behavior, "invert": invert})
-    steps.append({"type": "ByteLevel", "add_prefix_space": last.add_prefix_space, "trim_offsets": True,
-                  "use_regex": last.pattern == "gpt2"})
-    return steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps}
-
-
-def _read_splitter(step: Any) -> Splitter:
-    steps = _flat(step, "pre_tokenizer", "pretokenizers")
-    if not steps or steps[-1][0] != "ByteLevel":
-        names = [kind for kind, _ in steps]
-        raise ValueError(f"the pre_tokenizer is {names}, which does not end in ByteLevel: this is no byte-level BPE")
-    stages = [_read_stage(kind, step) for kind, step in steps]
-    return Splitter([stage for stage in stages if stage.pattern or stage.add_prefix_space] or [Stage("")])
-
-
-def _read_stage(kind: str, step: dict[str, Any]) -> Stage:
-    if kind == "ByteLevel":
-        return Stage("gpt2" if _get(step, "use_regex", bool, True) else "",
-                     add_prefix_space=_get(step, "add_prefix_space", bool, True))
-    if kind == "Digits":
-        return Stage(r"\p{N}" if _get(step, "individual_digits", bool, False) else r"\p{N}+")
-    if kind == "Split":
-        pattern = _get(step, "pattern", dict)
-        source = _get(pattern, "Regex", str) if "Regex" in pattern else regex.escape(_get(pattern, "String", str))
-        cut = (_get(step, "behavior", str), _get(step, "invert", bool, False))
-        if cut not in _KEEP:
-            raise ValueError(f"the pre_tokenizer Split has the behavior {cut[0]!r}; only Isolated and Removed are read")
-        names = {pattern: name for name, pattern in PATTERNS.items()}
-        return Stage(names.get(source, source), _KEEP[cut])  # type: ignore[arg-type]
-    raise ValueError(f"the pre_tokenizer {kind!r} is none that byte-level BPE uses (ByteLevel, Split, Digits)")
-
-
-def _read_normal_forms(step: Any) -> tuple[str, ...]:
-    forms = tuple(kind for kind, _ in _flat(step, "normalizer", "normalizers"))
-    if unknown := [form for form in forms if form not in _NORMAL_FORMS]:
-        raise ValueError(f"the normalizer {unknown[0]!r} is none that byte-level BPE uses ({', '.join(_NORMAL_FORMS)})")
-    return forms
-
-
-def _flat(step: Any, what: str, children: str) -> list[tuple[str, dict[str, Any]]]:
-    """The steps of a pipeline in order, each with its type, Sequences opened."""
-    if step is None:
-        return []
-    kind = _type(step, what)
-    if kind == "Sequence":
-        return [inner for child in _get(step, children, list) for inner in _flat(child, what, children)]
-    return [(kind, step)]
-
-
-def _type(step: Any, what: str) -> str:
-    if not isinstance(step, dict) or not isinstance(step.get("type"), str):
-        raise ValueError(f"the {what} is {step!r:.100}, expected an object with a type")
-    return step["type"]
-
-
-def _get(holder: Any, key: str, kind: type, *default: Any) -> Any:
-    """`holder[key]`, of exactly that type: a JSON true is no integer."""
-    if not isinstance(holder, Mapping):
-        raise ValueError(f"expected an object with {key!r}, got {holder!r:.100}")
-    value = holder.get(key, *default)
-    if value is None and default:
-        return default[0]
-    if type(value) is not kind:
-        raise ValueError(f"{key!r} is {value!r:.100}, expected {kind.__name__}")
-    return value
-
-
-def _to_bytes(token: str) -> bytes:
-    try:
-        return text_to_bytes(token)
-    except KeyError:
-        raise ValueError(f"the token {token!r} is not in the byte alphabet: this is no byte-level BPE") from None

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .unicode_classes import WHITESPACE
+from .unicode_classes import WHITESPACE, is_word
 
 __all__ = ["AddedToken", "SpecialTokens", "AllowedSpecial", "ROLES", "MAX_IDS"]
 
@@ -96,6 +96,13 @@ class SpecialTokens:
         self._added = frozenset(token.content for token in self.tokens if not token.special)
         self._finders: dict[frozenset[str], re.Pattern] = {}
 
+    @classmethod
+    def from_file(cls, tokens: Iterable[AddedToken], roles: Mapping[str, str] | None) -> SpecialTokens:
+        """The tokens that a file lists; a role that it gives to no special token is nobody's."""
+        tokens = tuple(tokens)
+        names = {token.content for token in tokens if token.special}
+        return cls(tokens, None if roles is None else {role: name for role, name in roles.items() if name in names})
+
     def role_id(self, role: str) -> int | None:
         """The id of the token that plays `role`, or None."""
         return self.ids[self.roles[role]] if role in self.roles else None
@@ -133,7 +140,7 @@ class SpecialTokens:
         for match in self._finder(names).finditer(text):
             token = self._by_name[match[0]]
             first, end = match.span()
-            if token.single_word and (_is_word(text[first - 1:first]) or _is_word(text[end:end + 1])):
+            if token.single_word and any(map(is_word, text[first - 1:first] + text[end:end + 1])):
                 continue
             plain = text[start:first]
             if plain := plain.rstrip(WHITESPACE) if token.lstrip else plain:
@@ -154,7 +161,3 @@ class SpecialTokens:
             longest_first = sorted(names, key=len, reverse=True)
             finder = self._finders[names] = re.compile("|".join(map(re.escape, longest_first)))
         return finder
-
-
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"

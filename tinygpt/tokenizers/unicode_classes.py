@@ -15,7 +15,9 @@ from bisect import bisect_right
 from functools import cache, lru_cache
 from itertools import accumulate
 
-__all__ = ["WHITESPACE", "ranges_of", "stand_in", "BEYOND"]
+import regex
+
+__all__ = ["WHITESPACE", "ranges_of", "stand_in", "is_word", "BEYOND"]
 
 WHITESPACE = ("\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
               "\u2028\u2029\u202f\u205f\u3000")  # str.isspace() has four more, the separators U+001C to U+001F
@@ -90,6 +92,7 @@ _RUNS = """
 
 _KINDS = {r"\p{L}": "ultmo", r"\p{Lu}": "u", r"\p{Ll}": "l", r"\p{Lt}": "t", r"\p{Lm}": "m", r"\p{Lo}": "o",
           r"\p{M}": "M", r"\p{N}": "N"}
+_OTHER_WORDS = regex.compile(r"(?V1)[\w--\p{L}--\p{M}]")
 _STAND_INS = {"u": "Ø", "l": "ø", "t": "ǅ", "m": "ʰ", "o": "ª", "M": "\u0301", "N": "0", ".": "#"}
 
 
@@ -119,3 +122,8 @@ def stand_in(character: str) -> str:
     """A character below U+10000 of the same class, which no pattern asks for by itself."""
     kinds, starts = _runs()
     return _STAND_INS[kinds[bisect_right(starts, ord(character)) - 1]]
+
+
+def is_word(character: str) -> bool:
+    """Whether a character is part of a word by Unicode's rule: letters, marks, digits, "_" and the like."""
+    return stand_in(character) in "Øøǅʰª\u0301" or _OTHER_WORDS.match(character) is not None

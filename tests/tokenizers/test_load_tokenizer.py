@@ -1,0 +1,39 @@
+"""Which class a folder holds, and what is said where it holds none."""
+
+from __future__ import annotations
+
+import pytest
+from tokenizer_texts import trained
+
+from tinygpt.tokenizers import ByteBPE, CharTokenizer, load_tokenizer
+
+
+def test_the_class_follows_the_files(tmp_path):
+    trained().save(tmp_path / "bpe")
+    CharTokenizer.train("abc").save(tmp_path / "char")
+    assert type(load_tokenizer(tmp_path / "bpe")) is ByteBPE is type(load_tokenizer(str(tmp_path / "bpe")))
+    assert type(load_tokenizer(tmp_path / "char")) is CharTokenizer
+
+
+def test_a_bpe_without_merges_is_no_character_tokenizer(tmp_path):
+    ByteBPE.train("a", 256).save(tmp_path)
+    assert load_tokenizer(tmp_path).encode("é") == [127, 102]
+
+
+def test_each_class_refuses_the_others_files(tmp_path):
+    trained().save(tmp_path / "bpe")
+    CharTokenizer.train("abc").save(tmp_path / "char")
+    with pytest.raises(ValueError, match="no character tokenizer"):
+        CharTokenizer.load(tmp_path / "bpe")
+    with pytest.raises(ValueError, match="Fuse"):
+        ByteBPE.load(tmp_path / "char")
+
+
+def test_nothing_to_load(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load_tokenizer(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no tokenizer.json, no vocab.json"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match="is a file"):
+        load_tokenizer(tmp_path / "tokenizer.json")
