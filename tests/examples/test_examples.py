@@ -1,4 +1,4 @@
-"""Every example and benchmark runs, as a reader would start it, at a tiny size; one without an entry in TINY fails."""
+"""Every numbered example runs, as a reader would start it, at a tiny size; one without an entry in TINY fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 SHARED = ROOT.parent / "shared"
-FILES = sorted([*EXAMPLES.glob("[0-9][0-9]_*.py"), *EXAMPLES.glob("benchmark_*.py")])
+FILES = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,10 @@ class Tiny:
         arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {pairs} one of pairs,
             {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
         prints: a regular expression that its standard output must match somewhere.
-        needs: packages that only this example needs; without them its test is skipped.
     """
 
     arguments: str
     prints: str
-    needs: tuple[str, ...] = ()
 
 
 TINY = {
@@ -48,7 +46,6 @@ TINY = {
                                r"guessed right: +\d+\.\d%"),
     "11_translation.py": Tiny("--data {pairs} --steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --out {out}",
                               r"BLEU on \d+ held-out pairs: \d|no scores: they need sacrebleu"),
-    "benchmark_training.py": Tiny("--shape char --steps 1 --warmup 1 --json", r'"ratio": \d', needs=("torch",)),
 }
 
 
@@ -94,14 +91,17 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_example_runs(path: Path, run_tiny) -> None:
     assert path.name in TINY, f"add {path.name} to TINY, with arguments that make it run in a few seconds"
-    for package in TINY[path.name].needs:
-        pytest.importorskip(package)
     printed, _ = run_tiny(path.name)
     assert re.search(TINY[path.name].prints, printed), printed
 
 
 def test_every_entry_has_its_example() -> None:
     assert set(TINY) <= {path.name for path in FILES}
+
+
+def test_every_benchmark_is_run_too() -> None:
+    tested = Path(__file__).with_name("test_benchmarks.py").read_text(encoding="utf-8")
+    assert [path.name for path in EXAMPLES.glob("benchmark_*.py") if f'"{path.name}"' not in tested] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
