@@ -7,7 +7,7 @@ here both sides help, which is why such models are the better readers and cannot
 the documentation inside every Python. The same run on the command line, into a folder that transformers opens too
 (AutoModelForMaskedLM):
 
-    tinygpt pretrain --objective masked --out DIR
+    tinygpt pretrain --preset masked-words --out DIR
 
 How good is a guess? A tenth of the text is held out; of its hidden tokens the example prints which share the model gets
 right, and which share the best single answer would (whatever token was hidden most often). Then it fills in a few
@@ -28,7 +28,7 @@ from tinygpt import load_model, load_tokenizer
 from tinygpt.autograd import no_grad
 from tinygpt.models import BERT
 from tinygpt.tokenizers.base import Tokenizer
-from tinygpt.training import PretrainOptions, pretrain
+from tinygpt.training import PretrainOptions, preset, pretrain
 
 SENTENCES = (
     "The function returns<mask> if the argument is an instance of the class.",
@@ -40,31 +40,33 @@ SENTENCES = (
 
 
 @no_grad()
-def fill(model: BERT, tokenizer: Tokenizer, text: str, n: int = 3) -> list[list[tuple[str, float]]]:
-    """For each `<mask>` in a text, the n likeliest tokens and their probabilities."""
+def fill(model: BERT, tokenizer: Tokenizer, text: str, n: int = 3) -> list[tuple[str, float]]:
+    """The n likeliest tokens, with their probabilities, for the one `<mask>` in a text."""
     ids = np.array(tokenizer.encode(text, allowed_special=["<mask>"]))
-    logits = model(ids[None]).data[0, ids == tokenizer.mask_token_id].astype(np.float64)  # (masks, V)
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    return [[(tokenizer.decode([i]), float(row[i])) for i in np.argsort(-row)[:n]] for row in p]
+    place, size = int(np.flatnonzero(ids == tokenizer.mask_token_id)[0]), model.config.block_size
+    start = max(0, min(place - size // 2, len(ids) - size))  # of a text that is too long, what is around the mask
+    logits = model(ids[None, start:start + size]).data[0, place - start].astype(np.float64)  # (V,)
+    p = np.exp(logits - logits.max())
+    p /= p.sum()
+    return [(tokenizer.decode([i]), float(p[i])) for i in np.argsort(-p)[:n]]
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Train, measure, fill in; returns the figures on held-out text."""
+    settings = preset("masked-words")
     parser = argparse.ArgumentParser(description="Train a small BERT to fill in hidden words.")
     parser.add_argument("--data", nargs="*", default=[], help="text to learn from [the embedded corpus]")
     parser.add_argument("--out", default=None, metavar="DIR", help="keep the model there")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps [3000]")
-    parser.add_argument("--vocab-size", type=int, default=1024, help="tokens of the vocabulary [1024]")
-    parser.add_argument("--n-layer", type=int, default=4, help="transformer blocks [4]")
-    parser.add_argument("--n-embd", type=int, default=128, help="channels [128]")
-    parser.add_argument("--batch-size", type=int, default=32, help="windows of 64 tokens in a step [32]")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, windows and masks [0]")
+    parser.add_argument("--vocab-size", type=int, default=1024, help="tokens of the vocabulary [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, windows and masks [%(default)s]")
+    for name, what in (("steps", "training steps"), ("batch_size", "windows in a step"),
+                       ("n_layer", "transformer blocks"), ("n_embd", "channels")):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=settings[name],
+                            help=f"{what} [%(default)s]")
     args = parser.parse_args(argv)
 
-    options = PretrainOptions(
-        objective="masked", data=tuple(args.data), vocab_size=args.vocab_size, n_layer=args.n_layer, n_head=4,
-        n_embd=args.n_embd, block_size=64, batch_size=args.batch_size, steps=args.steps, lr=1e-3, seed=args.seed)
+    options = PretrainOptions(**settings | {name: value for name, value in vars(args).items() if name != "out"}
+                              | {"data": tuple(args.data)})
     with tempfile.TemporaryDirectory() as temporary:
         out = args.out or temporary
         try:
@@ -77,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     print(f"hidden tokens of held-out text guessed right:  {figures['masked_accuracy']:.1%}")
     print(f"by answering the most frequent one every time: {figures['most_frequent_token']:.1%}")
     for sentence in SENTENCES:
-        for guesses in fill(model, tokenizer, sentence):
-            print(f"{sentence}\n   {', '.join(f'{token!r} {p:.0%}' for token, p in guesses)}")
+        guesses = ", ".join(f"{token!r} {p:.0%}" for token, p in fill(model, tokenizer, sentence))
+        print(f"{sentence}\n   {guesses}")
     return figures
 
 

@@ -4,9 +4,9 @@
 
 An encoder reads the English sentence, a decoder writes the Spanish one and looks at the encoder's output at each step.
 The data are Tatoeba's sentence pairs, those of at most 8 English words (the corpus spa-eng; it is downloaded once, or
-taken from the folder that TINYGPT_DATA names). The same run on the command line:
+taken from the folder that TINYGPT_DATA names). Without the limit on words, on the command line:
 
-    tinygpt pretrain --objective seq2seq --data spa-eng --out DIR
+    tinygpt pretrain --preset translation --out DIR
 
 One English sentence in fifty is held out with all its translations. On 500 of those pairs the example prints the BLEU
 score of the model, with beam search, beside that of a translator that learns nothing: it answers with the translation
@@ -36,10 +36,7 @@ from tinygpt.data.padding import pad
 from tinygpt.data.pairs import Pair, read_pairs, split_pairs
 from tinygpt.models import EncoderDecoder
 from tinygpt.tokenizers.base import Tokenizer
-from tinygpt.training import PretrainOptions, pretrain
-
-BLOCK_SIZE = 32
-HELD_OUT = 0.02
+from tinygpt.training import PretrainOptions, preset, pretrain
 
 
 class MostSimilar:
@@ -82,7 +79,7 @@ def translate(model: EncoderDecoder, tokenizer: Tokenizer, sources: Sequence[str
     for start in range(0, len(order), batch_size):
         rows = order[start:start + batch_size]
         ids = pad([encoded[i] for i in rows], model.config.pad_token_id)  # (B, S)
-        written = model.generate(ids, BLOCK_SIZE - 1, attention_mask=ids != model.config.pad_token_id,
+        written = model.generate(ids, model.config.block_size - 1, attention_mask=ids != model.config.pad_token_id,
                                  num_beams=num_beams)  # (B, 1 + new)
         for i, row in zip(rows, written):
             found[i] = tokenizer.decode(row, skip_special_tokens=True)
@@ -100,22 +97,26 @@ def bleu(translations: list[str], references: list[str]) -> float | None:
 
 def main(argv: Sequence[str] | None = None) -> tuple[float | None, float | None]:
     """Train, translate, compare; returns the scores of the model and of the most similar sentence."""
+    settings = preset("translation")
     parser = argparse.ArgumentParser(description="Train a small encoder-decoder to translate.")
-    parser.add_argument("--data", nargs="+", default=["spa-eng"], help="files of pairs, or a corpus [spa-eng]")
+    parser.add_argument("--data", nargs="+", default=settings["data"], help="files of pairs, or a corpus [spa-eng]")
     parser.add_argument("--out", default=None, metavar="DIR", help="keep the model there")
-    parser.add_argument("--max-words", type=int, default=8, help="longest source, in words [8]")
-    parser.add_argument("--steps", type=int, default=6000, help="training steps [6000]")
-    parser.add_argument("--batch-size", type=int, default=64, help="pairs in a step [64]")
-    parser.add_argument("--vocab-size", type=int, default=4000, help="tokens of the vocabulary [4000]")
-    parser.add_argument("--n-layer", type=int, default=2, help="blocks of each half [2]")
-    parser.add_argument("--n-embd", type=int, default=192, help="channels [192]")
-    parser.add_argument("--tests", type=int, default=500, help="held-out pairs to score [500]")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and what is held out [0]")
+    parser.add_argument("--max-words", type=int, default=8, help="longest source, in words [%(default)s]")
+    parser.add_argument("--tests", type=int, default=500, help="held-out pairs to score [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and what is held out [%(default)s]")
+    for name, what in (("steps", "training steps"), ("batch_size", "pairs in a step"),
+                       ("vocab_size", "tokens of the vocabulary"), ("n_layer", "blocks of each half"),
+                       ("n_embd", "channels")):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=settings[name],
+                            help=f"{what} [%(default)s]")
     args = parser.parse_args(argv)
+    for name in ("steps", "batch_size", "vocab_size", "n_layer", "n_embd", "seed"):
+        settings[name] = getattr(args, name)
+    settings["warmup_steps"] = min(settings["warmup_steps"], args.steps)
 
     try:
         pairs = [pair for pair in read_pairs(args.data) if len(pair[0].split()) <= args.max_words]
-        train, held_out = split_pairs(pairs, HELD_OUT, args.seed)  # as `pretrain` will split them
+        train, held_out = split_pairs(pairs, settings["validation"], args.seed)  # as `pretrain` will split them
     except (OSError, ValueError) as error:  # no such file, no network, …: the message says what to do
         parser.exit(2, f"11_translation.py: {error}\n")
     with tempfile.TemporaryDirectory() as temporary:
@@ -123,11 +124,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[float | None, float | None]
         chosen.write_text("".join(f"{source}\t{target}\n" for source, target in pairs), encoding="utf-8")
         out = args.out or f"{temporary}/model"
         start = time.process_time()
-        pretrain(PretrainOptions(
-            objective="seq2seq", data=(str(chosen),), validation=HELD_OUT, vocab_size=args.vocab_size,
-            n_layer=args.n_layer, n_head=4, n_embd=args.n_embd, block_size=BLOCK_SIZE, dropout=0.1,
-            steps=args.steps, batch_size=args.batch_size, lr=1e-3, warmup_steps=min(400, args.steps // 10), beta2=0.98,
-            weight_decay=0.01, seed=args.seed), out)
+        pretrain(PretrainOptions(**settings | {"data": (str(chosen),)}), out)
         print(f"trained in {(time.process_time() - start) / 60:.1f} minutes of processor time")
         model, tokenizer = load_model(out), load_tokenizer(out)
     assert isinstance(model, EncoderDecoder)

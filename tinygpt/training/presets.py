@@ -25,6 +25,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "names": dict(
         data=["names"], tokenizer="char", n_layer=4, n_head=4, n_embd=64, block_size=16, batch_size=32, bias=False,
         steps=10000, lr=2e-3, min_lr=1e-4, weight_decay=0.1),
+    # A BERT that guesses hidden words of the embedded corpus. In a short window attention finds the neighbours sooner.
+    "masked-words": dict(
+        objective="masked", n_layer=2, n_head=4, n_embd=128, block_size=24, batch_size=96, steps=3000, lr=2e-3),
+    # English to Spanish, in sentences of up to 31 tokens.
+    "translation": dict(
+        objective="seq2seq", data=["spa-eng"], validation=0.02, vocab_size=4000, n_layer=2, n_head=4, n_embd=192,
+        block_size=32, dropout=0.1, batch_size=64, steps=10_000, lr=1e-3, warmup_steps=400, beta2=0.98,
+        weight_decay=0.01),
     # GPT-2 small, for a GPU and a corpus of one's own.
     "gpt2": dict(
         vocab_size=50257, n_layer=12, n_head=12, n_embd=768, block_size=1024, batch_size=480, accumulate=40,
