@@ -41,7 +41,6 @@ def test_a_wrong_gradient_raises_an_error_that_carries_the_report():
     assert not report and report.status == "failed"
     finding = report.findings[0]
     assert finding.argument == "x" and finding.analytic == pytest.approx(1.5 * finding.numeric)
-    assert abs(finding.numeric) == pytest.approx(2 * np.abs(X[finding.index]) * abs(finding.numeric / X[finding.index]) / 2)
     for text in ("<lambda>", "x[", repr(finding.analytic), repr(finding.numeric), "oracle", "error estimate"):
         assert text in str(caught.value)
 
@@ -318,9 +317,10 @@ def in_place(array, factor):
 
 
 def test_backward_that_writes_where_it_must_not():
-    for backward, what in ((lambda g, x: in_place(g, 2 * x), "cotangent"), (lambda g, x: in_place(x, 2 * g), "input x")):
+    for backward, what in ((lambda g, x: in_place(g, 2 * x), "cotangent"),
+                           (lambda g, x: in_place(x, 2 * g), "input x")):
         report = gradcheck(rule(backward), X, raise_exception=False)
-        assert report.status == "failed" and "changed" in str(report) and what in report.findings[0].oracle + str(report)
+        assert report.status == "failed" and "changed" in str(report) and what in str(report)
 
     def saves(xp, x):
         double = 2 * x
@@ -333,7 +333,7 @@ def test_backward_that_writes_where_it_must_not():
 def test_views_are_fine():
     for f in (lambda x: x.T, lambda x: x[1:, ::-1], lambda x: x.reshape(-1), lambda x: x):
         assert gradcheck(f, X)
-    assert gradcheck(lambda x: x.reshape(-1)[:3].sum(), X, grad=lambda x: np.where(np.arange(12) < 3, 1.0, 0).reshape(3, 4))
+    assert gradcheck(lambda x: x.reshape(-1)[:3].sum(), X, grad=lambda x: np.eye(3, 12).sum(axis=0).reshape(3, 4))
     report = gradcheck(lambda x: 0.5 * (x * x).sum(), X, grad=lambda x: x)
     assert any("memory of its input x" in note for note in report.notes)
 

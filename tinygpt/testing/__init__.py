@@ -14,11 +14,14 @@ taylor.py, model.py; values.py, strategies.py.
 
 from . import strategies
 from .gradcheck import gradcheck
+from .model import check_model
 from .report import Finding, GradcheckError, GradcheckReport
 from .samples import op_db
 from .strategies import given_grads
+from .taylor import taylor_test
 from .vjp import check_vjp
 
 __all__ = [
-    "Finding", "GradcheckError", "GradcheckReport", "check_vjp", "given_grads", "gradcheck", "op_db", "strategies",
+    "Finding", "GradcheckError", "GradcheckReport", "check_model", "check_vjp", "given_grads", "gradcheck", "op_db",
+    "strategies", "taylor_test",
 ]

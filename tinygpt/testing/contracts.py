@@ -17,7 +17,8 @@ import numpy as np
 from ..autograd import Tensor
 from ..backend import Array, device_of, to_numpy
 
-__all__ = ["Broken", "NONDETERMINISTIC", "arrays_in", "check_form", "near", "overlap", "same", "saved_arrays", "size_of"]
+__all__ = ["Broken", "NONDETERMINISTIC", "arrays_in", "check_form", "near", "overlap", "same", "saved_arrays",
+           "size_of"]
 
 NONDETERMINISTIC = ("the function gives other results when it is called again with the same input: seed its "
                     "randomness, or keep its state out of it")

@@ -18,7 +18,7 @@ from .compare import Tolerance, Verdict
 from .contracts import Broken
 from .kinks import examine
 from .plain_contracts import check_plain
-from .problem import PlainProblem, Problem, TensorProblem
+from .problem import CallProblem, PlainProblem, TensorProblem
 from .report import Finding, GradcheckError, GradcheckReport
 from .snippet import snippet
 from .sweep import Sweep
@@ -63,7 +63,7 @@ def gradcheck(func: Callable, *inputs: Any, grad: Callable | None = None, rtol: 
     return report
 
 
-def check_problem(problem: Problem, tolerance: Tolerance, method: str = "auto", seed: int = 0) -> GradcheckReport:
+def check_problem(problem: CallProblem, tolerance: Tolerance, method: str = "auto", seed: int = 0) -> GradcheckReport:
     """The whole check of one problem."""
     report = GradcheckReport(problem.name, seed)
     for note in problem.arguments.notes:
@@ -74,7 +74,7 @@ def check_problem(problem: Problem, tolerance: Tolerance, method: str = "auto", 
     return report
 
 
-def _check(problem: Problem, tolerance: Tolerance, method: str, rng: np.random.Generator,
+def _check(problem: CallProblem, tolerance: Tolerance, method: str, rng: np.random.Generator,
            report: GradcheckReport) -> None:
     for name, x in zip(problem.names, problem.inputs):
         if not np.isfinite(x).all():

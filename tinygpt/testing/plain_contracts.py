@@ -19,6 +19,7 @@ __all__ = ["check_plain"]
 
 COARSE = 1e-4  # how near results in another layout must be: the function may compute in float32 inside
 
+
 def check_plain(problem: PlainProblem) -> tuple[list[np.ndarray | None], list[str]]:
     """All contracts of a plain function at `problem.inputs`.
 

@@ -19,7 +19,7 @@ from ..autograd import Operation, Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
-__all__ = ["PlainProblem", "Problem", "TensorProblem", "host_array"]
+__all__ = ["CallProblem", "PlainProblem", "Problem", "TensorProblem", "host_array"]
 
 
 class Problem:
@@ -34,10 +34,8 @@ class Problem:
         evaluations: how often `forward` has run.
     """
 
-    def __init__(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
-        self.func = func
-        self.arguments = Arguments(func, args, kwargs)
-        self.name, self.names, self.inputs = function_name(func), self.arguments.names, self.arguments.values
+    def __init__(self, name: str, names: list[str], inputs: list[np.ndarray]) -> None:
+        self.name, self.names, self.inputs = name, names, inputs
         self.evaluations = 0
         self.finite: np.ndarray | None = None
         self.base = np.zeros(0)
@@ -80,7 +78,16 @@ class Problem:
         return whole
 
 
-class TensorProblem(Problem):
+class CallProblem(Problem):
+    """A function with its arguments."""
+
+    def __init__(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        self.func = func
+        self.arguments = Arguments(func, args, kwargs)
+        super().__init__(function_name(func), self.arguments.names, self.arguments.values)
+
+
+class TensorProblem(CallProblem):
     """A function of Tensors."""
 
     def tensors(self, arrays: Iterable[Any]) -> list[Tensor]:
@@ -143,7 +150,7 @@ def host_array(x: Any) -> np.ndarray:
         return np.asarray(x)
 
 
-class PlainProblem(Problem):
+class PlainProblem(CallProblem):
     """A function of plain arrays that returns one number, and a gradient written by hand."""
 
     def __init__(self, func: Callable, grad: Callable, args: tuple, kwargs: dict[str, Any]) -> None:

@@ -62,7 +62,6 @@ class GradcheckReport:
         evaluations: how often the function was called to check the numbers.
         seed: what the random directions were drawn from.
         inputs: the checked arguments by name, in float64.
-        snippet: a program that reproduces the first finding, or "".
     """
 
     function: str
@@ -77,7 +76,7 @@ class GradcheckReport:
 
     @property
     def status(self) -> str:
-        """"passed", "failed" or "inconclusive"."""
+        """One of "passed", "failed", "inconclusive"."""
         if not self.findings:
             return "passed"
         return "inconclusive" if all(finding.kind == "inconclusive" for finding in self.findings) else "failed"
@@ -101,7 +100,8 @@ class GradcheckReport:
         return self.passed
 
     @property
-    def snippet(self) -> str:  # noqa: D102  (see the class)
+    def snippet(self) -> str:
+        """A program that reproduces the first finding; "" for a pass."""
         return self.reproduce() if self.findings and self.reproduce is not None else ""
 
     def note(self, text: str) -> None:

@@ -15,14 +15,14 @@ import numpy as np
 from ..autograd import Tensor
 from .arguments import leaves
 from .oracles import SMALL_STEP
-from .problem import PlainProblem, Problem, TensorProblem
+from .problem import CallProblem, PlainProblem, TensorProblem
 from .report import Finding
 from .sources import MAX_PRINTED, Program, array_text
 
 __all__ = ["array_line", "cotangent_line", "name_of", "snippet", "steps"]
 
 
-def snippet(problem: Problem, finding: Finding, v: np.ndarray, seed: int) -> str:
+def snippet(problem: CallProblem, finding: Finding, v: np.ndarray, seed: int) -> str:
     """The program's text.
 
     Args:
@@ -73,7 +73,7 @@ def array_line(name: str, x: np.ndarray) -> str:
     return f'np.load("{_variable(name)}.npy")  # np.save("{_variable(name)}.npy", report.inputs["{name}"]) writes it'
 
 
-def _call(program: Program, problem: Problem, func: str, wrap: str = "{}") -> str:
+def _call(program: Program, problem: CallProblem, func: str, wrap: str = "{}") -> str:
     """The call, with the checked arguments by name, each wrapped by a format, and the others written down."""
     names = dict(zip(problem.arguments.paths, (wrap.format(_variable(name)) for name in problem.names)))
 
@@ -94,7 +94,7 @@ def _call(program: Program, problem: Problem, func: str, wrap: str = "{}") -> st
     return f"{func}({', '.join([*parts, *(f'{key}={text(part, (1, key))}' for key, part in kwargs.items())])})"
 
 
-def _difference(problem: Problem, finding: Finding, value: str) -> list[str]:
+def _difference(problem: CallProblem, finding: Finding, value: str) -> list[str]:
     k = problem.names.index(finding.argument)
     return steps(_variable(finding.argument), problem.inputs[k], finding, value)
 
@@ -134,13 +134,14 @@ def _tensors(program: Program, problem: TensorProblem, finding: Finding, func: s
     x = _variable(finding.argument)
     lines.append(f"analytic = 0.0 if {x}_leaf.grad is None else {x}_leaf.grad[{at}]")
     kept = "" if problem.finite is None else "[v{i} != 0]"  # infinite outputs were left out
-    value = " + ".join(f"float(np.sum((out{place}.numpy() * v{i}){kept.format(i=i)}))" for i, place in enumerate(places))
-    lines += ["", "", "def value():", f"    out = {_call(program, problem, func, 'Tensor({})')}", f"    return {value}", "",
-              ""]
+    value = " + ".join(f"float(np.sum((out{place}.numpy() * v{i}){kept.format(i=i)}))"
+                       for i, place in enumerate(places))
+    lines += ["", "", "def value():", f"    out = {_call(program, problem, func, 'Tensor({})')}"]
+    lines += [f"    return {value}", "", ""]
     return lines + _difference(problem, finding, "value()")
 
 
-def _again(program: Program, problem: Problem, func: str, seed: int, grad: str = "") -> list[str]:
+def _again(program: Program, problem: CallProblem, func: str, seed: int, grad: str = "") -> list[str]:
     program.use("from tinygpt.testing import gradcheck")
     if not grad:
         program.define("Tensor", Tensor)

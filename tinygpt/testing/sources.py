@@ -1,8 +1,8 @@
 """The text of a function and of what it needs, so that it can stand in a program of its own.
 
-Functions of installed packages are imported; others are copied from their file, lambdas too, and the names that they use
-are looked up in their closure and their module: modules, numbers, arrays, other functions. What has no text (an open
-file, a trained model) becomes a line that says so.
+Functions of installed packages are imported; others are copied from their file, lambdas too, and the names that they
+use are looked up in their closure and their module: modules, numbers, arrays, other functions. What has no text (an
+open file, a trained model) becomes a line that says so.
 
 Read before: nothing here. Read next: snippet.py.
 """
@@ -84,7 +84,7 @@ class Program:
         if isinstance(value, types.ModuleType):
             package, _, last = value.__name__.rpartition(".")
             self.use(f"import {value.__name__}" if value.__name__ == name else
-                         f"from {package} import {last}" if last == name else f"import {value.__name__} as {name}")
+                     f"from {package} import {last}" if last == name else f"import {value.__name__} as {name}")
         elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.size <= MAX_PRINTED:
             self.lines.append(f"{name} = {array_text(value)}")
         elif isinstance(value, Tensor) and isinstance(value.data, np.ndarray) and value.size <= MAX_PRINTED:
@@ -140,7 +140,8 @@ class Program:
         body = "\n".join(self.lines)
         while "\n\n\n\n" in body:
             body = body.replace("\n\n\n\n", "\n\n\n")
-        return "\n".join([*sorted(self.imports, key=lambda line: (not line.startswith("from __future__"), line)), body])
+        imports = sorted(self.imports, key=lambda line: (not line.startswith("from __future__"), line))
+        return "\n".join([*imports, body])
 
 
 def _globals_of(code: types.CodeType) -> set[str]:

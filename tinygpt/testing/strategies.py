@@ -138,10 +138,10 @@ def matmul_operands(*, max_side: int = 4, **settings: Any) -> Any:
 
     def make(batch: tuple[int, ...], sides: tuple[int, int, int], square: bool, vectors: tuple[bool, bool]) -> Any:
         n, k, m = (sides[1],) * 3 if square else sides
-        return st.tuples(st.tuples(*(st.sampled_from([1, side]) for side in batch)), st.integers(0, len(batch))).flatmap(
-            lambda other: st.tuples(
-                tensors((k,) if vectors[0] else (*batch, n, k), **settings),
-                tensors((k,) if vectors[1] else (*other[0][other[1]:], k, m), **settings)))
+        ones = st.tuples(*(st.sampled_from([1, side]) for side in batch))
+        return st.tuples(ones, st.integers(0, len(batch))).flatmap(lambda other: st.tuples(
+            tensors((k,) if vectors[0] else (*batch, n, k), **settings),
+            tensors((k,) if vectors[1] else (*other[0][other[1]:], k, m), **settings)))
     side = st.integers(1, max_side)
     vector = st.sampled_from([False, False, False, True])
     return st.tuples(st.lists(st.integers(1, 3), max_size=2).map(tuple), st.tuples(side, side, side), st.booleans(),
@@ -162,11 +162,12 @@ def axes(reference: Any, *, allow_none: bool = True, allow_tuple: bool = True) -
 
     def make(shape: tuple[int, ...]) -> Any:
         n = len(shape)
-        kinds = [st.integers(-n, n - 1)] if n else []
+        kinds: list[Any] = [st.integers(-n, n - 1)] if n else []
         if allow_tuple and n:
-            signed = st.tuples(st.permutations(range(n)), st.integers(1, n), st.lists(st.booleans(), min_size=n, max_size=n))
-            kinds.append(signed.map(lambda drawn: tuple(
-                axis - n if negative else axis for axis, negative in zip(drawn[0][:drawn[1]], drawn[2]))))
+            signs = st.lists(st.booleans(), min_size=n, max_size=n)
+            kinds.append(st.builds(lambda order, count, signs: tuple(
+                axis - n if negative else axis for axis, negative in zip(order[:count], signs)),
+                st.permutations(range(n)), st.integers(1, n), signs))
         if allow_none or not kinds:
             kinds.append(st.none())
         return st.one_of(kinds)
@@ -242,8 +243,8 @@ def _check_references(strategies: dict[str, Any]) -> None:
         ready = [name for name, reference in waiting.items() if reference in known]
         if not ready:
             name, reference = next(iter(waiting.items()))
-            raise ValueError(f"given_grads: the strategy of {name} refers to {reference!r}, which is not drawn before it; "
-                             f"the arguments are {', '.join(strategies)}")
+            raise ValueError(f"given_grads: the strategy of {name} refers to {reference!r}, which is not drawn before "
+                             f"it; the arguments are {', '.join(strategies)}")
         known.update(ready)
         for name in ready:
             del waiting[name]

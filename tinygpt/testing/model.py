@@ -1,0 +1,102 @@
+"""`check_model`: what a language model promises, looked at on one batch.
+
+The promises of model_checks.py, then the gradient of the loss by a Taylor test, which sees a tied weight as what it is,
+one number in two places; and float32 against float64.
+
+Read before: model_checks.py, taylor.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_numpy
+from .contracts import near
+from .model_checks import CHECKS, CLOSE32, Subject
+from .parameters import evaluating, in_float64, named
+from .report import Finding, GradcheckError, GradcheckReport
+from .taylor import taylor_test
+
+__all__ = ["check_model"]
+
+
+def check_model(model: Any, batch: Any, *, causal: bool | None = None, seed: int = 0,
+                raise_exception: bool = True) -> GradcheckReport:
+    """Check causality, cache, padding, batch independence, loss, accumulation, precision and gradient of a model.
+
+    The model is called as `model(ids)`, `model(ids, attention_mask=…)`, `model(ids, cache=model.new_cache(B, T))` and
+    `model.loss(**batch, reduction="sum" | "mean")`; encoder-decoders take `decoder_ids` as well. What it cannot do is
+    left out, and the report says so. It runs in evaluation mode and in float64; weights and mode are restored.
+
+    Args:
+        model: any object with these methods and `named_parameters()`.
+        batch: the arguments of `model.loss`; or ids (B, T) alone, whose targets are the next ids.
+        causal: whether later tokens must not matter; by default if the model has a cache.
+        seed: of all random choices.
+        raise_exception: raise GradcheckError unless all promises are kept.
+
+    Returns:
+        a report, true only if all that was looked at is right; `oracles` names what was.
+
+    Raises:
+        GradcheckError: a promise is broken (with raise_exception).
+        ValueError: a batch without ids or targets.
+    """
+    batch = _as_batch(batch)
+    report = GradcheckReport(type(model).__name__, seed)
+    causal = hasattr(model, "new_cache") if causal is None else causal
+    rng = np.random.default_rng(seed)
+    parameters = named(model)
+    with evaluating(model):
+        narrow = Subject(model, batch, rng, causal).logits
+        with in_float64(parameters):
+            subject = Subject(model, batch, rng, causal)
+            for name, check in CHECKS.items():
+                _record(report, name.replace("_", " "), _said(check, subject))
+            wide = subject.logits
+    if narrow.dtype == np.float32:
+        _record(report, "float32 against float64", "" if near(wide, narrow.astype(np.float64), 1.0, CLOSE32) else
+                f"the float32 logits differ from the float64 ones by up to {np.abs(wide - narrow).max():.3g}")
+    else:
+        _record(report, "float32 against float64", None)
+
+    taylor = taylor_test(lambda: model.loss(**batch), model, seed=seed, raise_exception=False)
+    report.oracles["gradient of the loss"] += 1
+    report.findings += taylor.findings
+    report.evaluations += taylor.evaluations
+    if raise_exception and not report:
+        raise GradcheckError(report)
+    return report
+
+
+def _said(check: Callable[[Subject], str | None], subject: Subject) -> str | None:
+    """What the check says; an exception is a broken promise too."""
+    try:
+        return check(subject)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _record(report: GradcheckReport, label: str, broken: str | None) -> None:
+    if broken is None:
+        report.note(f"{label}: not looked at, for this model or this batch has nothing to look at")
+        return
+    report.oracles[label] += 1
+    if broken:
+        report.findings.append(Finding("contract", f"{label}: {broken}", oracle=label))
+
+
+def _as_batch(batch: Any) -> dict[str, np.ndarray]:
+    """A dictionary of host arrays with ids and targets."""
+    if not isinstance(batch, Mapping):
+        ids = to_numpy(getattr(batch, "data", batch)) if hasattr(batch, "shape") else np.asarray(batch)
+        targets = np.full_like(ids, -100)
+        targets[:, :-1] = ids[:, 1:]
+        batch = {"ids": ids, "targets": targets}
+    missing = [key for key in ("ids", "targets") if key not in batch]
+    if missing:
+        raise ValueError(f"check_model: the batch has no {' and no '.join(missing)}; it has {', '.join(batch)}")
+    return {key: np.asarray(value) for key, value in batch.items() if value is not None}

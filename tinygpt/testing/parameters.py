@@ -1,0 +1,127 @@
+"""A model's parameters as the inputs of a problem: the loss as a function of all weights.
+
+While a check runs, the weights are float64 and the model is in evaluation mode; afterwards everything is as it was.
+
+Read before: problem.py. Read next: taylor.py, model.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, no_grad
+from ..backend import Array, to_device, to_numpy
+from .arguments import function_name
+from .problem import Problem, host_array
+
+__all__ = ["ParameterProblem", "evaluating", "in_float64", "named"]
+
+
+def named(params: Any) -> dict[str, Tensor]:
+    """Parameters by name: of a model, a dictionary, (name, Tensor) pairs, a sequence of Tensors, or one Tensor.
+
+    Raises:
+        TypeError: something else.
+        ValueError: none that requires a gradient.
+    """
+    if hasattr(params, "named_parameters"):
+        params = params.named_parameters()
+    if isinstance(params, Tensor):
+        params = {"parameter": params}
+    found: dict[str, Tensor] = {}
+    for i, item in enumerate(params.items() if isinstance(params, dict) else params):
+        name, p = item if isinstance(item, tuple) and len(item) == 2 else (f"parameters[{i}]", item)
+        if not isinstance(p, Tensor):
+            raise TypeError(f"expected Tensors as parameters, got {type(p).__name__} for {name}")
+        if p.requires_grad:
+            found[name] = p
+    if not found:
+        raise ValueError("no parameter requires a gradient: there is nothing to check")
+    return found
+
+
+@contextlib.contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode inside the block, for a model that has one."""
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
+
+
+@contextlib.contextmanager
+def in_float64(parameters: dict[str, Tensor]) -> Iterator[bool]:
+    """Float64 weights inside the block; weights and gradients are restored after it.
+
+    Yields:
+        whether all weights are float64 (those that live in a FlatParameters buffer keep its type).
+    """
+    before = {name: (p.data, p.data.copy(), p.grad) for name, p in parameters.items()}
+    try:
+        for p in parameters.values():
+            if p.dtype != np.float64:
+                p.data = p.data.astype(np.float64)
+            p.grad = None
+        yield all(p.dtype == np.float64 for p in parameters.values())
+    finally:
+        for name, p in parameters.items():
+            array, values, grad = before[name]
+            array[...] = values
+            p.data = array
+            p.grad = grad
+
+
+class ParameterProblem(Problem):
+    """The loss as a function of the parameters.
+
+    Args:
+        f: the loss: a function of nothing, or of the parameters, that returns a Tensor of one element.
+        parameters: by name.
+    """
+
+    def __init__(self, f: Callable, parameters: dict[str, Tensor]) -> None:
+        super().__init__(function_name(f), list(parameters), [
+            np.array(to_numpy(p.data), dtype=np.float64) for p in parameters.values()])
+        self.f, self.parameters = f, list(parameters.values())
+        self.takes = _n_arguments(f)
+
+    def loss(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """The loss with these weights, on the tape."""
+        for p, array in zip(self.parameters, arrays):
+            p.data = to_device(np.asarray(array, dtype=p.dtype if array.dtype.kind == "f" else None), p.device)
+        result = self.f(*(self.parameters if self.takes else ()))
+        if not isinstance(result, Tensor) or result.size != 1:
+            what = f"a Tensor of shape {result.shape}" if isinstance(result, Tensor) else type(result).__name__
+            raise TypeError(f"{self.name} returned {what}, expected the loss, a Tensor of one element")
+        return result
+
+    def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
+        with no_grad():
+            return [host_array(self.loss(arrays))]
+
+    def vjp(self, arrays: Sequence[np.ndarray], v: np.ndarray) -> list[np.ndarray | None]:
+        for p in self.parameters:
+            p.grad = None
+        loss = self.loss(arrays)
+        if loss.requires_grad:
+            loss.backward(v.reshape(loss.shape))
+        return [None if p.grad is None else to_numpy(p.grad).astype(np.float64) for p in self.parameters]
+
+
+def _n_arguments(f: Callable) -> int:
+    """How many arguments a function must be given."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)
+               for p in parameters)
