@@ -72,7 +72,7 @@ def test_contradictions_are_errors(make):
 
 @pytest.mark.parametrize("change", [
     {"vocab": {"a": 0, "b": 2}}, {"vocab": {"a": 0, "bc": 1}}, {"vocab": {"a": "0"}}, {"vocab": {"a": -1}},
-    {"vocab": {"a": 0.0}}, {"vocab": {"a": False}}, {"vocab": []}, {"vocab": {"a": 10 ** 20}},
+    {"vocab": {}}, {"vocab": {"a": 0.0}}, {"vocab": {"a": False}}, {"vocab": []}, {"vocab": {"a": 10 ** 20}},
 ])
 def test_a_damaged_file_is_an_error(tmp_path, change):
     CharTokenizer.train("ab").save(tmp_path)

@@ -15,7 +15,8 @@ from tinygpt.tokenizers import CharTokenizer, load_tokenizer
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 10 ** 20) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=5) | st.sampled_from(["a", "b", "ab", "Ġ", "ByteLevel", "Split", "Sequence", "BPE", "<s>", "gpt2"]),
+    | st.text(max_size=5)
+    | st.sampled_from(["a", "b", "ab", "Ġ", "ByteLevel", "Split", "Sequence", "BPE", "<s>", "gpt2"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(["type", "id", "content", "vocab", "merges", "pattern", "Regex", "a"]), inner, max_size=3),
     max_leaves=6)

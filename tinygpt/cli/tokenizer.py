@@ -133,7 +133,8 @@ def _inspect(args: argparse.Namespace) -> int:
         print(f"\n{found.n_characters:,} characters, {found.n_bytes:,} bytes, {found.n_tokens:,} tokens "
               f"({len(found.counts):,} different): {found.bytes_per_token:.2f} bytes per token")
         _print_longest("longest tokens here", tok, ids)
-    print(f"\n{type(tok).__name__} of {tok.n_vocab:,} tokens", end="")
+        print()
+    print(f"{type(tok).__name__} of {tok.n_vocab:,} tokens", end="")
     print(f", split by {tok.pattern}" if isinstance(tok, ByteBPE) else "")
     print("special tokens:", ", ".join(f"{name} {i}" for name, i in tok.special_tokens.items()) or "none")
     _print_longest("longest tokens of all", tok, tok.ids)

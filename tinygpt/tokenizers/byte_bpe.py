@@ -98,8 +98,8 @@ class ByteBPE(Tokenizer):
         names = list(special_tokens)
         n_merges = vocab_size - 256 - len(names)
         if n_merges < 0:
-            raise ValueError(f"vocab_size is {vocab_size}, but the 256 bytes and {len(names)} special tokens alone "
-                             f"need {256 + len(names)}; give at least that")
+            raise ValueError(f"vocab_size is {vocab_size}, but the 256 bytes and {len(names)} special "
+                             f"token{'s' * (len(names) != 1)} alone need {256 + len(names)}; give at least that")
         splitter = Splitter([Stage(pattern)])
         pieces = count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter, _numbered(names, {}))
         if not pieces:

@@ -40,6 +40,8 @@ class CharTokenizer(Tokenizer):
     def __init__(self, characters: Iterable[str], special_tokens: Iterable[str] | SpecialTokens = (),
                  template: Template = Template()) -> None:
         self.characters = tuple(characters)
+        if not self.characters:
+            raise ValueError("a character tokenizer needs at least one character")
         for character in self.characters:
             if not isinstance(character, str) or len(character) != 1:
                 raise ValueError(f"a character tokenizer holds single characters, got {character!r}")
