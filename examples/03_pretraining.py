@@ -66,8 +66,9 @@ def main(argv: Sequence[str] | None = None) -> float:
 
     model.save_pretrained(args.out, tokenizer)
     print(sample(200))
-    print(f"validation loss {trainer.validation['validation_loss']:.4f}, saved to {args.out}")
-    return trainer.validation["validation_loss"]
+    latest = trainer.validation or validate(lambda: True)  # Ctrl-C may have come before the first validation
+    print(f"validation loss {latest['validation_loss']:.4f}, saved to {args.out}")
+    return latest["validation_loss"]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
 
 32,033 first names, one a line, are the whole data; 1,000 of them, drawn at random, are kept to test on. Each name is an
 example of its own: an end mark, its letters, an end mark. The model learns the next letter from the letters so far, and
-to begin and to end. About 200,000 parameters: 4 layers, 4 heads, 64 channels. It takes 3 minutes on 2 cores
-and ends near a test loss of LOSS nats per character, the end mark counted.
+to begin and to end. About 200,000 parameters: 4 layers, 4 heads, 64 channels, in Llama's layout, which learns this
+faster than GPT-2's. So narrow a model starts from larger weights than GPT-2's 0.02. Takes 3 to
+12 minutes on 2 cores, as busy as they are, and ends near a test loss of 1.92 nats per character, the end mark counted.
 
 The names come from the folder that TINYGPT_DATA names, or are downloaded once (230 KB). Any file with one word a line
 will do as well: street names, villages, dinosaurs.
@@ -31,20 +32,22 @@ from tinygpt.training import Progress, Trainer, TrainingOptions
 END = "<|endoftext|>"  # stands before and after every name
 
 
-def split_names(names: list[str], seed: int) -> tuple[list[str], list[str]]:
-    """(training names, test names), shuffled: a tenth to test on, at most 1,000."""
+def split_names(names: list[str]) -> tuple[list[str], list[str]]:
+    """(training names, test names), shuffled: a tenth to test on, at most 1,000. All runs share a split."""
     n_test = min(1000, len(names) // 10)
-    shuffled = [names[i] for i in step_generator(seed, 0).permutation(len(names))]
+    shuffled = [names[i] for i in step_generator(0, 0).permutation(len(names))]
     return shuffled[:-n_test], shuffled[-n_test:]
 
 
 @tinygpt.no_grad()
 def loss_per_character(model: GPT, sequences: list[list[int]]) -> float:
     """Nats per character over whole names, ends included."""
+    model.eval()
     nats, n_targets = 0.0, 0
     for batch in all_sequences(sequences, batch_size=500):
         nats += float(model.loss(**batch, reduction="sum"))
         n_targets += int((batch["targets"] != IGNORE).sum())
+    model.train()
     return nats / n_targets
 
 
@@ -62,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description="Train a small GPT on names, and let it make up new ones.")
     parser.add_argument("--data", default="names", help="a file with one name a line [the corpus called names]")
     parser.add_argument("--steps", type=int, default=5000, help="training steps [5000]")
-    parser.add_argument("--batch-size", type=int, default=64, help="names in a step [64]")
-    parser.add_argument("--lr", type=float, default=2e-3, help="highest learning rate [0.002]")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, split and data order [0]")
+    parser.add_argument("--batch-size", type=int, default=128, help="names in a step [128]")
+    parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate [0.003]")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and data order [0]")
     parser.add_argument("--out", default=None, metavar="DIR", help="save model and tokenizer there")
     args = parser.parse_args(argv)
     try:
@@ -77,18 +80,19 @@ def main(argv: Sequence[str] | None = None) -> float:
         parser.exit(2, f"06_names.py: {args.data} has {len(names)} names, and 10 are needed to keep some to test on\n")
     tokenizer = CharTokenizer.train(names, special_tokens=[END])
     end = [tokenizer.token_id(END)]
-    train_names, test_names = split_names(names, args.seed)
+    train_names, test_names = split_names(names)
     train, test = ([end + tokenizer.encode(name) + end for name in part] for part in (train_names, test_names))
 
     tinygpt.manual_seed(args.seed)
     model = GPT(GPTConfig(vocab_size=len(tokenizer), block_size=max(map(len, train + test)) - 1, n_layer=4, n_head=4,
-                          n_embd=64, bos_token_id=end[0], eos_token_id=end[0]))
+                          n_embd=64, n_inner=176, architecture="llama", initializer_range=0.08, dropout=0.1,
+                          bos_token_id=end[0], eos_token_id=end[0]))
     print(f"{model.n_parameters:,} parameters, {len(train):,} names to learn from, {len(test):,} to test on")
 
     progress = Progress(args.steps)
     trainer = Trainer(
         model, SequenceSampler(train, args.batch_size, args.seed, pad_id=end[0]),
-        TrainingOptions(steps=args.steps, batch_size=args.batch_size, lr=args.lr, seed=args.seed),
+        TrainingOptions(steps=args.steps, batch_size=args.batch_size, lr=args.lr, min_lr=0.0, seed=args.seed),
         validate=lambda keep_going: {"test_loss": loss_per_character(model, test)},
         sample=lambda: ", ".join(sample_names(model, tokenizer, 8, args.seed)), progress=progress)
     trainer.run()
@@ -97,10 +101,11 @@ def main(argv: Sequence[str] | None = None) -> float:
     known, made = set(train_names), sample_names(model, tokenizer, 20, args.seed)
     print("\n".join(f"  {name}{'  (a training name)' if name in known else ''}" for name in made))
     print(f"{sum(name not in known for name in made)} of these 20 are not among the training names")
-    print(f"test loss {trainer.validation['test_loss']:.4f} nats per character")
+    test_loss = loss_per_character(model, test)
+    print(f"test loss {test_loss:.4f} nats per character")
     if args.out is not None:
         model.save_pretrained(args.out, tokenizer)
-    return trainer.validation["test_loss"]
+    return test_loss
 
 
 if __name__ == "__main__":
