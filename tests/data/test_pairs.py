@@ -51,9 +51,9 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text, encoding="utf-8")
         return tmp_path / name
 
-    with pytest.raises(ValueError, match="one.txt, record 1: expected two columns of text"):
+    with pytest.raises(ValueError, match="one.txt, line 1: expected two columns of text"):
         read_pairs(write("one.txt", "no tab here\n"))
-    with pytest.raises(ValueError, match="n.jsonl, record 2: expected two columns of text.*7"):
+    with pytest.raises(ValueError, match="n.jsonl, line 2: expected two columns of text.*7"):
         read_pairs(write("n.jsonl", '["a", "b"]\n["a", 7]\n'))
     with pytest.raises(ValueError, match="holds no pairs"), warnings.catch_warnings():
         read_pairs(write("empty.txt", "a\t\n \tb\n"))

@@ -16,18 +16,16 @@ Read before: records.py, tokens.py, padding.py. Read next: training/objectives/s
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .corpora import CORPORA, find_corpus
 from .padding import pad
-from .records import read_records
+from .records import located_records
 from .sampler import IGNORE, step_generator
-from .text_files import STDIN
+from .sources import find_table
 
 __all__ = ["IdPair", "Pair", "PairSampler", "all_pairs", "fitting_pairs", "pair_batch", "pairs_from_ids", "read_pairs",
            "split_pairs"]
@@ -42,24 +40,11 @@ POOL = 50  # batches whose pairs are sorted by length together
 # Text
 
 
-def _resolve(spec: str | Path) -> str | Path:
-    path = Path(spec).expanduser()
-    if spec == STDIN or (path.exists() and not path.is_dir()):
-        return spec if spec == STDIN else path
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the files of pairs in it")
-    if spec in CORPORA:
-        return find_corpus(str(spec))
-    near = difflib.get_close_matches(str(spec), CORPORA, n=1)
-    raise FileNotFoundError(f"no file {str(spec)!r}, and no corpus has that name"
-                            f"{f'; did you mean {near[0]!r}?' if near else ''}")
-
-
 def _pairs_of(path: str | Path) -> Iterator[Pair]:
-    for number, record in enumerate(read_records(path, header=False), 1):
+    for where, record in located_records(path, header=False):
         values = list(record.values())[:2]
         if len(values) < 2 or not all(isinstance(value, str) for value in values):
-            raise ValueError(f"{path}, record {number}: expected two columns of text, a source and a target, got "
+            raise ValueError(f"{where}: expected two columns of text, a source and a target, got "
                              f"{str(list(record.values()))[:60]}")
         yield values[0].strip(), values[1].strip()
 
@@ -69,7 +54,7 @@ def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
 
     Args:
         specs: files of any format that `read_records` reads (a table's first line is a pair like the others), "-" for
-            standard input, or a named corpus such as "spa-eng".
+            standard input, or a named corpus such as "spa-eng" or "synthetic-phrases".
 
     Raises:
         FileNotFoundError, IsADirectoryError: no such file or corpus, or a folder.
@@ -79,7 +64,7 @@ def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
         UserWarning: pairs were left out because one side is empty.
     """
     specs = [specs] if isinstance(specs, (str, Path)) else specs
-    found = [pair for spec in specs for pair in _pairs_of(_resolve(spec))]
+    found = [pair for spec in specs for pair in _pairs_of(find_table(spec))]
     pairs = [pair for pair in found if all(pair)]
     names = ", ".join(map(str, specs))
     if not pairs:

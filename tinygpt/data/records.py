@@ -2,9 +2,10 @@
 
 Running text becomes documents; labelled, paired and chat data come as records with columns. A column is named by its
 header, or numbered from 0 where the file has no header. The format follows the file name: .csv, .json, .jsonl (each
-also with .gz); everything else is tab separated. TSV has no quoting: a quotation mark is a character.
+also with .gz); everything else is tab separated. TSV has no quoting: a quotation mark is a character. The names of
+synthetic data sets serve as files that hold them.
 
-Read before: text_files.py. Read next: embedded.py.
+Read before: text_files.py, synthetic/. Read next: embedded.py.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .synthetic import SYNTHETIC
 from .text_files import read_chunks, read_lines
 
-__all__ = ["file_format", "read_columns", "read_examples", "read_records"]
+__all__ = ["file_format", "located_columns", "located_records", "read_columns", "read_examples", "read_records"]
 
 Record = dict[str | int, Any]
 
@@ -105,7 +107,12 @@ def _json_array(path: str | Path) -> Iterator[tuple[str, Record]]:
         yield where, _as_record(where, value)
 
 
-def _records(path: str | Path, header: bool) -> Iterator[tuple[str, Record]]:
+def located_records(path: str | Path, header: bool = True) -> Iterator[tuple[str, Record]]:
+    """As `read_records`, each record with the file and line that it comes from, for messages about its contents."""
+    if str(path) in SYNTHETIC and not Path(path).exists():
+        for number, example in enumerate(SYNTHETIC[str(path)].records(), 1):
+            yield f"{path}, record {number}", {column: text for column, text in example.items()}
+        return
     match file_format(path):
         case "csv":
             records = _table(path, _split_csv(path), header)
@@ -130,13 +137,13 @@ def read_records(path: str | Path, header: bool = True) -> Iterator[Record]:
     """The records of a file as dicts: JSON values as they are, table cells as strings.
 
     Args:
-        path: a .csv, .json, .jsonl (or .gz of these) or tab-separated file, UTF-8.
+        path: a .csv, .json, .jsonl (or .gz of these) or tab-separated file, UTF-8; or a name in `SYNTHETIC`.
         header: the first line of a table names its columns; if False, columns are numbered from 0.
 
     Raises:
         ValueError: broken JSON or CSV, a line with too many or too few fields (all with the line), an empty file.
     """
-    return (record for _, record in _records(path, header))
+    return (record for _, record in located_records(path, header))
 
 
 def _as_text(where: str, column: str | int, value: Any) -> str:
@@ -145,6 +152,22 @@ def _as_text(where: str, column: str | int, value: Any) -> str:
     if value is None or isinstance(value, (dict, list)):
         raise ValueError(f"{where}: column {column!r} holds {json.dumps(value)[:40]}, expected text or a number")
     return json.dumps(value)
+
+
+def located_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """As `read_columns`, each with the file and line that it comes from, for messages about its contents."""
+    wanted = [int(column) if str(column).isdecimal() else column for column in columns]
+    header = any(isinstance(column, str) for column in wanted)
+    if header and any(isinstance(column, int) for column in wanted):
+        raise ValueError(f"name all columns or number all of them, got {list(columns)}")
+    for where, record in located_records(path, header):
+        for column in wanted:
+            if column not in record:
+                kind = "named" if header else "numbered"
+                raise ValueError(f"{where}: no column {kind} {column!r}; it has "
+                                 f"{', '.join(str(name)[:30] for name in record)}"
+                                 f"{'; without a header line, columns are numbered from 0' * header}")
+        yield where, tuple(_as_text(where, column, record[column]) for column in wanted)
 
 
 def read_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tuple[str, ...]]:
@@ -160,13 +183,4 @@ def read_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tup
 
     Example: `for text, label in read_columns("reviews.csv", ["text", "label"]): …`
     """
-    wanted = [int(column) if str(column).isdecimal() else column for column in columns]
-    header = any(isinstance(column, str) for column in wanted)
-    if header and any(isinstance(column, int) for column in wanted):
-        raise ValueError(f"name all columns or number all of them, got {list(columns)}")
-    for where, record in _records(path, header):
-        for column in wanted:
-            if column not in record:
-                kind = "named" if header else "numbered"
-                raise ValueError(f"{where}: no column {kind} {column!r}; it has {', '.join(map(str, record))}")
-        yield tuple(_as_text(where, column, record[column]) for column in wanted)
+    return (values for _, values in located_columns(path, columns))

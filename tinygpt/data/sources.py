@@ -18,9 +18,10 @@ from pathlib import Path
 from .corpora import CORPORA, find_corpus
 from .embedded import embedded_documents
 from .records import file_format, read_columns
+from .synthetic import SYNTHETIC
 from .text_files import STDIN, read_chunks, refusal
 
-__all__ = ["DOCUMENT_LIMIT", "EMBEDDED", "Documents", "bounded", "read_documents"]
+__all__ = ["DOCUMENT_LIMIT", "EMBEDDED", "Documents", "bounded", "find_table", "read_documents"]
 
 EMBEDDED = "python-docs"  # the name of the embedded corpus
 DOCUMENT_LIMIT = 1 << 22  # characters
@@ -86,7 +87,7 @@ def _folder_files(folder: Path) -> list[Path]:
 
 
 def _unknown(spec: str) -> FileNotFoundError:
-    names = sorted([*CORPORA, EMBEDDED])
+    names = sorted([*CORPORA, EMBEDDED, *SYNTHETIC])
     near = difflib.get_close_matches(spec, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return FileNotFoundError(f"no file or folder {spec!r}, and no corpus has that name ({', '.join(names)}){hint}")
@@ -103,7 +104,8 @@ class Documents:
             a file (text of any name, .gz too; .jsonl gives the "text" field of each record);
             a folder (its text files and those of its subfolders, sorted; hidden ones are skipped);
             "-" (standard input), or a named pipe: held in memory;
-            a named corpus, see `CORPORA`, or "python-docs", the embedded one. A path of the same name wins.
+            a named corpus, see `CORPORA`, or "python-docs", the embedded one; or a synthetic data set, see
+            `SYNTHETIC`. A path of the same name wins.
             Nothing at all means the embedded corpus.
 
     Raises:
@@ -132,6 +134,8 @@ class Documents:
         if not path.is_file():
             if spec == EMBEDDED:
                 return [embedded_documents()]
+            if spec in SYNTHETIC:
+                return [SYNTHETIC[str(spec)].documents()]
             if spec not in CORPORA:
                 raise _unknown(str(spec))
             path = find_corpus(str(spec))
@@ -148,3 +152,24 @@ class Documents:
 def read_documents(specs: str | Path | Sequence[str | Path] = ()) -> Iterator[str]:
     """One pass over `Documents(specs)`."""
     return iter(Documents(specs))
+
+
+def find_table(spec: str | Path) -> str | Path:
+    """What `read_records` and `read_columns` open for a name: a file, "-", a named corpus, or a synthetic data set.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: nothing has that name, or a folder has it.
+        ConnectionError: a corpus could not be downloaded.
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name the file in it that holds the records")
+    if spec == STDIN or path.exists():
+        return spec if spec == STDIN else path
+    if spec in SYNTHETIC:
+        return spec
+    if spec in CORPORA:
+        return find_corpus(str(spec))
+    near = difflib.get_close_matches(str(spec), [*CORPORA, *SYNTHETIC], n=1)
+    raise FileNotFoundError(f"no file {str(spec)!r}, and no corpus has that name"
+                            f"{f'; did you mean {near[0]!r}?' if near else ''}")
