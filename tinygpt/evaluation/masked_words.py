@@ -1,21 +1,23 @@
 """How well a model guesses hidden tokens: loss and accuracy, beside what one answer for all of them would get.
 
-Read before: data/masking.py, models/bert.py. Read next: training/objectives/masked.py.
+Read before: data/masking.py, models/bert.py. Read next: multiple_choice.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from .. import ops
 from ..autograd import no_grad
 from ..backend import to_device, to_numpy
+from ..data.masking import Masking
 from ..models import BERT
+from ..tokenizers import Tokenizer
 
-__all__ = ["MaskedWords", "guess_masked", "masked_words"]
+__all__ = ["MaskedWords", "guess_masked", "masked_words", "masking_of"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,23 @@ class MaskedWords:
     loss: float
     accuracy: float
     most_frequent: float
+
+    def to_dict(self) -> dict[str, int | float]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def masking_of(tokenizer: Tokenizer) -> Masking:
+    """What to hide of texts that this tokenizer encodes.
+
+    Raises:
+        ValueError: it has no token to hide words behind, or none to fill up with.
+    """
+    if tokenizer.mask_token_id is None or tokenizer.pad_token_id is None:
+        raise ValueError("hiding words needs a tokenizer with a mask and a pad token; its special tokens are "
+                         f"{', '.join(tokenizer.special_tokens) or 'none'}")
+    return Masking(len(tokenizer), tokenizer.mask_token_id, tokenizer.pad_token_id,
+                   tuple(sorted(tokenizer.special_tokens.values())), tokenizer.prefix_ids, tokenizer.suffix_ids)
 
 
 def guess_masked(model: BERT, ids: np.ndarray, places: np.ndarray,

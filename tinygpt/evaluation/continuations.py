@@ -1,0 +1,46 @@
+"""Texts continued by a model, to be judged: the beginnings of given texts, and what it makes of them.
+
+Read before: diversity.py. Read next: robustness.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..generation import left_pad
+from ..models import GPT
+from ..tokenizers import Tokenizer
+
+__all__ = ["continuations"]
+
+
+def continuations(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, prompt_tokens: int = 8,
+                  max_new_tokens: int = 64, temperature: float = 0.8, seed: int = 0,
+                  batch_size: int = 32) -> list[str]:
+    """What the model writes after the first tokens of each text; the beginning itself is left out.
+
+    Args:
+        model: switched to `eval` for the time being.
+        texts: none empty.
+        prompt_tokens: how many tokens of each text to begin with, at most.
+        max_new_tokens, temperature: as for `GPT.generate`.
+        seed: text number k is continued with the seed `seed + k`.
+        batch_size: texts continued at once.
+
+    Raises:
+        ValueError: an empty text, or settings that nothing can be generated with.
+    """
+    prompts = [[*tokenizer.prefix_ids, *ids[:prompt_tokens]]
+               for ids in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    found = []
+    training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(prompts), batch_size):
+            ids, mask = left_pad(prompts[start:start + batch_size], model.config.pad_token_id or 0)
+            written = model.generate(ids, max_new_tokens, attention_mask=mask, temperature=temperature,
+                                     seed=seed + start, long_prompt="crop")[:, ids.shape[1]:]  # (B, new)
+            found += [tokenizer.decode(row, skip_special_tokens=True) for row in written]
+    finally:
+        model.train(training)
+    return found
