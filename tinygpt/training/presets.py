@@ -14,12 +14,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     # nanoGPT's CPU run (its README's "I only have a macbook"), with every option as PyTorch has it there.
     "shakespeare-char-cpu": dict(
         data=["tinyshakespeare"], tokenizer="char", n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=12,
-        bias=False, activation="gelu", dropout=0.0, steps=2000, lr=1e-3, min_lr=1e-4, warmup_steps=100, beta2=0.99,
+        bias=False, activation="gelu", dropout=0.0, initializer_range=0.02, steps=2000,
+        lr=1e-3, min_lr=1e-4, warmup_steps=100, beta2=0.99,
         weight_decay=0.1, clip=1.0, eval_every=250),
     # nanoGPT's GPU run on the same text.
     "shakespeare-char": dict(
         data=["tinyshakespeare"], tokenizer="char", n_layer=6, n_head=6, n_embd=384, block_size=256, batch_size=64,
-        bias=False, activation="gelu", dropout=0.2, steps=5000, lr=1e-3, min_lr=1e-4, warmup_steps=100, beta2=0.99,
+        bias=False, activation="gelu", dropout=0.2, initializer_range=0.02, steps=5000,
+        lr=1e-3, min_lr=1e-4, warmup_steps=100, beta2=0.99,
         weight_decay=0.1, clip=1.0, eval_every=250),
     # makemore's names with about 200,000 parameters.
     "names": dict(

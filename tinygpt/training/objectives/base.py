@@ -141,18 +141,10 @@ class Objective(ABC):
     def _sizes(self, *names: str) -> dict[str, Any]:
         """The model's configuration as far as options and tokenizer give it; `names` are further options."""
         o, t = self.options, self.tokenizer
-        same = ("architecture", "block_size", "n_layer", "n_head", "n_embd", "activation", "dropout", *names)
+        same = ("architecture", "block_size", "n_layer", "n_head", "n_embd", "activation", "dropout",
+                "initializer_range", *names)
         return dict(vocab_size=len(t), bos_token_id=t.bos_token_id, eos_token_id=t.eos_token_id,
                     pad_token_id=t.pad_token_id, **{name: getattr(o, name) for name in same})
-
-    def _post_norm_sizes(self) -> dict[str, Any]:
-        """The same for models whose norms stand after the sums, which train well only if they begin well.
-
-        Weights of deviation C^-½ are Glorot's for square matrices; they keep the variance of what goes through, and
-        give Marian's embeddings, scaled by √C, the size of the positions added to them. The customary 0.02 is meant for
-        768 channels: a narrow model begins with blocks that do next to nothing, and stays there.
-        """
-        return {**self._sizes(), "initializer_range": self.options.n_embd ** -0.5}
 
     @abstractmethod
     def encoder(self) -> TextEncoder:

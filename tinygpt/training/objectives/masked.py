@@ -61,7 +61,7 @@ class Masked(Objective):
 
     def model(self) -> BERT:
         """A BERT with the masked-word head."""
-        return BERT.for_masked_lm(BERTConfig(**self._post_norm_sizes()))
+        return BERT.for_masked_lm(BERTConfig(**self._sizes()))
 
     def encoder(self) -> TextEncoder:
         """The bare text with the end-of-text token between documents: the template belongs around each window."""

@@ -65,7 +65,7 @@ class Seq2Seq(Objective):
 
     def model(self) -> EncoderDecoder:
         """An encoder-decoder that never writes padding."""
-        return EncoderDecoder(EncoderDecoderConfig(**self._post_norm_sizes(), suppress_token_ids=(self.pad_id,)))
+        return EncoderDecoder(EncoderDecoderConfig(**self._sizes(), suppress_token_ids=(self.pad_id,)))
 
     def encoder(self) -> TextEncoder:
         """Every text closed by its own end-of-text token, so none stands between them."""
