@@ -14,12 +14,12 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
-from . import evaluate, generate, pretrain, tokenizer
+from . import evaluate, generate, gradcheck, pretrain, tokenizer
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, generate, evaluate)
+SUBCOMMANDS = (tokenizer, pretrain, generate, evaluate, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):

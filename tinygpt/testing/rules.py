@@ -14,7 +14,7 @@ from ..autograd import Deferred
 from ..backend import Array, array_module, to_numpy
 from .contracts import Broken, arrays_in, check_form, near, overlap, same
 
-__all__ = ["RuleCall", "check_float32", "check_rule", "in_dtype"]
+__all__ = ["FLOAT32", "RuleCall", "check_float32", "check_rule", "in_dtype"]
 
 FLOAT32, FLOOR32 = 2e-3, 0.05  # of the largest entry (or of a number near 1): room for rounding, none for a mistake
 

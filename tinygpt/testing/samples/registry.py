@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["OpSamples", "Sample", "broadcast_shapes", "draw_axes", "draw_shape", "op_db", "samples_of"]
+__all__ = ["OpSamples", "Sample", "broadcast_shapes", "draw_axes", "draw_shape", "large_samples_of", "op_db",
+           "samples_of"]
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,27 @@ class Sample:
 
 @dataclass(frozen=True)
 class OpSamples:
-    """The examples of one operation."""
+    """The examples of one operation.
+
+    Attributes:
+        name: the operation's.
+        draw: draws one example, small enough to be differentiated numerically.
+        draw_large: draws the examples for its twins, of sizes around their blocks; None if it has none.
+    """
 
     name: str
     draw: Callable[[np.random.Generator], Sample]
+    draw_large: Callable[[np.random.Generator], Iterator[Sample]] | None = None
 
     def samples(self, n: int = 20, seed: int = 0) -> Iterator[Sample]:
         """The first n examples of a seed."""
         for i in range(n):
             yield self.draw(np.random.default_rng([seed, zlib.crc32(self.name.encode()), i]))
+
+    def large_samples(self, seed: int = 0) -> Iterator[Sample]:
+        """The examples for twins."""
+        if self.draw_large is not None:
+            yield from self.draw_large(np.random.default_rng([seed, zlib.crc32(self.name.encode())]))
 
 
 op_db: dict[str, OpSamples] = {}
@@ -54,6 +67,14 @@ def samples_of(name: str) -> Callable[[Callable[[np.random.Generator], Sample]],
     """Enter a function that draws examples of the operation `name`."""
     def enter(draw: Callable[[np.random.Generator], Sample]) -> Callable[[np.random.Generator], Sample]:
         op_db[name] = OpSamples(name, draw)
+        return draw
+    return enter
+
+
+def large_samples_of(name: str) -> Callable[[Callable], Callable]:
+    """Enter a function that draws all examples for the twins of the operation `name`."""
+    def enter(draw: Callable[[np.random.Generator], Iterator[Sample]]) -> Callable:
+        op_db[name] = replace(op_db[name], draw_large=draw)
         return draw
     return enter
 
