@@ -18,9 +18,10 @@ from typing import Any
 from ..data import Documents, file_format, find_table, located_columns, located_records, token_array
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
-from ..evaluation import (Classification, byte_lengths, continuations, diversity, format_table, is_multiple_choice,
-                          label_numbers, label_probabilities, masked_words, masking_of, multiple_choice, next_token,
-                          probe_special_tokens, read_questions, score_translations, translate)
+from ..evaluation import (Classification, answer_questions, byte_lengths, continue_texts, format_table,
+                          is_multiple_choice, label_numbers, label_probabilities, masking_of, measure_diversity,
+                          predict_text, probe_special_tokens, read_questions, score_translations, translate)
+from ..evaluation.masked_words import masked_words
 from ..models import BERT, GPT, EncoderDecoder, PretrainedModel, load_model
 from ..tokenizers import Tokenizer, load_tokenizer
 from ..training.objectives.base import TextEncoder
@@ -145,7 +146,7 @@ def _text(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Namespace
     tokens = token_array(documents, tokenizer)
     if len(tokens) < 2:
         raise ValueError(f"{args.data} has {len(tokens)} tokens, expected two at least: one to predict from another")
-    figures = next_token(model, tokens, lengths=byte_lengths(tokenizer)).to_dict()
+    figures = predict_text(model, tokens, lengths=byte_lengths(tokenizer)).to_dict()
     return figures, _rows(figures, {
         "loss": "loss (nats per token)", "perplexity": "perplexity", "bits_per_byte": "bits per byte",
         "accuracy": "next-token accuracy", "n_tokens": "tokens predicted", "n_bytes": "bytes predicted"})
@@ -155,7 +156,7 @@ def _multiple_choice(model: PretrainedModel, tokenizer: Tokenizer, args: argpars
     """Which ending is the likeliest."""
     if not isinstance(model, GPT) or model.config.head != "lm":
         raise _wrong(model, args, "a decoder")
-    figures = multiple_choice(model, tokenizer, read_questions(find_table(args.data), args.limit)).to_dict()
+    figures = answer_questions(model, tokenizer, read_questions(find_table(args.data), args.limit)).to_dict()
     return figures, _rows(figures, {
         "accuracy": "accuracy", "accuracy_per_byte": "accuracy per byte", "accuracy_per_token": "accuracy per token",
         "chance": "chance", "n_questions": "questions"}) + "\n(in brackets: 95% confidence)"
@@ -198,10 +199,10 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Nam
     texts = list(islice(lines, args.limit or N_PROMPTS))
     if not texts:
         raise ValueError(f"{args.data} has no line to begin a text with")
-    written = continuations(model, tokenizer, texts, max_new_tokens=args.max_new_tokens,
-                            temperature=args.temperature, seed=args.seed)
+    written = continue_texts(model, tokenizer, texts, max_new_tokens=args.max_new_tokens,
+                             temperature=args.temperature, seed=args.seed)
     probe = probe_special_tokens(tokenizer.encode, tokenizer.special_tokens)
-    figures = diversity(written).to_dict() | {
+    figures = measure_diversity(written).to_dict() | {
         "forging_prompts": probe.n_prompts, "forged": len(probe.forgeries), "refused": probe.n_refused}
     return figures, _rows(figures, {
         "n_texts": "texts", "n_words": "words a text", "distinct_1": "distinct-1", "distinct_2": "distinct-2",

@@ -11,12 +11,12 @@ from ..generation import left_pad
 from ..models import GPT
 from ..tokenizers import Tokenizer
 
-__all__ = ["continuations"]
+__all__ = ["continue_texts"]
 
 
-def continuations(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, prompt_tokens: int = 8,
-                  max_new_tokens: int = 64, temperature: float = 0.8, seed: int = 0,
-                  batch_size: int = 32) -> list[str]:
+def continue_texts(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, prompt_tokens: int = 8,
+                   max_new_tokens: int = 64, temperature: float = 0.8, seed: int = 0,
+                   batch_size: int = 32) -> list[str]:
     """What the model writes after the first tokens of each text; the beginning itself is left out.
 
     Args:
@@ -30,7 +30,7 @@ def continuations(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, pro
     Raises:
         ValueError: an empty text, or settings that nothing can be generated with.
     """
-    prompts = [[*tokenizer.prefix_ids, *ids[:prompt_tokens]]
+    prompts = [[*tokenizer.prefix_ids, *ids[:prompt_tokens]][:model.config.block_size]
                for ids in tokenizer.encode_batch(texts, add_special_tokens=False)]
     found = []
     training = model.training
@@ -39,7 +39,7 @@ def continuations(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, pro
         for start in range(0, len(prompts), batch_size):
             ids, mask = left_pad(prompts[start:start + batch_size], model.config.pad_token_id or 0)
             written = model.generate(ids, max_new_tokens, attention_mask=mask, temperature=temperature,
-                                     seed=seed + start, long_prompt="crop")[:, ids.shape[1]:]  # (B, new)
+                                     seed=seed + start)[:, ids.shape[1]:]  # (B, new)
             found += [tokenizer.decode(row, skip_special_tokens=True) for row in written]
     finally:
         model.train(training)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 
-__all__ = ["Diversity", "distinct", "diversity", "ends_in_loop", "repeated", "words"]
+__all__ = ["Diversity", "distinct", "ends_in_loop", "measure_diversity", "repeated", "words"]
 
 Sequences = Sequence[Sequence[Hashable]]
 
@@ -97,7 +97,7 @@ class Diversity:
         return asdict(self)
 
 
-def diversity(texts: Sequence[str]) -> Diversity:
+def measure_diversity(texts: Sequence[str]) -> Diversity:
     """The figures of generated texts, counted in words.
 
     Raises:

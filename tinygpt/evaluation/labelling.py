@@ -92,12 +92,12 @@ def label_numbers(labels: Sequence[str], names: Sequence[str], places: Sequence[
     [1, 0]
     """
     exact = {name: number for number, name in enumerate(names)}
-    folded = {name.casefold(): number for number, name in enumerate(names)}
+    if set(labels) <= exact.keys():
+        return [exact[label] for label in labels]
+    folded = {name.casefold(): number for name, number in exact.items()}
     numbers = {str(number): number for number in range(len(names))}
-    known = next((table for table in (exact, numbers) if set(labels) <= table.keys()), None)
-    if known is not None:
-        return [known[label] for label in labels]
+    known = folded if any(label.casefold() in folded for label in labels) else numbers
     for label, place in zip(labels, places):
-        if label.casefold() not in folded:
+        if label.casefold() not in known:
             raise ValueError(f"{place}: the model has no label {label!r}; its labels are {', '.join(names)}")
-    return [folded[label.casefold()] for label in labels]
+    return [known[label.casefold()] for label in labels]

@@ -29,7 +29,7 @@ from ..models import GPT
 from .confidence import wilson_interval
 from .likelihood import continuation_nats
 
-__all__ = ["MultipleChoice", "Question", "is_multiple_choice", "multiple_choice", "read_questions"]
+__all__ = ["MultipleChoice", "Question", "answer_questions", "is_multiple_choice", "read_questions"]
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class MultipleChoice:
         return figures | {"chance": self.chance}
 
 
-def multiple_choice(model: GPT, tokenizer: Encodes, questions: Sequence[Question],
-                    batch_size: int = 32) -> MultipleChoice:
+def answer_questions(model: GPT, tokenizer: Encodes, questions: Sequence[Question],
+                     batch_size: int = 32) -> MultipleChoice:
     """Answer questions by the likelihood of their choices, each written after its context and a space.
 
     Context and choice are tokenized apart, so that the tokens to be scored are the choice's own.

@@ -14,7 +14,7 @@ from ..models import GPT
 from .language_modeling import TextLoss
 from .likelihood import predict_targets
 
-__all__ = ["NextToken", "next_token"]
+__all__ = ["NextToken", "predict_text"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class NextToken(TextLoss):
                 "n_tokens": self.n_tokens, "n_bytes": self.n_bytes}
 
 
-def next_token(model: GPT, tokens: np.ndarray, *, lengths: np.ndarray | None = None,
-               batch_size: int = 32) -> NextToken:
+def predict_text(model: GPT, tokens: np.ndarray, *, lengths: np.ndarray | None = None,
+                 batch_size: int = 32) -> NextToken:
     """Predict every token of a text but the first, once, in windows of the model's context side by side.
 
     Args:
