@@ -134,8 +134,8 @@ def test_translation(capsys, models, tmp_path):
     references = [[target for _, target in PAIRS]]
     assert found["bleu"] == corpus_bleu(ours, references).score and found["chrf"] == corpus_chrf(ours, references).score
     assert found["task"] == "translation" and found["n_pairs"] == 3
-    done = command(capsys, "evaluate", "--model", models["translator"], "--data", "synthetic-phrases-test", "--limit", 9,
-                   "--json")
+    done = command(capsys, "evaluate", "--model", models["translator"], "--data", "synthetic-phrases-test",
+                   "--limit", 9, "--json")
     assert json.loads(done.out)["n_pairs"] == 9 and "of 9 texts are longer than the model's context" in done.err
 
 
