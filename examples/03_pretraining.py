@@ -4,8 +4,9 @@
     python examples/03_pretraining.py --data my-text.txt           a text of your own
 
 Text becomes documents, documents become token ids, ids become windows, and a GPT learns to predict each window's next
-tokens. Takes 4 minutes on 2 cores, needs no network, and leaves a folder that 04_generation.py and `tinygpt generate`
-read. The command does the same, and more: it saves as it goes, resumes, keeps metrics, and trains longer.
+tokens. Takes 8 minutes on 2 busy cores (4 minutes of processor time), needs no network, and leaves a folder that
+04_generation.py and `tinygpt generate` read. The command does the same, and more: it saves as it goes, resumes, keeps
+metrics, and trains longer.
 
 Read before: 02_tokenizer.py. Read next: 04_generation.py.
 """

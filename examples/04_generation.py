@@ -2,7 +2,7 @@
 
     python examples/04_generation.py --model runs/pretraining --prompt "The function returns"
 
-The folder is what 03_pretraining.py, `tinygpt pretrain` or Hugging Face's save_pretrained wrote. Takes 1 second.
+The folder is what 03_pretraining.py, `tinygpt pretrain` or Hugging Face's save_pretrained wrote. Takes 3 seconds.
 
 Read before: 03_pretraining.py. Read next: 05_sorting.py; and tinygpt/generation/sampling.py, a function a strategy.
 """

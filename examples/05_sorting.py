@@ -8,7 +8,8 @@ The model reads six digits and the same six sorted, as one text:
 
 Predicting the first half is guessing and is left out of the loss; predicting the second half is sorting. A quarter of
 all sequences, chosen by a hash, never occur in training: the model is tested on those. Settings are minGPT's: 3 layers,
-3 heads, 48 channels, 2,000 steps of 64 sequences. Half a minute on 2 cores; then it sorts all of 5,000 test sequences.
+3 heads, 48 channels, 2,000 steps of 64 sequences. 1 minute on 2 busy cores; then it
+sorts all of 5,000 test sequences.
 
 Read before: 03_pretraining.py. Read next: 06_names.py.
 """

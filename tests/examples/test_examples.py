@@ -37,6 +37,7 @@ class Tiny:
 
 TINY = {
     "01_autograd_by_hand.py": Tiny("--steps 5", r"largest disagreement between two ways to one gradient: \de-(09|1\d)"),
+    "02_tokenizer.py": Tiny("--data {text} --vocab-size 300", r"\d\.\d\d bytes per token"),
     "03_pretraining.py": Tiny("--data {text} --steps 2 --vocab-size 300 --out {out}", r"validation loss \d\.\d{4}"),
     "04_generation.py": Tiny("--model {model} --steps 5 --prompt", r"continued as it is alone: True"),
     "05_sorting.py": Tiny("--steps 3 --tests 20 --out {out}", r"\d+ of 20 test sequences sorted"),
