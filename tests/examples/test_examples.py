@@ -7,6 +7,7 @@ import functools
 import os
 import random
 import re
+import string
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,7 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
     files = tmp_path_factory.mktemp("examples")
     rng = random.Random(0)
     text, names, pairs = files / "text.txt", files / "names.txt", files / "pairs.tsv"
-    words = ["".join(rng.choices("abcdefghij", k=rng.randint(1, 8))) for _ in range(200)]
+    words = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 8))) for _ in range(200)]
     text.write_text(" ".join(rng.choices([*words, "\n"], k=1000)), encoding="utf-8")
     names.write_text("\n".join(sorted(set(words))) + "\n\n", encoding="utf-8")
     pairs.write_text("".join(f"{word} {word}\t{word[::-1]}\n" for word in words), encoding="utf-8")
