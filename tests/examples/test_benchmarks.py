@@ -31,6 +31,12 @@ def test_training():
     assert result["tinygpt_peak_mb"] > result["tinygpt_imports_mb"] or not result["tinygpt_peak_mb"]
 
 
+def test_tokenizer():
+    result = call("benchmark_tokenizer.py", "--size", "20000", "--long", "50000", "--tries", "1", "--json")
+    assert all(row["ratio"] > 0 and row["equal"] is not False for row in result["rows"])
+    assert len(result["alone"]) == 7 and all(number >= 0 for number in result["alone"].values())
+
+
 def test_decoding():
     result = call("benchmark_decoding.py", "--shape", "char", "--runs", "1", "--new-tokens", "4", "--json")
     assert result["tinygpt_tokens_per_second"] > 0

@@ -58,11 +58,16 @@ def test_blocks_and_files_change_no_count(texts, size, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splitter, "BLOCK", size)
         patch.setattr(counting, "_READ", size)
+        if not expected:
+            return
         assert count_pieces(texts, GPT2, tokens) == expected
         assert count_pieces(paths, GPT2, tokens) == expected
 
 
 def test_bad_texts(tmp_path):
+    for nothing in ([], [""], ["<s>"]):
+        with pytest.raises(ValueError, match="no text to train on"):
+            count_pieces(nothing, GPT2, special("<s>"))
     with pytest.raises(TypeError, match="a str or a path, got int"):
         count_pieces([3], GPT2, NONE)
     with pytest.raises(ValueError, match="lone surrogate"):

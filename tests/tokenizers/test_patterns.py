@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizer_texts import awkward_text, quick
 
-from tinygpt.tokenizers.patterns import PATTERNS, compile_pattern, compile_portable
+from tinygpt.tokenizers.patterns import FASTER, PATTERNS, compile_pattern, compile_portable
 
 
 def test_gpt2_splits_as_its_authors_say():
@@ -34,6 +34,13 @@ def test_what_sets_the_others_apart(name, pieces):
 @given(awkward_text)
 def test_pieces_make_the_text_again(name, text):
     assert "".join(compile_portable(PATTERNS[name]).findall(text)) == text
+
+
+@pytest.mark.parametrize("name", FASTER)
+@quick
+@given(awkward_text)
+def test_the_faster_way_to_write_a_pattern_is_equal(name, text):
+    assert compile_portable(FASTER[name]).findall(text) == compile_portable(PATTERNS[name]).findall(text)
 
 
 @pytest.mark.parametrize("name", PATTERNS)

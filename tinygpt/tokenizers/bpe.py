@@ -122,6 +122,7 @@ def train(pieces: Mapping[bytes, int], n_merges: int, min_frequency: int = 1) ->
     """The same merges as `train_naive`, one by one as they are found."""
     words = [piece.translate(_TO_IDS).decode("latin-1") for piece in pieces]
     frequency = list(pieces.values())
+    del pieces  # as large as all that follows, if the caller does not hold it either
     counts: dict[str, int] = defaultdict(int)
     places: dict[str, list[int]] = defaultdict(list)  # pair -> the words it is in, once per occurrence
     for i, word in enumerate(words):

@@ -100,13 +100,12 @@ class ByteBPE(Tokenizer):
         if n_merges < 0:
             raise ValueError(f"vocab_size is {vocab_size}, but the 256 bytes and {len(names)} special "
                              f"token{'s' * (len(names) != 1)} alone need {256 + len(names)}; give at least that")
-        splitter = Splitter([Stage(pattern)])
-        pieces = count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter, _numbered(names, {}))
-        if not pieces:
-            raise ValueError("ByteBPE.train got no text; pass a str, a path, or an iterable of them")
+        splitter, special = Splitter([Stage(pattern)]), _numbered(names, {})
+        found = bpe.train(count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter, special),
+                          n_merges, min_frequency)
         tokens = [bytes([byte]) for byte in BYTE_ORDER]
         merges = []
-        for left, right in _with_progress(bpe.train(pieces, n_merges, min_frequency), n_merges, progress):
+        for left, right in _with_progress(found, n_merges, progress):
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
         return cls({token: i for i, token in enumerate(tokens)}, merges, names, splitter)

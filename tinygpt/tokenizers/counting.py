@@ -30,7 +30,7 @@ def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter,
 
     Raises:
         TypeError: something that is no str and no path.
-        ValueError: a file that is no UTF-8; a lone surrogate.
+        ValueError: no text at all; a file that is no UTF-8; a lone surrogate.
     """
     counts: Counter[str] = Counter()
     every_special = special.allowed("all")
@@ -41,6 +41,8 @@ def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter,
             for segment, special_id in special.split(block, every_special):
                 if special_id is None:
                     counts.update(splitter(segment))
+    if not counts:
+        raise ValueError("there is no text to train on: every text is empty, or none was given")
     try:
         return Counter({piece.encode("utf-8"): count for piece, count in counts.items()})
     except UnicodeEncodeError as error:

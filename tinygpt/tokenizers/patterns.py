@@ -18,7 +18,7 @@ import regex
 
 from .unicode_classes import WHITESPACE, ranges_of
 
-__all__ = ["PATTERNS", "compile_pattern", "compile_portable", "DIGITS"]
+__all__ = ["PATTERNS", "compile_pattern", "compile_portable", "FASTER", "DIGITS"]
 
 _LETTERS_IN_CASES = (  # o200k keeps "camelCase" as "camel", "Case", and takes the contraction along
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -37,7 +37,10 @@ PATTERNS = {
     "qwen2": _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"),
 }
 
-DIGITS = (r"\p{N}", r"\p{N}+")  # patterns that set digits apart, one by one or together, before another pattern cuts
+# Equal to the pattern of the same name, but `re` gets through it faster: an optional space costs more than a choice, and
+# letters, which are most of a text, come first (contractions need only come before other punctuation).
+FASTER = {"gpt2": r" \p{L}+|\p{L}+|'(?:[sdmt]|ll|ve|re)| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"}
+DIGITS = (r"\p{N}", r"\p{N}+")  # set digits apart, one by one or together, before another pattern cuts
 
 
 def compile_pattern(pattern: str) -> regex.Pattern:
