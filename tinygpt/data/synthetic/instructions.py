@@ -1,7 +1,7 @@
 """Synthetic instructions whose answers can be checked: small jobs on made-up words, and sums.
 
     Reverse the word tomila.             alimot
-    What is 27 plus 58?                  85
+    What is 27 plus 18?                  45
 
 The words are strings of syllables, so there are more than can be memorised: what is learnt is the job. There is no
 multiplication, whose held-out cases nothing in the training cases explains to a small model. A combination, in the
@@ -61,7 +61,7 @@ JOBS = (
     Job("spell", ("Spell the word {}.", "Write {} with a dash between its letters.", "Spell the word."),
         lambda w: "-".join(w)),
     Job("add", ("What is {} plus {}?", "Add {} and {}.", "Add the two numbers."),
-        lambda a, b: str(a + b), 2, symmetric=True),
+        lambda a, b: str(a + b), 2, below=50, symmetric=True),
     Job("larger", ("Which is larger, {} or {}?", "Give the larger of {} and {}.", "Give the larger number."),
         lambda a, b: str(max(a, b)), 2, symmetric=True),
     Job("next", ("Which number comes after {}?", "Count one up from {}.", "Give the next number."),
