@@ -51,8 +51,8 @@ def distinct(sequences: Sequences, n: int) -> float | None:
 def repeated(sequences: Sequences, n: int) -> float | None:
     """The share of a sequence's n-grams that it has had before, averaged over the sequences with at least one.
 
-    >>> repeated(["a b a b".split(), "a b c d".split()], n=2)
-    0.16666666666666666
+    >>> repeated(["a b a b a".split(), "a b c d".split()], n=2)
+    0.25
     """
     found = [ngrams for ngrams in (_ngrams(sequence, n) for sequence in sequences) if ngrams]
     return sum(1 - len(set(ngrams)) / len(ngrams) for ngrams in found) / len(found) if found else None
