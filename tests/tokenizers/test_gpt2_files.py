@@ -88,6 +88,41 @@ def test_gpt2s_own_files(tmp_path, shared_data):
         assert (tmp_path / "own" / name).read_bytes() == (shared_data / "gpt2" / name).read_bytes()
 
 
+@pytest.mark.parametrize("config, says", [
+    ({"tokenizer_class": "CLIPTokenizer"}, "CLIPTokenizer"), ({"tokenizer_class": 3}, "tokenizer_class"),
+    ({"add_prefix_space": "no"}, "add_prefix_space"), ({"add_bos_token": 1}, "add_bos_token"),
+    ({"add_bos_token": True}, "a bos token")])
+def test_configurations_that_are_refused(tmp_path, config, says):
+    trained().save(tmp_path, "vocab.json")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"tokenizer_config.json: .*{says}"):
+        load_tokenizer(tmp_path)
+
+
+def test_words_with_an_end_of_their_own_are_refused(tmp_path):
+    (tmp_path / "vocab.json").write_text('{"a": 0, "a</w>": 1, "aa</w>": 2}', encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na a</w>\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="merges.txt: .*</w>"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("config", [
+    {"tokenizer_class": "RobertaTokenizer"}, {"tokenizer_class": "BartTokenizer"}, {"add_bos_token": True},
+    {"add_bos_token": True, "add_eos_token": True}, {"add_prefix_space": True},
+    {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": True},
+], ids=repr)
+def test_what_goes_around_a_text_follows_the_configuration(tmp_path, config):
+    transformers = pytest.importorskip("transformers")
+    trained().save(tmp_path, "vocab.json")
+    written = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(written | config), encoding="utf-8")
+    tok, theirs = load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in ["the words", " the words", "a<|end|>b", "", *random_texts(100, seed=13)]:
+        if "<mask>" not in text:  # there they are lenient with the space before it
+            assert tok.encode(text, allowed_special="all") == theirs(text)["input_ids"]
+
+
 @pytest.mark.oracle
 def test_transformers_opens_vocab_json_and_merges_txt(tmp_path):
     transformers = pytest.importorskip("transformers")

@@ -29,6 +29,14 @@ def test_each_class_refuses_the_others_files(tmp_path):
         ByteBPE.load(tmp_path / "char")
 
 
+@pytest.mark.parametrize("name, kind", [("vocab.txt", "WordPiece"), ("tokenizer.model", "SentencePiece"),
+                                        ("spiece.model", "SentencePiece"), ("source.spm", "SentencePiece")])
+def test_other_kinds_are_refused_by_name(tmp_path, name, kind):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{kind}.*{name}"):
+        load_tokenizer(tmp_path)
+
+
 def test_nothing_to_load(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         load_tokenizer(tmp_path / "nowhere")

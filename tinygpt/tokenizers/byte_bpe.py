@@ -35,6 +35,9 @@ __all__ = ["ByteBPE"]
 _CACHE_ENTRIES = 1 << 17  # in each of the two caches: about 25 MB
 _CACHE_LENGTH = 64  # characters or bytes: what is longer hardly comes again
 _GPT2 = Splitter([Stage("gpt2")])
+_OTHER_KINDS = {"vocab.txt": "a WordPiece vocabulary", "tokenizer.model": "a SentencePiece model",
+                "spiece.model": "a SentencePiece model", "sentencepiece.bpe.model": "a SentencePiece model",
+                "source.spm": "a SentencePiece model"}
 
 _Text = TypeVar("_Text", str, bytes)
 
@@ -144,8 +147,9 @@ class ByteBPE(Tokenizer):
         """Packed ids of pieces, each cut into parts that merge alone."""
         parts_of = self._table.cut([piece.encode("utf-8") for piece in pieces])
         parts = {part for parts in parts_of for part in parts}
-        new = {part: self._pack(self._table.encode(part)) for part in parts if part not in self._known_parts}
-        packed = {part: new.get(part) or self._known_parts[part] for part in parts}
+        known = self._known_parts  # as it is now: another thread may begin a new one
+        new = {part: self._pack(self._table.encode(part)) for part in parts if part not in known}
+        packed = {part: new.get(part) or known[part] for part in parts}
         self._known_parts = _remember(self._known_parts, new)
         encoded = {piece: b"".join([packed[part] for part in parts]) for piece, parts in zip(pieces, parts_of)}
         if self.ignore_merges:
@@ -177,7 +181,8 @@ class ByteBPE(Tokenizer):
         elif format not in TWO_FILES:
             raise ValueError(f"the format is {format!r}, expected one of {[TOKENIZER, *TWO_FILES]}")
         elif (self.splitter.stages != _GPT2.stages or self.normal_forms or self.ignore_merges or self.prefix_ids
-              or self.suffix_ids or any(token != AddedToken(token.content, token.id) for token in self.special.tokens)):
+              or self.suffix_ids or any(not token.special or token.lstrip or token.rstrip or token.single_word
+                                        for token in self.special.tokens)):
             raise ValueError(f"{format} holds only tokenizers that split as GPT-2 does and add nothing; this one needs "
                              f"{TOKENIZER}")
         else:
@@ -199,6 +204,9 @@ class ByteBPE(Tokenizer):
         for name in TWO_FILES:
             if (path / name).exists():
                 return about(path / name, cls._from_arguments, read_two_files, path, name, roles)
+        for name, kind in _OTHER_KINDS.items():
+            if (path / name).exists():
+                raise ValueError(f"{path} holds {kind} ({name}), which is not read: only byte-level BPE is")
         raise FileNotFoundError(f"{path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json with "
                                 "vocab.bpe")
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from .special import ROLES, SpecialTokens
 
-__all__ = ["read_json", "read_text", "write_json", "write_text", "read_roles", "write_config", "about", "member",
-           "kind_of", "CONFIG", "TOKENIZER"]
+__all__ = ["CONFIG", "TOKENIZER", "about", "kind_of", "member", "read_config", "read_json", "read_roles", "read_text",
+           "write_config", "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 
@@ -83,19 +83,27 @@ def write_config(folder: str | PathLike[str], special: SpecialTokens,
                                        "clean_up_tokenization_spaces": False})
 
 
+def read_config(folder: str | PathLike[str], name: str = CONFIG) -> dict[str, Any] | None:
+    """What `tokenizer_config.json` holds, or None without one."""
+    path = Path(folder) / name
+    if not path.exists():
+        return None
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds a {type(config).__name__}, expected an object")
+    return config
+
+
 def read_roles(folder: str | PathLike[str]) -> dict[str, str] | None:
     """Who plays which role, by `tokenizer_config.json`, else `special_tokens_map.json`; None without either."""
     for name in (CONFIG, "special_tokens_map.json"):
-        path = Path(folder) / name
-        if path.exists():
-            config = read_json(path)
-            if not isinstance(config, dict):
-                raise ValueError(f"{path} holds a {type(config).__name__}, expected an object")
+        config = read_config(folder, name)
+        if config is not None:
             roles = {role: config[role] for role in ROLES if config.get(role) is not None}
             for role, value in roles.items():
                 roles[role] = value.get("content") if isinstance(value, dict) else value
                 if not isinstance(roles[role], str):
-                    raise ValueError(f"{path}: {role} is {value!r}, expected the token's text")
+                    raise ValueError(f"{Path(folder) / name}: {role} is {value!r:.100}, expected the token's text")
             return roles
     return None
 

@@ -1,7 +1,8 @@
 """The two-file formats: GPT-2's own `encoder.json` + `vocab.bpe`, and the same as `vocab.json` + `merges.txt`.
 
 The first file maps tokens, in the byte alphabet, to ids; the second lists merges, one a line, in order of rank. Neither
-says how text is split (as GPT-2 does) nor which tokens are special: those are the ones that no merge makes.
+says how text is split (as GPT-2 does) nor which tokens are special: those are the ones that no merge makes. A
+`tokenizer_config.json` beside them may say who plays which role and what goes around a text.
 
 Read before: `byte_alphabet.py`, `hf_json.py`. Read next: `byte_bpe.py`.
 """
@@ -13,14 +14,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import about, read_json, read_text, write_text
+from .files import CONFIG, about, member, read_config, read_json, read_text, write_text
 from .hf_json import made_by, merge_of, without_added
 from .special import AddedToken, SpecialTokens
+from .splitter import Splitter, Stage
+from .template import Template
 
 __all__ = ["TWO_FILES", "read_two_files", "write_two_files"]
 
 TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}
 _VERSION = "#version: 0.2"
+_GPT2_LIKE = ("GPT2Tokenizer", "PreTrainedTokenizer")
+_ROBERTA_LIKE = ("RobertaTokenizer", "BartTokenizer", "LEDTokenizer", "LongformerTokenizer")  # <s> text </s>
 
 
 def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | None) -> dict[str, Any]:
@@ -32,11 +37,29 @@ def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | Non
     lines = [line.removesuffix("\r") for line in read_text(merges_path).split("\n")]
     merges = [about(merges_path, merge_of, line) for i, line in enumerate(lines)
               if line and not (i == 0 and line.startswith("#version"))]
+    if any(right.endswith("</w>") for _, right in merges):
+        raise ValueError(f"{merges_path}: words end in </w>, so this is BPE over characters, not over bytes")
     made = made_by(merges)
-    special = [AddedToken(token, token_id) for token, token_id in vocab.items() if token not in made]
-    ordinary, pairs = about(vocab_path, without_added, vocab, merges, special)
-    return {"vocab": ordinary, "merges": pairs,
-            "special_tokens": about(vocab_path, SpecialTokens.from_file, special, roles)}
+    added = [AddedToken(token, token_id) for token, token_id in vocab.items() if token not in made]
+    ordinary, pairs = about(vocab_path, without_added, vocab, merges, added)
+    special = about(vocab_path, SpecialTokens.from_file, added, roles)
+    return {"vocab": ordinary, "merges": pairs, "special_tokens": special,
+            **about(folder / CONFIG, _read_settings, read_config(folder) or {}, special)}
+
+
+def _read_settings(config: Mapping[str, Any], special: SpecialTokens) -> dict[str, Any]:
+    """What `tokenizer_config.json` adds: the class of transformers says how it splits, and what goes around a text."""
+    name = member(config, "tokenizer_class", str, "GPT2Tokenizer").removesuffix("Fast")
+    if name in _ROBERTA_LIKE:
+        before, after = [special.roles.get("cls_token", "<s>")], [special.roles.get("sep_token", "</s>")]
+    elif name in _GPT2_LIKE:
+        before, after = ([special.roles.get(f"{role}_token", f"a {role} token")]
+                         if member(config, f"add_{role}_token", bool, False) else [] for role in ("bos", "eos"))
+    else:
+        raise ValueError(f"the tokenizer_class {name!r:.100} is none of those that split as GPT-2 does: "
+                         f"{', '.join(_GPT2_LIKE + _ROBERTA_LIKE)}")
+    return {"pattern": Splitter([Stage("gpt2", add_prefix_space=member(config, "add_prefix_space", bool, False))]),
+            "template": Template.around(before, after, special.ids)}
 
 
 def write_two_files(folder: Path, vocab_name: str, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> None:

@@ -37,8 +37,8 @@ PATTERNS = {
     "qwen2": _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"),
 }
 
-# Equal to the pattern of the same name, but `re` gets through it faster: an optional space costs more than a choice, and
-# letters, which are most of a text, come first (contractions need only come before other punctuation).
+# Equal to the pattern of the same name, but `re` gets through it faster: an optional space costs more than a choice,
+# and letters, which are most of a text, come first (contractions need only come before other punctuation).
 FASTER = {"gpt2": r" \p{L}+|\p{L}+|'(?:[sdmt]|ll|ve|re)| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"}
 DIGITS = (r"\p{N}", r"\p{N}+")  # set digits apart, one by one or together, before another pattern cuts
 
