@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from training_sides import SHAPES, resident_mb, tinygpt_model
+from benchmark_sides import SHAPES, resident_mb, tinygpt_model
 
 Generate = Callable[[np.ndarray], np.ndarray]  # prompt (1, T) -> prompt and continuation (1, T + new)
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import tinygpt as tg
-from training_sides import has_torch
+from benchmark_sides import has_torch
 
 LENGTH = 1000
 

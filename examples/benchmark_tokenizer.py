@@ -202,7 +202,8 @@ def without_split(tok: ByteBPE, size: int) -> Iterator[tuple[str, float]]:
 def training_memory(path: Path) -> float:
     """Peak MB of a process that trains on a file, over what it holds before; 0 where the system does not tell."""
     code = (f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-            "from pathlib import Path; from training_sides import resident_mb; from tinygpt.tokenizers import ByteBPE\n"
+            "from pathlib import Path; from benchmark_sides import resident_mb\n"
+            "from tinygpt.tokenizers import ByteBPE\n"
             "ByteBPE.train('word', 257); before = resident_mb(peak=False)\n"
             "ByteBPE.train(Path(sys.argv[1]), 16384); print(max(0, resident_mb(peak=True) - before))")
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-import training_sides
+import benchmark_sides
 
 SIDES = ("tinygpt", "rules", "torch", "torch_tuned", "torch_compiled")
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(64 << 20)}
@@ -37,7 +37,7 @@ class Side:
         self.name, self.times, self.losses = name, [], []  # type: ignore[var-annotated]
         environment = dict(os.environ, **(TUNED if name == "torch_tuned" else {}))
         environment["TINYGPT_KERNELS"] = "off" if name == "rules" else "on"
-        command = [sys.executable, str(Path(__file__).with_name("training_sides.py")), name.partition("_")[0],
+        command = [sys.executable, str(Path(__file__).with_name("benchmark_sides.py")), name.partition("_")[0],
                    "--shape", options.shape, "--threads", str(options.threads), "--weights", f"{folder}/weights.npz"]
         if name == "torch_compiled":
             command.append("--compile")
@@ -69,7 +69,7 @@ class Side:
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Run all sides step by step; their medians, spreads, ratios and memory."""
     names = ["tinygpt"] + ["rules"] * options.rules
-    if training_sides.has_torch():
+    if benchmark_sides.has_torch():
         names += ["torch"] + ["torch_tuned"] * options.tuned + ["torch_compiled"] * options.compile
     steps = options.steps or {"char": 60, "baby": 10, "gpt2": 5}[options.shape]
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 def print_table(result: dict[str, Any]) -> None:
     """The result for people."""
-    shape = training_sides.SHAPES[result["shape"]]
+    shape = benchmark_sides.SHAPES[result["shape"]]
     print(f"{result['shape']}: {shape}, {result['threads']} threads, median of {result['steps']} steps")
     print(f"{'':16}{'ms a step':>11}{'quartiles':>20}{'against tinygpt':>17}{'peak MB':>9}{'imports MB':>12}"
           f"{'loss off by':>13}")
@@ -117,7 +117,7 @@ def print_table(result: dict[str, Any]) -> None:
 def main() -> None:
     """Parse the options, compare or profile, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=tuple(training_sides.SHAPES), default="char")
+    parser.add_argument("--shape", choices=tuple(benchmark_sides.SHAPES), default="char")
     parser.add_argument("--steps", type=int, help="measured steps (default: 60, 10 or 5)")
     parser.add_argument("--warmup", type=int, default=3, help="steps before the clock counts")
     parser.add_argument("--threads", type=int, default=2, help="tinygpt's replicas and PyTorch's threads")
@@ -128,8 +128,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line, last")
     options = parser.parse_args()
     if options.profile:
-        import training_profile
-        training_profile.profile(options.shape, options.steps or 5)
+        import benchmark_profile
+        benchmark_profile.profile(options.shape, options.steps or 5)
         return
     result = compare(options)
     if options.json:

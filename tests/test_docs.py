@@ -169,7 +169,7 @@ def test_two_commands_do_all_set_up() -> None:
     run, tests = (_between(README, mark) for mark in ("run", "tests"))
     for command in (run, tests):
         assert "\n" not in command and command.startswith("python3 -m venv "), command
-    assert ".[test]" in tests and tests.endswith("-m pytest")
+    assert ".[test]" in tests and tests.endswith("-m pytest -n auto")
     build_parser().parse_args(shlex.split(run.rpartition("bin/tinygpt ")[2]))
 
 

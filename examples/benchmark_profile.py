@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygpt.autograd import Deferred, Operation
-from training_sides import SHAPES, batch, tinygpt_step
+from benchmark_sides import SHAPES, batch, tinygpt_step
 
 __all__ = ["profile"]
 
