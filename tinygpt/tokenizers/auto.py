@@ -28,6 +28,7 @@ def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
         raise FileNotFoundError(f"there is no folder {path}")
     if not path.is_dir():
         raise ValueError(f"{path} is a file; give the folder that holds it")
-    if (path / TOKENIZER).exists() and CharTokenizer.is_saved_as(read_json(path / TOKENIZER)):
-        return CharTokenizer.load(path)
-    return ByteBPE.load(path)
+    if not (path / TOKENIZER).exists():
+        return ByteBPE.load(path)
+    document = read_json(path / TOKENIZER)
+    return (CharTokenizer if CharTokenizer.is_saved_as(document) else ByteBPE).from_json(document, path)

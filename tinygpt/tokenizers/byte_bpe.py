@@ -198,9 +198,9 @@ class ByteBPE(Tokenizer):
             ValueError: the files are malformed, or of another kind of tokenizer.
         """
         path = Path(folder)
-        roles = read_roles(path)
         if (path / TOKENIZER).exists():
-            return about(path / TOKENIZER, cls._from_arguments, read_byte_bpe, read_json(path / TOKENIZER), roles)
+            return cls.from_json(read_json(path / TOKENIZER), path)
+        roles = read_roles(path)
         for name in TWO_FILES:
             if (path / name).exists():
                 return about(path / name, cls._from_arguments, read_two_files, path, name, roles)
@@ -209,6 +209,11 @@ class ByteBPE(Tokenizer):
                 raise ValueError(f"{path} holds {kind} ({name}), which is not read: only byte-level BPE is")
         raise FileNotFoundError(f"{path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json with "
                                 "vocab.bpe")
+
+    @classmethod
+    def from_json(cls, document: Any, folder: str | PathLike[str]) -> ByteBPE:
+        """The tokenizer of a `tokenizer.json` read from `folder`."""
+        return about(Path(folder) / TOKENIZER, cls._from_arguments, read_byte_bpe, document, read_roles(folder))
 
     @classmethod
     def _from_arguments(cls, read: Any, *source: Any) -> ByteBPE:

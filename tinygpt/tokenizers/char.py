@@ -95,8 +95,7 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> CharTokenizer:
         """Read what `save` wrote; ValueError for another kind of tokenizer."""
-        path = Path(folder) / TOKENIZER
-        return about(path, cls._from_json, read_json(path), read_roles(folder))
+        return cls.from_json(read_json(Path(folder) / TOKENIZER), folder)
 
     @staticmethod
     def is_saved_as(document: Any) -> bool:
@@ -106,6 +105,11 @@ class CharTokenizer(Tokenizer):
                     and document["decoder"]["type"] == "Fuse" and document["pre_tokenizer"] is None)
         except (KeyError, TypeError):
             return False
+
+    @classmethod
+    def from_json(cls, document: Any, folder: str | PathLike[str]) -> CharTokenizer:
+        """The tokenizer of a `tokenizer.json` read from `folder`."""
+        return about(Path(folder) / TOKENIZER, cls._from_json, document, read_roles(folder))
 
     @classmethod
     def _from_json(cls, document: Any, roles: dict[str, str] | None) -> CharTokenizer:

@@ -83,9 +83,14 @@ def without_added(vocab: Mapping[str, int], merges: Sequence[tuple[str, str]],
     for token in added:
         if vocab.get(token.content, token.id) != token.id or contents.get(token.id, token.content) != token.content:
             raise ValueError(f"the added token {token.content!r} has the id {token.id}, the vocabulary says otherwise")
-    return ({_to_bytes(content): token_id for content, token_id in vocab.items() if content not in only_added},
-            [(_to_bytes(left), _to_bytes(right)) for left, right in merges
-             if not special.intersection((left, right, left + right))])
+    in_bytes = {content: _to_bytes(content) for content in vocab if content not in only_added}
+    pairs = []
+    for left, right in merges:
+        if not special.intersection((left, right, left + right)):
+            if left not in in_bytes or right not in in_bytes:
+                raise ValueError(f"the merge of {left!r:.100} and {right!r:.100} needs a token that is not there")
+            pairs.append((in_bytes[left], in_bytes[right]))
+    return {token: vocab[content] for content, token in in_bytes.items()}, pairs
 
 
 def _to_bytes(token: str) -> bytes:
