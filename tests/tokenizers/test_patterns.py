@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizer_texts import awkward_text, quick
 
-from tinygpt.tokenizers.patterns import FASTER, PATTERNS, compile_pattern, compile_portable
+from tinygpt.tokenizers.patterns import FASTER, PATTERNS, compile_pattern, compile_portable, name_of
 
 
 def test_gpt2_splits_as_its_authors_say():
@@ -67,6 +67,8 @@ def test_bad_patterns_are_refused_at_once(pattern):
         compile_pattern(pattern)
 
 
-def test_a_pattern_is_a_string():
+def test_a_pattern_is_a_string_and_known_by_its_text():
+    assert [name_of(source) for source in PATTERNS.values()] == list(PATTERNS)
+    assert name_of("gpt2") == "gpt2" and name_of("x") == "x"
     with pytest.raises(TypeError, match="pattern"):
-        compile_pattern(None)  # type: ignore[arg-type]
+        name_of(None)  # type: ignore[arg-type]

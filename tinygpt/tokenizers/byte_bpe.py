@@ -26,6 +26,7 @@ from .files import TOKENIZER, about, read_json, read_roles, write_config
 from .gpt2_files import TWO_FILES, read_two_files, write_two_files
 from .hf_json import read_byte_bpe, write_tokenizer_json
 from .hf_pipeline import splitter_to_json
+from .patterns import name_of
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template
@@ -68,7 +69,7 @@ class ByteBPE(Tokenizer):
                  template: Template = Template()) -> None:
         self.vocab = dict(vocab)
         self.merges = [(left, right) for left, right in merges]
-        self.splitter = pattern if isinstance(pattern, Splitter) else Splitter([Stage(pattern)])
+        self.splitter = pattern if isinstance(pattern, Splitter) else Splitter([Stage(name_of(pattern))])
         self.normal_forms = tuple(normal_forms)
         self.ignore_merges = ignore_merges
         token_bytes = bpe.check_vocab(self.vocab)
@@ -103,7 +104,7 @@ class ByteBPE(Tokenizer):
         if n_merges < 0:
             raise ValueError(f"vocab_size is {vocab_size}, but the 256 bytes and {len(names)} special "
                              f"token{'s' * (len(names) != 1)} alone need {256 + len(names)}; give at least that")
-        splitter, special = Splitter([Stage(pattern)]), _numbered(names, {})
+        splitter, special = Splitter([Stage(name_of(pattern))]), _numbered(names, {})
         found = bpe.train(count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter, special),
                           n_merges, min_frequency)
         tokens = [bytes([byte]) for byte in BYTE_ORDER]

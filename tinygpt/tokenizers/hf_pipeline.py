@@ -13,7 +13,7 @@ from typing import Any
 import regex
 
 from .files import kind_of, member
-from .patterns import PATTERNS
+from .patterns import PATTERNS, name_of
 from .splitter import Splitter, Stage
 
 __all__ = ["read_normal_forms", "read_splitter", "splitter_to_json"]
@@ -54,9 +54,8 @@ def _read_stage(kind: str, step: dict[str, Any]) -> Stage:
         cut = (member(step, "behavior", str), member(step, "invert", bool, False))
         if cut not in _KEEP:
             raise ValueError(f"the pre_tokenizer Split has the behavior {cut[0]!r}; only Isolated and Removed are read")
-        names = {pattern: name for name, pattern in PATTERNS.items()}
         own = f"(?:{source})" if source in PATTERNS else source  # a regular expression that reads like a name
-        return Stage(names.get(source, own), _KEEP[cut])  # type: ignore[arg-type]
+        return Stage(name_of(own), _KEEP[cut])  # type: ignore[arg-type]
     raise ValueError(f"the pre_tokenizer {kind!r} is none that byte-level BPE uses (ByteLevel, Split, Digits)")
 
 

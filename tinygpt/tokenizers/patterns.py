@@ -18,7 +18,7 @@ import regex
 
 from .unicode_classes import WHITESPACE, ranges_of
 
-__all__ = ["PATTERNS", "compile_pattern", "compile_portable", "FASTER", "DIGITS"]
+__all__ = ["PATTERNS", "name_of", "compile_pattern", "compile_portable", "FASTER", "DIGITS"]
 
 _LETTERS_IN_CASES = (  # o200k keeps "camelCase" as "camel", "Case", and takes the contraction along
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -43,14 +43,19 @@ FASTER = {"gpt2": r" \p{L}+|\p{L}+|'(?:[sdmt]|ll|ve|re)| ?\p{N}+| ?[^\s\p{L}\p{N
 DIGITS = (r"\p{N}", r"\p{N}+")  # set digits apart, one by one or together, before another pattern cuts
 
 
+def name_of(pattern: str) -> str:
+    """The name of a regular expression that is written as in `PATTERNS`; any other, and a name, as it is."""
+    if not isinstance(pattern, str):
+        raise TypeError(f"pattern is a str: one of {list(PATTERNS)} or a regular expression; got {pattern!r}")
+    return next((name for name, source in PATTERNS.items() if source == pattern), pattern)
+
+
 def compile_pattern(pattern: str) -> regex.Pattern:
     """The compiled pattern of a name in `PATTERNS`, or of a regular expression as the `regex` package reads it.
 
     Raises:
         ValueError: no regular expression, or one so long or so often repeated that compiling it would exhaust memory.
     """
-    if not isinstance(pattern, str):
-        raise TypeError(f"pattern is a str: one of {list(PATTERNS)} or a regular expression; got {pattern!r}")
     source = PATTERNS.get(pattern, pattern)
     shown = repr(pattern if len(pattern) < 80 else pattern[:77] + "…")
     repeats = [int(number[:9]) or 1 for number in re.findall(r"\{\s*(\d+)", source)]
