@@ -21,7 +21,7 @@ json_values = st.recursive(
         st.sampled_from(["type", "id", "content", "vocab", "merges", "pattern", "Regex", "a"]), inner, max_size=3),
     max_leaves=6)
 
-hostile = settings(deadline=None, derandomize=True, max_examples=400)
+hostile = settings(deadline=None, derandomize=True, max_examples=250)
 
 
 @pytest.fixture(scope="module")
