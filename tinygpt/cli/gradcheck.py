@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     wrong = []
     for name in names:
         for row in check_operation(name, args.examples, args.seed, device):
-            deciders = Counter({what: count for what, count in row.oracles.items() if what != "contracts"}).most_common(1)
+            counts = Counter({what: count for what, count in row.oracles.items() if what != "contracts"})
+            deciders = counts.most_common(1)
             verdict = f"{len(row.reports)} of {row.examples} WRONG" if row.reports else "ok"
             print(f"{row.name:{width}} {row.examples:8} {row.worst:12.1e} {row.seconds:8.2f}  {verdict}; "
                   f"{deciders[0][0] if deciders else 'contracts'}", flush=True)
