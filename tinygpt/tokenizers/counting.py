@@ -18,7 +18,7 @@ from .splitter import Splitter
 
 __all__ = ["count_pieces"]
 
-_READ = 1 << 18  # characters of a file at a time
+_READ = 1 << 16  # characters of a file at a time
 
 
 def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter,
