@@ -91,7 +91,9 @@ def test_gpt2s_own_files(tmp_path, shared_data):
 @pytest.mark.parametrize("config, says", [
     ({"tokenizer_class": "CLIPTokenizer"}, "CLIPTokenizer"), ({"tokenizer_class": 3}, "tokenizer_class"),
     ({"add_prefix_space": "no"}, "add_prefix_space"), ({"add_bos_token": 1}, "add_bos_token"),
-    ({"add_bos_token": True}, "a bos token")])
+    ({"add_bos_token": True}, "a bos token"), ({"added_tokens_decoder": []}, "added_tokens_decoder"),
+    ({"added_tokens_decoder": {"x": {"content": "<x>"}}}, "'id' is 'x'"),
+    ({"added_tokens_decoder": {"900": {"content": 3}}}, "content")])
 def test_configurations_that_are_refused(tmp_path, config, says):
     trained().save(tmp_path, "vocab.json")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -104,6 +106,28 @@ def test_words_with_an_end_of_their_own_are_refused(tmp_path):
     (tmp_path / "merges.txt").write_text("#version: 0.2\na a</w>\n", encoding="utf-8")
     with pytest.raises(ValueError, match="merges.txt: .*</w>"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("where", ["added_tokens.json", "tokenizer_config.json"])
+def test_added_tokens_in_further_files(tmp_path, where):
+    transformers = pytest.importorskip("transformers")
+    trained().save(tmp_path, "vocab.json")
+    n = trained().n_vocab
+    if where == "added_tokens.json":
+        (tmp_path / where).write_text(json.dumps({"<|new|>": n, "word": n + 1}), encoding="utf-8")
+    else:
+        written = json.loads((tmp_path / where).read_text(encoding="utf-8"))
+        flags = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+        written["added_tokens_decoder"] = {str(n): {"content": "<|new|>", "special": True, **flags},
+                                           str(n + 1): {"content": "word", "special": False, **flags}}
+        (tmp_path / where).write_text(json.dumps(written), encoding="utf-8")
+    tok, theirs = load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    text = "a<|new|>word words<s>"
+    assert tok.encode(text, allowed_special="all") == theirs(text)["input_ids"]
+    assert ("<|new|>" in tok.special_tokens) == (where != "added_tokens.json")
+    tok.save(tmp_path / "again")
+    assert load_tokenizer(tmp_path / "again").encode(text) == tok.encode(text)
 
 
 @pytest.mark.oracle

@@ -220,6 +220,14 @@ def test_who_plays_a_role_is_special(tmp_path, document):
     assert (tok.bos_token_id, tok.pad_token_id, tok.mask_token_id) == (trained().bos_token_id, None, None)
 
 
+def test_a_file_cannot_make_the_end_of_text_an_ordinary_word(tmp_path, document):
+    added = [dict(token, special=False) for token in document["added_tokens"]]
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}', encoding="utf-8")
+    tok = load(tmp_path, changed(document, added_tokens=added))
+    assert list(tok.special_tokens) == ["<|endoftext|>"] and tok.eos_token_id not in tok.encode("<|endoftext|>")
+    assert tok.encode("<s>") == [trained().token_id("<s>")]  # which plays no role here
+
+
 def test_special_tokens_of_every_setting_survive(tmp_path, document):
     mask = dict(document["added_tokens"][-1], lstrip=True)
     assert mask["content"] == SPECIAL[-1]

@@ -116,14 +116,19 @@ def test_bytes_changed_anywhere(documents, tmp_path_factory, noise, at, cut):
 
 
 @hostile
-@given(st.lists(st.tuples(st.text("ab#", max_size=3), st.text("ab#", max_size=3)), max_size=6), json_values)
-def test_two_files_of_any_shape(tmp_path_factory, merges, vocab):
+@given(st.lists(st.tuples(st.text("ab#", max_size=3), st.text("ab#", max_size=3)), max_size=6), json_values,
+       json_values, st.dictionaries(st.sampled_from(["eos_token", "add_bos_token", "tokenizer_class",
+                                                     "added_tokens_decoder", "add_prefix_space"]), json_values))
+def test_two_files_of_any_shape(tmp_path_factory, merges, vocab, added, config):
     folder = tmp_path_factory.mktemp("changed")
     if not isinstance(vocab, dict):
         vocab = {token: i for i, token in enumerate(dict.fromkeys(
             ["a", "b", *(part for pair in merges for part in pair), *(left + right for left, right in merges)]))}
     (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(map(" ".join, merges)), encoding="utf-8")
+    if isinstance(added, dict):
+        (folder / "added_tokens.json").write_text(json.dumps(added), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     check(folder)
 
 

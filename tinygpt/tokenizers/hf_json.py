@@ -10,6 +10,7 @@ Source: github.com/huggingface/tokenizers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def read_byte_bpe(document: Any, roles: Mapping[str, str] | None) -> dict[str, A
     vocab, added = vocabulary(document), added_tokens(document)
     merges = [merge_of(merge) for merge in member(model, "merges", list)]
     if roles:  # who plays a role is special, even where only tokenizer_config.json says so
-        names = set(roles.values()) - {token.content for token in added} - made_by(merges)
+        names = set(roles.values())
+        added = [replace(token, special=token.special or token.content in names) for token in added]
+        names -= {token.content for token in added} | made_by(merges)
         added += [AddedToken(name, vocab[name]) for name in sorted(names & vocab.keys())]
     ordinary, pairs = without_added(vocab, merges, added)
     return {"vocab": ordinary, "merges": pairs, "special_tokens": SpecialTokens.from_file(added, roles),
