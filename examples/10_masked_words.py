@@ -70,11 +70,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
         out = args.out or temporary
         try:
-            figures = pretrain(options, out).validation
+            result = pretrain(options, out)
         except (OSError, ValueError) as error:  # no such file, too little text, …: the message says what to do
             parser.exit(2, f"10_masked_words.py: {error}\n")
+        if result.interrupted:
+            parser.exit(1, f"10_masked_words.py: stopped by {result.interrupted} at step {result.step}\n")
         model, tokenizer = load_model(out), load_tokenizer(out)
     assert isinstance(model, BERT)
+    figures = result.validation
 
     print(f"hidden tokens of held-out text guessed right:  {figures['masked_accuracy']:.1%}")
     print(f"by answering the most frequent one every time: {figures['most_frequent_token']:.1%}")

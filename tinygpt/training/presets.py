@@ -33,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # English to Spanish, in sentences of up to 31 tokens.
     "translation": dict(
         objective="seq2seq", data=["spa-eng"], validation=0.02, vocab_size=4000, n_layer=2, n_head=4, n_embd=192,
-        block_size=32, dropout=0.1, batch_size=64, steps=10_000, lr=1e-3, warmup_steps=400, beta2=0.98,
+        block_size=32, dropout=0.1, batch_size=64, steps=7500, lr=1e-3, warmup_steps=400, beta2=0.98,
         weight_decay=0.01),
     # GPT-2 small, for a GPU and a corpus of one's own.
     "gpt2": dict(
