@@ -10,10 +10,9 @@ taken from the folder that TINYGPT_DATA names). Without the limit on words, on t
 
 One English sentence in fifty is held out with all its translations. On 500 of those pairs the example prints the BLEU
 score of the model, with beam search, beside that of a translator that learns nothing: it answers with the translation
-of the most similar training sentence. Many sentences have a near twin among 92,000, so this is not easy to beat.
+of the most similar training sentence. Many sentences have a near twin among 97,000, so this is not easy to beat.
 Similar is what has the largest cosine between vectors of words and pairs of neighbouring words, each weighted by how
-rare it is (TF-IDF); of six measures tried it made the best translator.
-The score is sacrebleu's.
+rare it is (TF-IDF); of six measures tried it made the best translator. The score is computed as sacrebleu does.
 
 Read before: 10_masked_words.py, tinygpt/data/pairs.py, tinygpt/models/encoder_decoder.py.
 """
