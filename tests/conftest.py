@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -52,6 +54,13 @@ def shared_data() -> Path:
 def golden() -> Path:
     """The folder of Hugging Face reference models and outputs; the test is skipped where it is absent."""
     return _folder("golden")
+
+
+@pytest.fixture(scope="session")
+def hf_tokenizers() -> ModuleType:
+    """Hugging Face's tokenizers. A submodule is asked for: where it is absent, the bare name finds tests/tokenizers/."""
+    pytest.importorskip("tokenizers.models")
+    return importlib.import_module("tokenizers")
 
 
 @pytest.fixture(autouse=True)

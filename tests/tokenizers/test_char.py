@@ -85,12 +85,12 @@ def test_a_damaged_file_is_an_error(tmp_path, change):
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("special", [[], ["<pad>", "<s>", "</s>"]])
-def test_opens_in_hugging_face_libraries(tmp_path, special):
-    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+def test_opens_in_hugging_face_libraries(tmp_path, hf_tokenizers, special):
+    transformers = pytest.importorskip("transformers")
     tok = CharTokenizer.train(corpus(), special)
     tok.set_template(special[1:2])
     tok.save(tmp_path)
-    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    theirs = hf_tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     auto = transformers.AutoTokenizer.from_pretrained(tmp_path)
     for start in range(0, 5000, 100):
         text = corpus()[start:start + 137] + "<s>" * (start % 200 == 0 and bool(special))

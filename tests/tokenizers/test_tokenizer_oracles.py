@@ -20,11 +20,6 @@ from tinygpt.tokenizers.splitter import Splitter, Stage
 pytestmark = pytest.mark.oracle
 
 
-@pytest.fixture(scope="module")
-def tokenizers():
-    return pytest.importorskip("tokenizers")
-
-
 @pytest.fixture
 def real_texts(shared_data):
     """English, Python source, Spanish and Chinese."""
@@ -71,12 +66,12 @@ def test_every_pattern_encodes_as_tiktoken(name):
 
 
 @pytest.mark.parametrize("pattern", [*PATTERNS, r"\w+|[^\w]"])
-def test_opens_in_hugging_face_libraries(tmp_path, tokenizers, pattern):
+def test_opens_in_hugging_face_libraries(tmp_path, hf_tokenizers, pattern):
     transformers = pytest.importorskip("transformers")
     tok = ByteBPE(trained(pattern).vocab, trained(pattern).merges, SPECIAL, pattern)
     tok.set_template(["<s>"], ["</s>"])
     tok.save(tmp_path)
-    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    theirs = hf_tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     auto = transformers.AutoTokenizer.from_pretrained(tmp_path)
     for text in [*random_texts(700, seed=31), corpus()[:20_000]]:
         ids = tok.encode(text, allowed_special="all")
@@ -92,13 +87,13 @@ def test_opens_in_hugging_face_libraries(tmp_path, tokenizers, pattern):
         tok.bos_token_id, tok.eos_token_id, tok.pad_token_id, tok.mask_token_id)
 
 
-def their_merges(tokenizers, texts, vocab_size, special=(), **settings):
+def their_merges(hf_tokenizers, texts, vocab_size, special=(), **settings):
     """What Hugging Face's trainer learns, as merges of bytes in the byte alphabet."""
-    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
-    theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = tokenizers.trainers.BpeTrainer(
+    theirs = hf_tokenizers.Tokenizer(hf_tokenizers.models.BPE())
+    theirs.pre_tokenizer = hf_tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = hf_tokenizers.trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=list(special), show_progress=False,
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), **settings)
+        initial_alphabet=hf_tokenizers.pre_tokenizers.ByteLevel.alphabet(), **settings)
     theirs.train_from_iterator(texts, trainer)
     return [tuple(merge) for merge in json.loads(theirs.to_str())["model"]["merges"]]
 
@@ -109,30 +104,30 @@ def in_alphabet(tok: ByteBPE) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("vocab_size", [300, 1000, 5000])
 @pytest.mark.parametrize("min_frequency", [1, 3])
-def test_merges_are_hugging_faces(tokenizers, vocab_size, min_frequency):
+def test_merges_are_hugging_faces(hf_tokenizers, vocab_size, min_frequency):
     texts = [corpus()[i:i + 500] for i in range(0, len(corpus()), 500)]
     ours = ByteBPE.train(texts, vocab_size, min_frequency=min_frequency)
-    assert in_alphabet(ours) == their_merges(tokenizers, texts, vocab_size, min_frequency=min_frequency)
+    assert in_alphabet(ours) == their_merges(hf_tokenizers, texts, vocab_size, min_frequency=min_frequency)
 
 
 @pytest.mark.parametrize("name", ["English", "Python", "Spanish", "Chinese"])
-def test_merges_are_hugging_faces_on_real_texts(tokenizers, real_texts, name):
+def test_merges_are_hugging_faces_on_real_texts(hf_tokenizers, real_texts, name):
     text = real_texts[name][:300_000]
-    assert in_alphabet(ByteBPE.train(text, 2000, ["<s>"])) == their_merges(tokenizers, [text], 2000, ["<s>"])
+    assert in_alphabet(ByteBPE.train(text, 2000, ["<s>"])) == their_merges(hf_tokenizers, [text], 2000, ["<s>"])
 
 
 @pytest.fixture
-def tokenizer_kinds(tokenizers):
+def tokenizer_kinds(hf_tokenizers):
     """tokenizer.json as Hugging Face's library itself writes it for each family."""
-    pre, post = tokenizers.pre_tokenizers, tokenizers.processors
+    pre, post = hf_tokenizers.pre_tokenizers, hf_tokenizers.processors
     vocab = {bytes_to_text(token): i for token, i in trained().vocab.items()}
     merges = [(bytes_to_text(left), bytes_to_text(right)) for left, right in trained().merges]
-    llama = tokenizers.Regex(PATTERNS["llama3"])
+    llama = hf_tokenizers.Regex(PATTERNS["llama3"])
 
     def make(pre_tokenizer, post_processor=None, special=(), normalizer=None, **settings):
-        theirs = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=merges, **settings))
+        theirs = hf_tokenizers.Tokenizer(hf_tokenizers.models.BPE(vocab=vocab, merges=merges, **settings))
         theirs.pre_tokenizer = pre_tokenizer
-        theirs.decoder = tokenizers.decoders.ByteLevel()
+        theirs.decoder = hf_tokenizers.decoders.ByteLevel()
         theirs.add_special_tokens([*special, *SPECIAL])
         if normalizer is not None:
             theirs.normalizer = normalizer
@@ -143,10 +138,11 @@ def tokenizer_kinds(tokenizers):
     roberta = make(
         pre.ByteLevel(add_prefix_space=False),
         lambda ids: post.RobertaProcessing(("</s>", ids["</s>"]), ("<s>", ids["<s>"])),
-        [tokenizers.AddedToken("<mask>", lstrip=True)])
+        [hf_tokenizers.AddedToken("<mask>", lstrip=True)])
     with_words = make(pre.ByteLevel(add_prefix_space=False))
-    with_words.add_tokens(["hello", tokenizers.AddedToken("  ", normalized=False), "ab",
-                           tokenizers.AddedToken("the", single_word=True), tokenizers.AddedToken("!", rstrip=True)])
+    with_words.add_tokens([
+        "hello", hf_tokenizers.AddedToken("  ", normalized=False), "ab",
+        hf_tokenizers.AddedToken("the", single_word=True), hf_tokenizers.AddedToken("!", rstrip=True)])
     return {
         "gpt2": make(pre.ByteLevel(add_prefix_space=False), lambda ids: post.ByteLevel(trim_offsets=False)),
         "roberta": roberta, "bart, prefix space": make(pre.ByteLevel(add_prefix_space=True)),
@@ -157,8 +153,9 @@ def tokenizer_kinds(tokenizers):
         "smollm": make(pre.Sequence([pre.Digits(individual_digits=True), pre.ByteLevel(add_prefix_space=False)])),
         "digits together": make(pre.Sequence([pre.Digits(), pre.ByteLevel(add_prefix_space=True)])),
         "qwen2": make(
-            pre.Sequence([pre.Split(tokenizers.Regex(PATTERNS["qwen2"]), "isolated"), pre.ByteLevel(use_regex=False)]),
-            normalizer=tokenizers.normalizers.NFC()),
+            pre.Sequence([pre.Split(hf_tokenizers.Regex(PATTERNS["qwen2"]), "isolated"),
+                          pre.ByteLevel(use_regex=False)]),
+            normalizer=hf_tokenizers.normalizers.NFC()),
         "removed": make(pre.Sequence([pre.Split(" ", "removed"), pre.Split(llama, "removed", invert=True),
                                       pre.ByteLevel(add_prefix_space=False, use_regex=False)])),
         "added words": with_words,
