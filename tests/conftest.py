@@ -58,7 +58,7 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def hf_tokenizers() -> ModuleType:
-    """Hugging Face's tokenizers. A submodule is asked for: where it is absent, the bare name finds tests/tokenizers/."""
+    """Hugging Face's tokenizers. A submodule is asked for: without the library, the bare name is tests/tokenizers/."""
     pytest.importorskip("tokenizers.models")
     return importlib.import_module("tokenizers")
 
