@@ -250,7 +250,7 @@ def test_threads_are_remembered(place, tmp_path):
     (["--steps", "41"], "--steps is 40 in this run, not 41"),
     (["--data", "other.txt"], r"--data is \('text.txt',\) in this run, not \('other.txt',\)"),
     (["--threads", "1"], "--threads is 2 in this run, not 1"),
-    (["--preset", "names"], "in this run, not"),
+    (["--preset", "masked-words"], "in this run, not"),
     (["--preset", "nosuch"], "unknown preset 'nosuch'"),
 ])
 def test_an_option_that_disagrees_is_refused(finished, capsys, option, message):

@@ -5,6 +5,7 @@ them into one line on stderr and exit code 2 (bad input) or 1 (the machine faile
 """
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -75,8 +76,10 @@ MACHINE = (OSError, ArithmeticError, MemoryError)
 
 
 def _message(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f": {error.filename}"
+        advice = "; what was saved before is whole: make room, then run it again" * (error.errno == errno.ENOSPC)
+        return f"{error.strerror}{where}{advice}"
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is a repr
         return str(error.args[0])
     return str(error) or type(error).__name__

@@ -27,5 +27,9 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         with open(temporary, "wb") as file:
             yield file
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say what it could not take
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)

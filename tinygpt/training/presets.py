@@ -23,10 +23,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         bias=False, activation="gelu", dropout=0.2, initializer_range=0.02, steps=5000,
         lr=1e-3, min_lr=1e-4, warmup_steps=100, beta2=0.99,
         weight_decay=0.1, clip=1.0, eval_every=250),
-    # makemore's names with about 200,000 parameters.
-    "names": dict(
-        data=["names"], tokenizer="char", n_layer=4, n_head=4, n_embd=64, block_size=16, batch_size=32, bias=False,
-        steps=10000, lr=2e-3, min_lr=1e-4, weight_decay=0.1),
     # A BERT that guesses hidden words of the embedded corpus. In a short window attention finds the neighbours sooner.
     "masked-words": dict(
         objective="masked", n_layer=2, n_head=4, n_embd=128, block_size=24, batch_size=96, steps=3000, lr=2e-3),
@@ -50,6 +46,6 @@ def preset(name: str) -> dict[str, Any]:
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
-        raise ValueError(f"unknown preset {name!r}{f'; did you mean {near[0]!r}?' if near else ''} "
-                         f"The presets are {', '.join(PRESETS)}")
+        raise ValueError(f"unknown preset {name!r}{f'; did you mean {near[0]!r}?' if near else ';'} "
+                         f"the presets are {', '.join(PRESETS)}")
     return dict(PRESETS[name])
