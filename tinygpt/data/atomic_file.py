@@ -28,7 +28,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             yield file
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None:  # a full disk does not say what it could not take
+        if error.errno is not None and error.filename is None:  # a full disk does not say what it could not take
             error.filename = str(path)
         raise
     finally:
