@@ -287,7 +287,7 @@ NUMPY_CALLS = {
     "mean": lambda x: np.mean(x, axis=1, keepdims=True), "var": lambda x: np.var(x), "max": lambda x: np.max(x, axis=0),
     "min": lambda x: np.min(x), "amax": lambda x: np.amax(x, axis=1), "transpose": lambda x: np.transpose(x, (1, 0)),
     "swapaxes": lambda x: np.swapaxes(x, 0, 1), "reshape": lambda x: np.reshape(x, (2, 6)),
-    "reshape flat": lambda x: np.reshape(x, -1), "expand_dims": lambda x: np.expand_dims(x, 1),
+    "reshape flat": lambda x: np.reshape(x, -1), "ravel": lambda x: np.ravel(x), "expand_dims": lambda x: np.expand_dims(x, 1),
     "squeeze": lambda x: np.squeeze(np.expand_dims(x, 1), axis=1),
     "broadcast_to": lambda x: np.broadcast_to(x, (2, 3, 4)),
     "concatenate": lambda x: np.concatenate([x, B, x], axis=1), "concatenate first": lambda x: np.concatenate((x, x)),
@@ -340,7 +340,18 @@ def test_methods_that_take_shapes_in_several_ways():
     for y in (x.transpose(2, 0, 1), x.transpose((2, 0, 1)), x.transpose([-1, 0, 1])):
         np.testing.assert_array_equal(y.data, X.transpose(2, 0, 1))
     assert x.T.shape == x.transpose().shape == x.transpose(None).shape == (3, 5, 4)
+    for y in (x.flatten(), x.ravel()):
+        np.testing.assert_array_equal(y.data, X.ravel())
+        assert y.requires_grad
     assert x.swapaxes(0, -1).shape == (3, 5, 4) and x.sum(0).shape == (5, 3) and x.max(axis=(0, 2)).shape == (5,)
+
+
+def test_argmax_and_lists():
+    x = tensor(A)
+    assert x.argmax().item() == A.argmax() and not x.argmax().requires_grad
+    assert x.argmax(axis=1).tolist() == x.argmax(-1).tolist() == A.argmax(axis=1).tolist()
+    assert x.tolist() == A.tolist() and tg.Tensor(2.0).tolist() == 2.0
+    assert tg.Tensor(A, device="fake").argmax(axis=0).device == "fake:0"
 
 
 def test_astype():

@@ -92,6 +92,10 @@ class Tensor:
         """The one element, as a Python number."""
         return self.data.item()
 
+    def tolist(self) -> Any:
+        """The data as a number or nested lists of numbers."""
+        return self.numpy().tolist()
+
     def detach(self) -> Tensor:
         """The same data, cut off the graph."""
         return wrap(self.data)

@@ -54,6 +54,17 @@ def _reshape(x: Tensor, *lengths: Any) -> Tensor:
     return shape.reshape(x, shape=lengths[0] if len(lengths) == 1 else lengths)
 
 
+def _flatten(x: Tensor) -> Tensor:
+    """All elements in one axis, the last axis fastest."""
+    return shape.reshape(x, shape=(-1,))
+
+
+def _argmax(x: Tensor, axis: int | None = None) -> Tensor:
+    """Where the largest elements are: the first of equals; off the tape."""
+    with on_device(x.device):
+        return wrap(as_array(x.data.argmax(axis=axis)))
+
+
 def _transpose(x: Tensor, *axes: Any) -> Tensor:
     """x.transpose(), x.transpose(1, 0) or x.transpose((1, 0))."""
     return shape.transpose(x, axes=None if not axes or axes[0] is None else
@@ -101,8 +112,8 @@ METHODS: dict[str, Callable] = {
     "erf": erf, "sigmoid": activation.sigmoid, "relu": activation.relu, "gelu": activation.gelu,
     "silu": activation.silu, "softmax": activation.softmax, "log_softmax": activation.log_softmax,
     "sum": reduction.sum, "mean": reduction.mean, "var": reduction.var, "max": reduction.max, "min": reduction.min,
-    "reshape": _reshape, "transpose": _transpose, "swapaxes": shape.swapaxes, "squeeze": shape.squeeze,
-    "to": _to, "astype": _astype,
+    "reshape": _reshape, "flatten": _flatten, "ravel": _flatten, "transpose": _transpose,
+    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "argmax": _argmax, "to": _to, "astype": _astype,
 }
 
 
@@ -122,7 +133,7 @@ NUMPY_FUNCTIONS: dict[str, Callable] = {
         elementwise.clip, reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min, shape.transpose,
         shape.swapaxes, shape.expand_dims, shape.squeeze, shape.broadcast_to, shape.concatenate, shape.stack,
         linalg.matmul)
-} | {"reshape": _reshape, "dot": _dot, "amax": reduction.max, "amin": reduction.min} | COMPARISONS
+} | {"reshape": _reshape, "ravel": _flatten, "dot": _dot, "amax": reduction.max, "amin": reduction.min} | COMPARISONS
 
 # NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
 OFF_THE_TAPE = frozenset("""
