@@ -232,4 +232,6 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
 def test_progress_goes_to_stderr(capsys):
     ByteBPE.train("some words to merge", 260, progress=True)
     done = capsys.readouterr()
-    assert done.out == "" and "merges" in done.err and "4/4" in done.err
+    assert done.out == "" and "reading" in done.err and "merging: 100%" in done.err and "4.00/4.00" in done.err
+    ByteBPE.train("some words to merge", 260)
+    assert capsys.readouterr() == ("", "")

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -104,14 +105,19 @@ class ByteBPE(Tokenizer):
         if n_merges < 0:
             raise ValueError(f"vocab_size is {vocab_size}, but the 256 bytes and {len(names)} special "
                              f"token{'s' * (len(names) != 1)} alone need {256 + len(names)}; give at least that")
-        splitter, special = Splitter([Stage(name_of(pattern))]), _numbered(names, {})
-        found = bpe.train(count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter, special),
-                          n_merges, min_frequency)
+        splitter = Splitter([Stage(name_of(pattern))])
+        with _progress_bar("reading", None, "char", progress) as done:
+            pieces = count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter,
+                                  _numbered(names, {}), done)
+        found = bpe.train(pieces, n_merges, min_frequency)
+        del pieces  # `train` lets go of them too
         tokens = [bytes([byte]) for byte in BYTE_ORDER]
         merges = []
-        for left, right in _with_progress(found, n_merges, progress):
-            merges.append((tokens[left], tokens[right]))
-            tokens.append(tokens[left] + tokens[right])
+        with _progress_bar("merging", n_merges, "merge", progress) as done:
+            for left, right in found:
+                merges.append((tokens[left], tokens[right]))
+                tokens.append(tokens[left] + tokens[right])
+                done(1)
         return cls({token: i for i, token in enumerate(tokens)}, merges, names, splitter)
 
     @property
@@ -241,8 +247,12 @@ def _remember(cache: dict[_Text, bytes], new: Mapping[_Text, bytes]) -> dict[_Te
     return cache
 
 
-def _with_progress(merges: Iterable[bpe.Pair], total: int, progress: bool) -> Iterable[bpe.Pair]:
-    if not progress:
-        return merges
+@contextmanager
+def _progress_bar(what: str, total: int | None, unit: str, show: bool) -> Iterator[Callable[[int], object]]:
+    """A function that moves the bar on."""
+    if not show:
+        yield lambda n: None
+        return
     from tqdm import tqdm
-    return tqdm(merges, total=total, desc="merges", unit="", dynamic_ncols=True)
+    with tqdm(total=total, desc=what, unit=unit, unit_scale=True, dynamic_ncols=True) as bar:
+        yield bar.update

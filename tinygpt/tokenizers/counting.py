@@ -9,7 +9,7 @@ Read before: `splitter.py`. Read next: `bpe.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike, fspath
 
 from .base import surrogate_error
@@ -21,12 +21,12 @@ __all__ = ["count_pieces"]
 _READ = 1 << 16  # characters of a file at a time
 
 
-def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter,
-                 special: SpecialTokens) -> Counter[bytes]:
+def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter, special: SpecialTokens,
+                 done: Callable[[int], object] = lambda n: None) -> Counter[bytes]:
     """How often each piece occurs in `texts`, of which a path stands for a file.
 
     A file is read part by part (whole where the pattern is not a named one, or a special token contains a space).
-    The names of special tokens cut the text and are not counted.
+    The names of special tokens cut the text and are not counted. After each part, `done` is called with its length.
 
     Raises:
         TypeError: something that is no str and no path.
@@ -41,6 +41,7 @@ def count_pieces(texts: Iterable[str | PathLike[str]], splitter: Splitter,
             for segment, special_id in special.split(block, every_special):
                 if special_id is None:
                     counts.update(splitter(segment))
+            done(len(block))
     if not counts:
         raise ValueError("there is no text to train on: every text is empty, or none was given")
     try:
