@@ -141,14 +141,16 @@ class ByteBPE(Tokenizer):
 
     def _encode_block(self, block: str) -> bytes:
         """Packed ids of a block: most pieces have been seen before, the others are worked out together."""
-        pieces = self.splitter(block)
+        pieces, known = self.splitter(block), self._known_pieces  # as it is now: another thread may begin a new one
+        try:
+            return b"".join(map(known.__getitem__, pieces))
+        except KeyError:
+            new = self._encode_pieces(list(set(pieces).difference(known)))
+        self._known_pieces = _remember(known, new)
         try:
             return b"".join(map(self._known_pieces.__getitem__, pieces))
-        except KeyError:
-            packed = list(map(self._known_pieces.get, pieces))
-            new = self._encode_pieces(list({piece for piece, known in zip(pieces, packed) if known is None}))
-            self._known_pieces = _remember(self._known_pieces, new)
-            return b"".join([new[piece] if known is None else known for piece, known in zip(pieces, packed)])
+        except KeyError:  # not all are remembered
+            return b"".join([new.get(piece) or known[piece] for piece in pieces])
 
     def _encode_pieces(self, pieces: Sequence[str]) -> dict[str, bytes]:
         """Packed ids of pieces, each cut into parts that merge alone."""
