@@ -122,21 +122,26 @@ class AdamW:
         """Set every gradient to zero."""
         self.flat.zero_grad()
 
-    def step(self, lr: float | None = None, grad_scale: float = 1.0) -> None:
+    def step(self, lr: float | None = None, grad_scale: float | Array = 1.0) -> None:
         """Move every parameter by one step.
 
         Args:
             lr: this step's learning rate, as a schedule gives it; None takes the optimizer's.
             grad_scale: the gradients count times this number, at no cost: one over the number of tokens that a sum of
-                losses went over, or a clipping coefficient. The gradient array itself is left alone.
+                losses went over, or a clipping coefficient; a number, or an array () on the device. The gradient array
+                itself is left alone.
         """
         lr = self.lr if lr is None else _checked_lr(lr)
         self.steps += 1
         with on_device(self.flat.device):
+            if isinstance(grad_scale, (int, float, np.generic)):
+                grad_scale = float(grad_scale)
+            else:
+                grad_scale = grad_scale.astype(self.flat.data.dtype, copy=False)
             for block, decayed in self.flat.blocks(self._block_size):
-                self._update_block(block, lr, float(grad_scale), self.weight_decay if decayed else 0.0)
+                self._update_block(block, lr, grad_scale, self.weight_decay if decayed else 0.0)
 
-    def _update_block(self, block: slice, lr: float, grad_scale: float, weight_decay: float) -> None:
+    def _update_block(self, block: slice, lr: float, grad_scale: float | Array, weight_decay: float) -> None:
         """`adamw_update` on one block in place: all that is constant is folded into one number per operation.
 
             lr · m_hat / (sqrt(v_hat) + eps)  =  (lr · √c2 / c1) · m / (sqrt(v) + eps · √c2),   ci = 1 - betai^step

@@ -13,13 +13,14 @@ networks" (2013).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ..backend import Array, array_module, device_of, on_device, to_numpy
 from .flat import FlatParameters, Parameters, block_size, named_trainable
 
-__all__ = ["clip_coefficient", "clip_grad_norm", "grad_norm"]
+__all__ = ["clip_coefficient", "clip_grad_norm", "grad_norm", "grad_norm_on_device"]
 
 
 def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
@@ -28,40 +29,53 @@ def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
     return [p.grad for _, p in named_trainable(parameters) if p.grad is not None]
 
 
-def _squared_length(g: Array) -> float:
-    """The sum of squares. Blocks are multiplied in g's dtype and added up in float64: a running float32 sum over a
+def _squared_length(g: Array) -> Array:
+    """The sum of squares, left on the device, (). Blocks are multiplied in g's dtype and added up in float64: a running float32 sum over a
     hundred million squares would lose digits."""
     xp, n = array_module(g), block_size(g)
     with on_device(device_of(g)), np.errstate(over="ignore"):  # an infinite norm is an answer
         g = g.reshape(-1)
         blocks = [g[start:start + n] for start in range(0, g.size, n)]
-        return float(to_numpy(sum(xp.dot(block, block).astype(xp.float64) for block in blocks))) if blocks else 0.0
+        return sum((xp.dot(block, block).astype(xp.float64) for block in blocks), xp.zeros((), xp.float64))
 
 
 def _norm(gradients: list[Array]) -> float:
-    return math.sqrt(sum(_squared_length(g) for g in gradients))
+    return math.sqrt(sum(float(to_numpy(_squared_length(g))) for g in gradients))
 
 
 def grad_norm(parameters: FlatParameters | Parameters) -> float:
     """The Euclidean length of all gradients together; parameters without a gradient count as zero.
 
-    Infinite or NaN where a gradient is (or where its square leaves the range of its dtype): check it. On a GPU this is
-    the one place of a step that waits for the device.
+    Infinite or NaN where a gradient is (or where its square leaves the range of its dtype): check it. On a GPU this
+    waits for the device; `grad_norm_on_device` does not.
     """
     return _norm(_gradients(parameters))
 
 
-def clip_coefficient(norm: float, max_norm: float) -> float:
+def grad_norm_on_device(flat: FlatParameters) -> Array:
+    """`grad_norm` as an array (), float64, on the device of the parameters: nothing waits for it."""
+    with on_device(flat.device):
+        return array_module(flat.grad).sqrt(_squared_length(flat.grad))
+
+
+def clip_coefficient(norm: Any, max_norm: float) -> Any:
     """What gradients of length `norm` are multiplied with to be no longer than `max_norm`; 1 where they are not.
 
     PyTorch's rule, max_norm / (norm + 1e-6). A norm that is not finite has no remedy by scaling: it gives 1.
+
+    Args:
+        norm: a number, and so is the result; or an array () on a device, and so is the result.
 
     Raises:
         ValueError: `max_norm` is not above 0.
     """
     if not max_norm > 0.0:
         raise ValueError(f"max_norm is {max_norm}, expected a number above 0")
-    return min(1.0, max_norm / (norm + 1e-6)) if math.isfinite(norm) else 1.0
+    if isinstance(norm, (int, float)):
+        return min(1.0, max_norm / (norm + 1e-6)) if math.isfinite(norm) else 1.0
+    xp = array_module(norm)
+    with on_device(device_of(norm)):
+        return xp.where(xp.isfinite(norm), xp.minimum(max_norm / (norm + 1e-6), 1.0), 1.0)
 
 
 def clip_grad_norm(parameters: FlatParameters | Parameters, max_norm: float) -> float:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import Array, on_device
 from ..nn import Module, seed_dropout
 from ..optim import FlatParameters
 
@@ -103,8 +104,11 @@ class Replicas:
             shared[id(parameter)] = parameter._share(views[name]) if name in views else parameter
         return copy.deepcopy(model, shared)  # deepcopy takes what `shared` holds for what it would have copied
 
-    def gradient(self, batch: Batch, seed: int, step: int) -> float:
-        """Put the gradient of the batch's mean loss into `flat.grad`; return that loss."""
+    def gradient(self, batch: Batch, seed: int, step: int) -> float | Array:
+        """Put the gradient of the batch's mean loss into `flat.grad`; return that loss.
+
+        On a GPU the loss is an array () that has not been looked at: reading it waits for the device.
+        """
         total = token_weight(batch)
         if not total:
             raise ValueError(f"training step {step}: no target in the batch counts")
@@ -115,21 +119,26 @@ class Replicas:
             losses = [self._work(*jobs[0])]
         else:
             losses = [future.result() for future in [self._pool.submit(self._work, *job) for job in jobs]]
-        for gradient in self.gradients[1:]:
-            self.flat.grad += gradient
-        return sum(losses) / total
+        with on_device(self.flat.device):
+            for gradient in self.gradients[1:]:
+                self.flat.grad += gradient
+            return sum(losses) / total
 
-    def _work(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float:
+    def _work(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float | Array:
+        with on_device(self.flat.device):  # each thread has a current device of its own
+            return self._share(i, parts, total, seed, step)
+
+    def _share(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float | Array:
         model: Any = self.models[i]
         for parameter in self._trained[i]:
             parameter._vacate()
         seed_dropout(model, seed, step, replica=i)
-        loss_sum = 0.0
+        loss_sum: Any = 0.0
         with np.errstate(all="ignore"):  # the caller looks at the result; NumPy's warnings are off per thread
             for part in parts:
                 loss = model.loss(**part, reduction="sum")
                 loss.backward(1 / total)
-                loss_sum += float(loss)
+                loss_sum = loss_sum + (float(loss) if loss.device == "cpu" else loss.data)
         for parameter in self._trained[i]:
             parameter._settle()
         return loss_sum

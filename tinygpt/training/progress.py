@@ -46,11 +46,18 @@ class Progress:
         """Count time from now on; call after anything that is not training."""
         self._last = time.perf_counter()
 
-    def step(self, done: int, loss: float, lr: float, tokens: float) -> dict[str, float]:
-        """One more step is done. Returns the figures to log: seconds of training so far, and tokens per second."""
-        now = time.perf_counter()
-        self._seconds += now - (self._last if self._last is not None else now)
-        self._last = now
+    def lap(self) -> float:
+        """Seconds since the last call of this, of `step` or of `resume_clock`."""
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before if before is not None else 0.0
+
+    def step(self, done: int, loss: float, lr: float, tokens: float, seconds: float | None = None) -> dict[str, float]:
+        """One more step is done. Returns the figures to log: seconds of training so far, and tokens per second.
+
+        Args:
+            seconds: what the step took; by default, the time since the last one.
+        """
+        self._seconds += self.lap() if seconds is None else seconds
         self._steps, self._tokens = self._steps + 1, self._tokens + tokens
         rate = self._tokens / self._seconds if self._seconds else 0.0
         left = (self.total - done) * self._seconds / self._steps

@@ -4,6 +4,10 @@ The loop knows neither what is trained nor on what: any model with `loss(**batch
 `batch(step)` will do. A step is a function of the weights, the moments and (seed, step), which is why a run that was
 interrupted continues bit for bit.
 
+On a GPU a step is a list of orders that the device works off later, and looking at a number waits until it has come to
+it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything is
+validated or saved, so that no checkpoint holds weights that a step without a finite loss has touched.
+
 Read before: options.py, parallel.py, checkpoint.py. Read next: pretrain_options.py.
 """
 
@@ -16,9 +20,10 @@ from typing import Protocol
 
 import numpy as np
 
+from ..backend import Array, array_module, on_device, to_numpy
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
-from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm
+from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
 from .interrupt import StopSignals
 from .metrics import MetricsLog
 from .options import TrainingOptions
@@ -26,6 +31,9 @@ from .parallel import Replicas, blas_can_be_held, blas_threads, default_threads,
 from .progress import Progress
 
 __all__ = ["BatchSource", "DivergedError", "Trainer"]
+
+
+READ_EVERY = 10  # steps on a GPU; while the host reads and starts anew, the device has nothing to do
 
 
 class DivergedError(ArithmeticError):
@@ -37,6 +45,17 @@ class BatchSource(Protocol):
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """The keyword arguments of `model.loss` for a step, the same whenever it is asked for."""
+
+
+@dataclass(frozen=True)
+class _StepFigures:
+    """What there is to tell of a step; loss and norm are numbers, or arrays () on a device."""
+
+    step: int
+    loss: float | Array
+    norm: float | Array
+    lr: float
+    tokens: float
 
 
 @dataclass
@@ -80,6 +99,8 @@ class Trainer:
         self.optimizer = AdamW(FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
                                weight_decay=o.weight_decay)
         self.validated = self._saved = -1
+        self._unread: list[_StepFigures] = []
+        self._read_every = 1 if self.optimizer.flat.device == "cpu" else READ_EVERY
         self.threads = min(o.threads or default_threads(self.model.device, o.batch_size), o.batch_size)
         if self.threads > 1 and not blas_can_be_held():  # replicas and BLAS would fight for the cores
             self.threads = 1
@@ -103,7 +124,8 @@ class Trainer:
         save_every = o.save_every or eval_every
         keep_freed_memory()
         self.model.train()  # before it is copied
-        with (self.stop as stop, np.errstate(all="ignore"),  # what is not finite is reported here, once
+        with (self.stop as stop, on_device(self.optimizer.flat.device),
+              np.errstate(all="ignore"),  # what is not finite is reported here, once
               Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas):
             while True:
                 if self.step == o.steps or (self.step and self.step % eval_every == 0):
@@ -119,25 +141,39 @@ class Trainer:
                 with blas_threads(1):  # one for each replica; between the pauses BLAS has all cores
                     while self.step < pause and not stop.received:
                         self._train_step(replicas)
+                    self._read()
             self.interrupted = stop.received
             self._save()
 
     def _train_step(self, replicas: Replicas) -> None:
-        o = self.options
+        o, flat = self.options, self.optimizer.flat
         lr = self.lr_at(self.step)
         batch = self.source.batch(self.step)
         loss = replicas.gradient(batch, o.seed, self.step)
-        norm = grad_norm(self.optimizer.flat)
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise DivergedError(
-                f"step {self.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g}: training has "
-                "diverged. The last checkpoint is kept; try a lower learning rate (--lr) or a longer warmup "
-                "(--warmup-steps)")
+        norm = grad_norm(flat) if flat.device == "cpu" else grad_norm_on_device(flat)
+        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, token_weight(batch)))
+        if len(self._unread) >= self._read_every:
+            self._read()  # before the optimizer's step: what is not finite stays out of the weights
         self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip))
         self.step += 1
-        timing = self.progress.step(self.step, loss, lr, token_weight(batch)) if self.progress is not None else {}
-        if self.metrics is not None:
-            self.metrics.write(step=self.step, loss=round(loss, 6), lr=lr, grad_norm=round(norm, 6), **timing)
+
+    def _read(self) -> None:
+        """Look at the figures of the latest steps, and report them.
+
+        Raises:
+            DivergedError: one of them is not finite. On a GPU later steps, up to READ_EVERY, have been made with it by
+                then: the weights are lost, the last checkpoint is not.
+        """
+        unread, self._unread = self._unread, []
+        seconds = self.progress.lap() / max(1, len(unread)) if self.progress is not None else 0.0
+        for figures, (loss, norm) in zip(unread, _on_host(unread)):
+            if not math.isfinite(loss) or not math.isfinite(norm):
+                raise self._diverged(figures.step, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
+            timing = {} if self.progress is None else self.progress.step(
+                figures.step, loss, figures.lr, figures.tokens, seconds)
+            if self.metrics is not None:
+                self.metrics.write(step=figures.step, loss=round(loss, 6), lr=figures.lr, grad_norm=round(norm, 6),
+                                   **timing)
 
     def _evaluate(self, stop: StopSignals) -> None:
         if self.validate is None or self.validated == self.step or stop.received:
@@ -166,3 +202,11 @@ class Trainer:
     def _log(self, text: str) -> None:
         if self.progress is not None:
             self.progress.line(text)
+
+
+def _on_host(unread: list[_StepFigures]) -> list[list[float]]:
+    """Loss and norm of each step as numbers; from a device, all of them in one transfer."""
+    if not unread or isinstance(unread[0].loss, float):
+        return [[float(figures.loss), float(figures.norm)] for figures in unread]
+    xp = array_module(unread[0].loss)
+    return to_numpy(xp.stack([xp.stack([figures.loss.astype(xp.float64), figures.norm]) for figures in unread])).tolist()

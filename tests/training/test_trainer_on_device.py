@@ -1,0 +1,104 @@
+"""The training loop on the pretend GPU: the host's trajectory, and no look at the device but the reading of figures."""
+
+from __future__ import annotations
+
+import math
+
+import fake_device
+import numpy as np
+import pytest
+
+from tinygpt.backend import manual_seed, to_numpy
+from tinygpt.data import WindowSampler
+from tinygpt.models import GPT, GPTConfig
+from tinygpt.training import DivergedError, MetricsLog, Trainer, TrainingOptions, read_metrics
+from tinygpt.training.checkpoint import read_checkpoint, write_checkpoint
+from tinygpt.training.trainer import READ_EVERY
+
+SIZES = dict(vocab_size=13, block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.1)
+
+
+def trainer_of(device: str, source=None, dtype: str = "float64", **options) -> Trainer:
+    manual_seed(0)
+    model = GPT(GPTConfig(**SIZES)).to(device, dtype=dtype)
+    options = TrainingOptions(**{**dict(steps=25, batch_size=4, lr=0.01, seed=1, threads=1, clip=0.5,
+                                        eval_every=1000), **options})
+    source = source or WindowSampler(np.random.default_rng(0).integers(13, size=200), 8, 4, options.seed)
+    return Trainer(model, source, options)
+
+
+@pytest.mark.parametrize("device", ["fake:0", "fake:1"])
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"threads": 2}])
+def test_the_trajectory_is_the_hosts(device, options, tmp_path):
+    lines = {}
+    for where in ("cpu", device):
+        trainer = trainer_of(where, **options)
+        trainer.metrics = MetricsLog(tmp_path / f"{where[:3]}.jsonl")
+        trainer.run()
+        trainer.metrics.close()
+        lines[where] = list(read_metrics(trainer.metrics.path))
+        lines[where, "weights"] = to_numpy(trainer.optimizer.flat.data)
+    assert [line["step"] for line in lines[device]] == list(range(1, 26))
+    for ours, theirs in zip(lines[device], lines["cpu"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=2e-6)  # as the file rounds them
+    np.testing.assert_allclose(lines[device, "weights"], lines["cpu", "weights"], rtol=1e-7, atol=1e-9)
+
+
+def test_the_host_waits_once_for_the_figures_of_several_steps():
+    trainer = trainer_of("fake:1", steps=3 * READ_EVERY)
+    with fake_device.count_syncs() as count:
+        trainer.run()
+    assert count.syncs == 3, count.reasons
+    trainer = trainer_of("fake", steps=3 * READ_EVERY, eval_every=READ_EVERY - 1, save_every=7)
+    trainer.validate, trainer.save = lambda keep_going: {}, lambda trainer: None
+    with fake_device.count_syncs() as count:
+        trainer.run()
+    pauses = {*range(READ_EVERY - 1, 30, READ_EVERY - 1), *range(7, 30, 7), 30}
+    assert count.syncs == len(pauses)  # before each validation and each checkpoint
+
+
+class Poisoned:
+    """Good batches, until step `bad`, whose weights are infinite."""
+
+    def __init__(self, bad: int) -> None:
+        self.bad = bad
+
+    def batch(self, step):
+        ids = np.random.default_rng(step).integers(13, size=(4, 8))
+        return {"ids": ids, "targets": ids, "weights": np.full((4, 8), math.inf if step == self.bad else 1.0)}
+
+
+@pytest.mark.parametrize("bad", [0, 4, 5, 8, READ_EVERY - 1, READ_EVERY, 23, 24])
+@pytest.mark.parametrize("what", ["save_every", "eval_every"])
+def test_a_step_that_is_not_finite_is_found_before_anything_is_saved(bad, what, tmp_path):
+    """However late the figures are read, the state on disk is that of the last pause before the bad step."""
+    trainer = trainer_of("fake", Poisoned(bad), **{what: 6})
+    path = tmp_path / "state.safetensors"
+    saved = []
+
+    def save(trainer):
+        write_checkpoint(path, trainer.model, trainer.optimizer, trainer.step, {})
+        saved.append(trainer.step)
+    trainer.save = save
+    with pytest.raises(DivergedError, match=rf"step {bad + 1}: the loss is .*last checkpoint is kept"):
+        trainer.run()
+    assert saved == list(range(6, bad + 1, 6))
+    if saved:
+        state = read_checkpoint(path)
+        assert state.step == saved[-1] and all(np.isfinite(x).all() for x in state.weights().values())
+
+
+def test_a_run_goes_on_from_a_checkpoint_on_the_device(tmp_path):
+    whole = trainer_of("fake")
+    whole.run()
+    first = trainer_of("fake", save_every=11)
+    first.save = lambda trainer: trainer.step == 11 and write_checkpoint(
+        tmp_path / "state", trainer.model, trainer.optimizer, trainer.step, {})
+    first.run()
+    second = trainer_of("fake:1")  # another device: the state is the host's
+    manual_seed(7)
+    state = read_checkpoint(tmp_path / "state")
+    state.restore(second.model, second.optimizer)
+    second.step = state.step
+    second.run()
+    np.testing.assert_array_equal(to_numpy(second.optimizer.flat.data), to_numpy(whole.optimizer.flat.data))
