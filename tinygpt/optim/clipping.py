@@ -30,8 +30,8 @@ def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
 
 
 def _squared_length(g: Array) -> Array:
-    """The sum of squares, left on the device, (). Blocks are multiplied in g's dtype and added up in float64: a running float32 sum over a
-    hundred million squares would lose digits."""
+    """The sum of squares, left on the device, (). Blocks are multiplied in g's dtype and added up in float64: a running
+    float32 sum over a hundred million squares would lose digits."""
     xp, n = array_module(g), block_size(g)
     with on_device(device_of(g)), np.errstate(over="ignore"):  # an infinite norm is an answer
         g = g.reshape(-1)

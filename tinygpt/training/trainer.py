@@ -5,8 +5,8 @@ The loop knows neither what is trained nor on what: any model with `loss(**batch
 interrupted continues bit for bit.
 
 On a GPU a step is a list of orders that the device works off later, and looking at a number waits until it has come to
-it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything is
-validated or saved, so that no checkpoint holds weights that a step without a finite loss has touched.
+it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything
+is validated or saved, so that no checkpoint holds weights that a step without a finite loss has touched.
 
 Read before: options.py, parallel.py, checkpoint.py. Read next: pretrain_options.py.
 """
@@ -209,4 +209,5 @@ def _on_host(unread: list[_StepFigures]) -> list[list[float]]:
     if not unread or isinstance(unread[0].loss, float):
         return [[float(figures.loss), float(figures.norm)] for figures in unread]
     xp = array_module(unread[0].loss)
-    return to_numpy(xp.stack([xp.stack([figures.loss.astype(xp.float64), figures.norm]) for figures in unread])).tolist()
+    pairs = [xp.stack([figures.loss.astype(xp.float64), figures.norm]) for figures in unread]
+    return to_numpy(xp.stack(pairs)).tolist()
