@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..backend import Array, array_module, on_device, to_numpy
+from ..backend import array_module, on_device, to_numpy
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
 from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
@@ -52,8 +52,8 @@ class _StepFigures:
     """What there is to tell of a step; loss and norm are numbers, or arrays () on a device."""
 
     step: int
-    loss: float | Array
-    norm: float | Array
+    loss: Any  # float, or an array ()
+    norm: Any
     lr: float
     tokens: float
 
