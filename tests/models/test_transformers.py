@@ -1,5 +1,7 @@
 """What tinygpt saves opens in transformers, and the other way round: equal logits, equal generated tokens."""
 
+import dataclasses
+import itertools
 import warnings
 
 import numpy as np
@@ -112,6 +114,47 @@ def test_both_ways(transformers, tmp_path, kind):
     np.testing.assert_array_equal(logits_of(again, config, ids, mask, decoder_ids), ours)
     for name in ("architecture", "head", "activation", "tie_word_embeddings", "norm_epsilon", "block_size"):
         assert getattr(again.config, name) == getattr(config, name), name
+
+
+def until_end(tokens, ends):
+    """The tokens up to the first that ends a text: what follows is padding."""
+    ends = ends if isinstance(ends, tuple) else (ends,)
+    last = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    return tokens[:last + 1].tolist()
+
+
+@pytest.mark.parametrize("kind, rules", [
+    ("gpt2", dict(eos_token_id=(3, 11))), ("llama", {}), ("bart", {}), ("bart", dict(forced_bos_token_id=7)),
+    ("marian", dict(suppress_token_ids=(1, 8, 9))),
+    ("marian", dict(suppress_token_ids=(1, 8), renormalize_logits=True)),
+    ("marian", dict(suppress_token_ids=(0, 1), forced_eos_token_id=None)),  # the end itself is not suppressed
+])
+def test_beam_search_in_every_setting(transformers, tmp_path, kind, rules):
+    torch = pytest.importorskip("torch")
+    config = dataclasses.replace(CONFIGS[kind], block_size=24, tie_word_embeddings=False, **rules)
+    model = random_model(config, seed=4)
+    if isinstance(model, EncoderDecoder):                   # let texts end at many lengths
+        model.lm_head.bias.data[config.eos_token_id] += 2
+    model.save_pretrained(tmp_path)
+    theirs = opened(transformers, tmp_path, config)
+    ids, mask = batch(config, seed=5)
+    if isinstance(config, GPTConfig):                       # prompts are padded on the left
+        ids, mask = ids[:, ::-1].copy(), mask[:, ::-1].copy()
+    pad = config.pad_token_id if config.pad_token_id is not None else 28
+    different = set()
+    for beams, penalty, early, new in itertools.product((2, 3, 6), (0.0, 0.6, 2.0, -0.5), (False, True, "never"),
+                                                        (1, 10)):
+        with torch.no_grad():
+            expected = theirs.generate(
+                torch.tensor(ids), attention_mask=torch.tensor(mask), max_new_tokens=new, do_sample=False,
+                num_beams=beams, length_penalty=penalty, early_stopping=early, pad_token_id=pad).numpy()
+        ours = model.generate(ids, attention_mask=mask, max_new_tokens=new, num_beams=beams, length_penalty=penalty,
+                              early_stopping=early)
+        start = ids.shape[1] if isinstance(config, GPTConfig) else 1
+        rows = [until_end(row[start:], config.eos_token_id) for found in (ours, expected) for row in found]
+        assert rows[:len(ids)] == rows[len(ids):], (beams, penalty, early, new)
+        different.add(str(rows))
+    assert len(different) > 3                               # the settings matter
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONFIGS if "masked" not in kind and "classifier" not in kind

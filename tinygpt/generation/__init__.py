@@ -3,10 +3,10 @@
 Read in this order: sampling.py, text.py, decode.py, beam.py.
 """
 
-from .beam import beam_hypotheses, beam_search
-from .decode import generate, left_pad, stream, stream_text
+from .beam import beam_hypotheses, beam_search, check_beams
+from .decode import as_list, generate, left_pad, stream, stream_text
 from .sampling import Sampling, sample
 from .text import TextStream
 
-__all__ = ["Sampling", "TextStream", "beam_hypotheses", "beam_search", "generate", "left_pad", "sample", "stream",
-           "stream_text"]
+__all__ = ["Sampling", "TextStream", "as_list", "beam_hypotheses", "beam_search", "check_beams", "generate",
+           "left_pad", "sample", "stream", "stream_text"]

@@ -7,8 +7,9 @@ search keeps `num_beams` unfinished texts (beams) per sentence, extends each by 
     log p(text) / length ** length_penalty            length counts the new tokens, the end included
 
 Long texts have low probabilities; length_penalty > 0 makes up for that. A sentence is done when `num_beams` texts have
-ended and the best beam, scored at its present length, is no better than the worst of them (transformers'
-`early_stopping=False`): that beam could only win by getting better as it grows.
+ended and the best beam, scored at its present length, is no better than the worst of them: that beam could only win by
+getting better as it grows. `early_stopping` chooses another end, in transformers' words: True takes the first
+`num_beams` texts that end, "never" goes on while the best beam could win at any length.
 
 Read before: decode.py. Papers: Graves, "Sequence transduction with recurrent neural networks" (2012); Wu et al.,
 "Google's neural machine translation system" (2016) for the length penalty.
@@ -16,15 +17,19 @@ Read before: decode.py. Papers: Graves, "Sequence transduction with recurrent ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from .decode import MakeCache, Step, as_list, check_prompt, last_logits
 from .sampling import check_finite
 
-__all__ = ["BeamHypotheses", "beam_hypotheses", "beam_search"]
+__all__ = ["BeamHypotheses", "beam_hypotheses", "beam_search", "check_beams"]
+
+EarlyStopping = bool | Literal["never"]
+Rules = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass
@@ -33,6 +38,7 @@ class BeamHypotheses:
 
     num_beams: int
     length_penalty: float
+    early_stopping: EarlyStopping = False
     finished: list[tuple[float, list[int]]] = field(default_factory=list)
     done: bool = False
 
@@ -46,15 +52,33 @@ class BeamHypotheses:
         self.finished.sort(key=lambda pair: -pair[0])  # stable: of equals, the earlier stays ahead
         del self.finished[self.num_beams:]
 
-    def update_done(self, best_log_probability: float, length: int) -> None:
-        """Done when full, and the best unfinished text would not enter as it stands."""
+    def update_done(self, best_log_probability: float, length: int, max_length: int) -> None:
+        """Done when full, and the best unfinished text would not enter as it stands (or whatever it becomes)."""
         if len(self.finished) == self.num_beams:
-            self.done |= self.score(best_log_probability, length) <= self.finished[-1][0]
+            if self.early_stopping == "never" and self.length_penalty > 0:
+                length = max_length  # its probability can only fall, but a longer text is divided by more
+            self.done |= self.early_stopping is True or self.score(best_log_probability, length) <= self.finished[-1][0]
 
 
-def _check_settings(num_beams: int, max_new_tokens: int, length: int, context_length: int | None) -> None:
+def check_beams(num_beams: int, stop: object = None, repetition_penalty: float = 1.0) -> None:
+    """Refuse settings of `generate` that beam search does not know, rather than overlook them.
+
+    Raises:
+        ValueError: fewer than one beam; stop texts; a repetition penalty.
+    """
     if num_beams < 1:
         raise ValueError(f"num_beams is {num_beams}, expected at least 1")
+    if stop is not None:
+        raise ValueError("beam search knows no stop texts; use eos_token_id, or num_beams=1")
+    if repetition_penalty != 1.0:
+        raise ValueError(f"beam search knows no repetition_penalty, got {repetition_penalty}; use num_beams=1")
+
+
+def _check_settings(num_beams: int, max_new_tokens: int, length: int, context_length: int | None,
+                    early_stopping: EarlyStopping) -> None:
+    if not isinstance(early_stopping, bool) and early_stopping != "never":
+        raise ValueError(f"early_stopping is {early_stopping!r}, expected True, False or 'never'")
+    check_beams(num_beams)
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}, expected at least 1")
     # The last token is chosen and never read.
@@ -110,14 +134,15 @@ def _extend(
 
 def beam_hypotheses(
     step: Step, ids: np.ndarray, *, num_beams: int, max_new_tokens: int, length_penalty: float = 1.0,
-    make_cache: MakeCache | None = None, context_length: int | None = None, attention_mask: np.ndarray | None = None,
-    eos_token_id: int | Sequence[int] | None = None,
+    early_stopping: EarlyStopping = False, make_cache: MakeCache | None = None, context_length: int | None = None,
+    attention_mask: np.ndarray | None = None, eos_token_id: int | Sequence[int] | None = None,
+    rules: Rules | None = None, renormalize: bool = False,
 ) -> list[BeamHypotheses]:
     """The best finished texts of each sentence; arguments as for `beam_search`."""
     ids, mask = check_prompt(ids, attention_mask)
-    _check_settings(num_beams, max_new_tokens, int(mask.sum(axis=1).max()), context_length)
+    _check_settings(num_beams, max_new_tokens, int(mask.sum(axis=1).max()), context_length, early_stopping)
     ends = frozenset(as_list(eos_token_id))
-    sentences = [BeamHypotheses(num_beams, length_penalty) for _ in ids]
+    sentences = [BeamHypotheses(num_beams, length_penalty, early_stopping) for _ in ids]
     visible = int(mask.sum(axis=1).max())
     window = np.repeat(ids[:, -visible:], num_beams, axis=0)  # (B·K, T)
     mask = np.repeat(mask[:, -visible:], num_beams, axis=0)
@@ -131,6 +156,10 @@ def beam_hypotheses(
     for length in range(1, max_new_tokens + 1):
         padding = {} if mask.all() else {"attention_mask": mask}
         scores = _log_softmax(last_logits(step(unread, cache, **padding)))  # (B·K, V)
+        if rules is not None:
+            scores = rules(scores, length)
+        if renormalize:
+            scores = _log_softmax(scores)
         scores = log_p.reshape(-1, 1) + scores
         parents, tokens = np.arange(len(window)), np.zeros(len(window), dtype=np.int64)
         for b, sentence in enumerate(sentences):
@@ -145,7 +174,7 @@ def beam_hypotheses(
             parents[rows] = [b * num_beams + beam for _, beam, _ in beams]
             tokens[rows] = [token for _, _, token in beams]
             texts[b] = [texts[b][beam] + [token] for _, beam, token in beams]
-            sentence.update_done(log_p[b, 0], length)
+            sentence.update_done(log_p[b, 0], length, max_new_tokens)
         if length == max_new_tokens or all(sentence.done for sentence in sentences):
             break
         if cache is not None:
@@ -158,8 +187,9 @@ def beam_hypotheses(
 
 def beam_search(
     step: Step, ids: np.ndarray, *, num_beams: int, max_new_tokens: int, length_penalty: float = 1.0,
-    make_cache: MakeCache | None = None, context_length: int | None = None, attention_mask: np.ndarray | None = None,
-    eos_token_id: int | Sequence[int] | None = None, pad_token_id: int | None = None,
+    early_stopping: EarlyStopping = False, make_cache: MakeCache | None = None, context_length: int | None = None,
+    attention_mask: np.ndarray | None = None, eos_token_id: int | Sequence[int] | None = None,
+    pad_token_id: int | None = None, rules: Rules | None = None, renormalize: bool = False,
 ) -> np.ndarray:
     """Prompts (B, T) and the best continuation found of each, (B, T + new) int64; one beam is greedy decoding.
 
@@ -171,18 +201,23 @@ def beam_search(
         num_beams: texts kept per sentence, >= 1.
         max_new_tokens: texts that have not ended by then end there; >= 1.
         length_penalty: above 0 favours long texts, 0 compares plain log-probabilities.
+        early_stopping: when a sentence is done, see above: False, True or "never".
         make_cache: rows -> an empty cache, with a method `reorder(row_indices)` that makes row i what row
             `row_indices[i]` was; None decodes without one.
         context_length: how many tokens the step can see. Beams do not slide: prompt and new tokens must fit.
         eos_token_id: tokens that end a text; None for none.
         pad_token_id: what follows texts shorter than the longest; None takes the first end-of-sequence token, or 0.
+        rules: (log-probabilities (B·K, V), number of the new token, from 1) -> what to score tokens by instead, such as
+            -inf for those that must not be written.
+        renormalize: make log-probabilities of what the rules give: no text loses by what it must not write.
 
     Raises:
         ValueError: a setting outside its range, or a text that would outgrow the context.
     """
     sentences = beam_hypotheses(
         step, ids, num_beams=num_beams, max_new_tokens=max_new_tokens, length_penalty=length_penalty,
-        make_cache=make_cache, context_length=context_length, attention_mask=attention_mask, eos_token_id=eos_token_id)
+        early_stopping=early_stopping, make_cache=make_cache, context_length=context_length,
+        attention_mask=attention_mask, eos_token_id=eos_token_id, rules=rules, renormalize=renormalize)
     best = [sentence.finished[0][1] for sentence in sentences]
     if pad_token_id is None:
         pad_token_id = next(iter(as_list(eos_token_id)), 0)

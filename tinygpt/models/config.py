@@ -187,6 +187,7 @@ class EncoderDecoderConfig(Configuration):
         decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for Marian.
         forced_bos_token_id, forced_eos_token_id: generated first, and last when the length runs out; None: not forced.
         suppress_token_ids: never generated (Marian's padding).
+        renormalize_logits: beams are scored by probabilities of what is left then, not by the model's own.
         tie_word_embeddings: one matrix for both embeddings and the output; otherwise three.
     """
 
@@ -212,6 +213,7 @@ class EncoderDecoderConfig(Configuration):
     forced_bos_token_id: int | None = None
     forced_eos_token_id: int | None = None
     suppress_token_ids: tuple[int, ...] = ()
+    renormalize_logits: bool = False
 
     ARCHITECTURES: ClassVar = ("bart", "marian")
     HEADS: ClassVar = ("lm",)
@@ -229,7 +231,7 @@ class EncoderDecoderConfig(Configuration):
         self._check_size("n_decoder_layer", minimum=0)
         self._check_width("n_decoder_head")
         self._default("scale_embedding", marian)
-        self._check_flag("scale_embedding")
+        self._check_flag("scale_embedding", "renormalize_logits")
         eos = self.eos_token_id
         self._default("decoder_start_token_id", self.pad_token_id if marian or eos is None else eos)
         self._check_ids("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")

@@ -13,15 +13,15 @@ Read before: bert.py. Read next: auto.py. Vaswani et al., "Attention is all you 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
-from ..generation import Sampling, beam_search, generate
+from ..generation import Sampling, as_list, beam_search, check_beams, generate
 from ..nn import (Cache, Dropout, Embedding, LayerNorm, Module, Parameter, SinusoidalPositions, TransformerBlock)
 from ..nn.linear import normal
 from .base import PretrainedModel
@@ -194,24 +194,32 @@ class EncoderDecoder(PretrainedModel):
         return Cache(c.n_decoder_layer, batch_size, c.n_decoder_head, c.block_size if capacity is None else capacity,
                      c.n_embd // c.n_decoder_head, dtype=self.dtype, device=self.device)
 
-    def _rules(self, logits: Array, length: int, last: int, forced_eos: int | None) -> Array:
-        """Logits (B, V) for new token number `length` under the configuration's rules: never these, now this one."""
+    def _rules(self, last: int, eos: Any) -> Callable[[Array, int], Array]:
+        """The configuration's rules, never these tokens and now this one, as a function of scores (B, V), which it
+        changes, and the number of the new token; `last` is the number of the last one."""
         c = self.config
-        forced = c.forced_bos_token_id if length == 1 and c.forced_bos_token_id is not None \
-            else forced_eos if length == last else None
-        if c.suppress_token_ids:
-            logits[:, list(c.suppress_token_ids)] = -math.inf
-        if forced is not None:
-            logits[...] = -math.inf
-            logits[:, forced] = 0.0
-        return logits
+        suppressed = [token for token in c.suppress_token_ids if token not in as_list(eos)]  # an end stays possible
+
+        def apply(scores: Array, length: int) -> Array:
+            forced = c.forced_bos_token_id if length == 1 else None
+            if length == last and eos is not None and c.forced_eos_token_id is not None:
+                forced = c.forced_eos_token_id
+            if suppressed:
+                scores[:, suppressed] = -math.inf
+            if forced is not None:
+                scores[...] = -math.inf
+                scores[:, forced] = 0.0
+            return scores
+
+        return apply
 
     @no_grad()
     def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, temperature: float = 0.0,
                  top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
                  repetition_penalty: float = 1.0, seed: int | None = None, stop: Any = None, decode: Any = None,
                  eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, num_beams: int = 1,
-                 length_penalty: float = 1.0, use_cache: bool = True) -> np.ndarray:
+                 length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
+                 use_cache: bool = True) -> np.ndarray:
         """Write a target for each source (B, S): decoder ids from the start token on, (B, 1 + new) int64 on the host.
 
         Args:
@@ -222,21 +230,24 @@ class EncoderDecoder(PretrainedModel):
             stop: ids, or texts (which need `decode`), after which a row ends.
             eos_token_id: ids after which a row ends; the configuration's by default. None for none; then the
                 configuration's `forced_eos_token_id` is not heeded either.
-            num_beams: above 1, beam search (then nothing is sampled), with `length_penalty`.
+            num_beams: above 1, beam search (generation/beam.py), with `length_penalty` and `early_stopping`: nothing is
+                sampled, and `stop` and `repetition_penalty` cannot be used.
             use_cache: False computes every step anew: slower, the same result.
 
         Raises:
             ValueError, TypeError, IndexError: sources or settings that nothing can be generated from.
         """
         c = self.config
+        if num_beams != 1:
+            check_beams(num_beams, stop, repetition_penalty)
         memory, memory_mask = self.encode(ids, attention_mask)
         n = memory.shape[0]
         if max_new_tokens > c.block_size:
             raise ValueError(f"EncoderDecoder: max_new_tokens={max_new_tokens} does not fit the context of "
                              f"{c.block_size} tokens (block_size)")
         eos = c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id
-        forced_eos = None if eos is None else c.forced_eos_token_id
-        if num_beams > 1:  # row b · num_beams + k is beam k of source b
+        rules = self._rules(max_new_tokens, eos)
+        if num_beams != 1:  # row b · num_beams + k is beam k of source b
             rows = to_device(np.repeat(np.arange(n), num_beams), self.device)
             memory, memory_mask = memory[rows], None if memory_mask is None else memory_mask[rows]
 
@@ -244,7 +255,7 @@ class EncoderDecoder(PretrainedModel):
             x = self.decode(decoder_ids, memory, memory_mask, cache)
             length = decoder_ids.shape[1] if cache is None else cache.length
             logits = ops.linear(x[:, -1], self.output_weight, self.lm_head.bias).data
-            return self._rules(logits, length, max_new_tokens, forced_eos)
+            return logits if num_beams != 1 else rules(logits, length)  # beams are scored first
 
         def make_cache(batch_size: int) -> Cache:
             return self.new_cache(batch_size, min(c.block_size, max_new_tokens + 1))
@@ -252,7 +263,8 @@ class EncoderDecoder(PretrainedModel):
         options: dict[str, Any] = dict(make_cache=make_cache if use_cache else None, context_length=c.block_size,
                                        eos_token_id=eos, pad_token_id=c.pad_token_id, max_new_tokens=max_new_tokens)
         start = np.full((n, 1), c.decoder_start_token_id, dtype=np.int64)
-        if num_beams > 1:
-            return beam_search(step, start, num_beams=num_beams, length_penalty=length_penalty, **options)
+        if num_beams != 1:
+            return beam_search(step, start, num_beams=num_beams, length_penalty=length_penalty,
+                               early_stopping=early_stopping, rules=rules, renormalize=c.renormalize_logits, **options)
         return generate(step, start, sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty), seed=seed,
                         stop=stop, decode=decode, **options)

@@ -20,7 +20,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
-from ..generation import Sampling, beam_search, generate, stream, stream_text
+from ..generation import Sampling, beam_search, check_beams, generate, stream, stream_text
 from ..nn import Cache, Dropout, Embedding, Linear, RotaryPositions, TransformerBlock, make_norm
 from .base import PretrainedModel
 from .config import GPTConfig
@@ -170,7 +170,8 @@ class GPT(PretrainedModel):
                  top_p: float | None = None, min_p: float | None = None, repetition_penalty: float = 1.0,
                  seed: int | None = None, stop: Any = None, decode: Callable[[Sequence[int]], str] | None = None,
                  eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, attention_mask: Any = None,
-                 num_beams: int = 1, length_penalty: float = 1.0, use_cache: bool = True,
+                 num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
+                 use_cache: bool = True,
                  long_prompt: Literal["error", "crop"] = "error") -> np.ndarray:
         """Continue prompts (B, T): the ids with up to `max_new_tokens` more, (B, T + new) int64 on the host.
 
@@ -181,7 +182,8 @@ class GPT(PretrainedModel):
             seed: row b draws from (seed, b); None draws a fresh seed.
             stop: ids, or texts (which need `decode`), after which a row ends.
             eos_token_id: ids after which a row ends; the configuration's by default, None for none.
-            num_beams: above 1, beam search, with `length_penalty`: nothing is sampled, and `stop` cannot be used.
+            num_beams: above 1, beam search (generation/beam.py), with `length_penalty` and `early_stopping`: nothing is
+                sampled, and `stop` and `repetition_penalty` cannot be used.
             use_cache: False computes every step anew: slower, the same result.
             long_prompt: "error", or "crop" to go on from the last `block_size` tokens of a longer prompt.
 
@@ -189,11 +191,10 @@ class GPT(PretrainedModel):
             ValueError, TypeError, IndexError: prompts or settings that nothing can be generated from.
         """
         settings = self._decoding(ids, max_new_tokens, eos_token_id, use_cache)
-        if num_beams != 1 and stop is not None:
-            raise ValueError("GPT.generate: beam search knows no stop texts; use eos_token_id, or num_beams=1")
         if num_beams != 1:
+            check_beams(num_beams, stop, repetition_penalty)
             return beam_search(self.step, np.asarray(ids), num_beams=num_beams, length_penalty=length_penalty,
-                               attention_mask=attention_mask, **settings)
+                               early_stopping=early_stopping, attention_mask=attention_mask, **settings)
         return generate(
             self.step, np.asarray(ids), sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty),
             seed=seed, stop=stop, decode=decode, attention_mask=attention_mask, long_prompt=long_prompt, **settings)

@@ -123,6 +123,8 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
             raise ValueError("max_position_embeddings must exceed pad_token_id + 1 in a RoBERTa folder")
     if architecture in ("bart", "marian"):
         fields["suppress_token_ids"] = _suppressed(generation.get("bad_words_ids") or config.get("bad_words_ids") or [])
+        renormalize = generation.get("renormalize_logits", config.get("renormalize_logits"))
+        fields["renormalize_logits"] = renormalize is not None and _convert("renormalize_logits", "flag", renormalize)
     else:
         fields["head"] = head
     if head == "classification":
@@ -192,4 +194,6 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
         generation = {name: config[name] for name in GENERATION if config.get(name) is not None}
         if fields.get("suppress_token_ids"):
             generation["bad_words_ids"] = [[i] for i in fields["suppress_token_ids"]]
+        if fields.get("renormalize_logits"):
+            generation["renormalize_logits"] = True
         write_json(Path(folder) / GENERATION_CONFIG, generation)
