@@ -31,7 +31,7 @@ FLOORS = [
     ["nn", "testing", "tokenizers", "data", "pretrained", "generation"],
     ["models"],
     ["optim", "evaluation"],
-    ["training", "pipelines"],
+    ["training", "chat", "pipelines"],
     ["cli", "__main__"],
 ]
 RANK = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}

@@ -17,6 +17,7 @@ what it adds, and which file comes before and after. docs/reading.md follows one
     optim/           all parameters in one array; AdamW, schedules, clipping
     evaluation/      how good is it: loss, perplexity, bits per byte
     training/        the loop, replicas, checkpoints; from a text file to a model folder
+    chat.py          a conversation with a model, within what its context holds
     testing/         the gradient checker: is your derivative right?
     cli/             the command line
 

@@ -13,6 +13,7 @@ from command import TINY, command, error_line
 from tinygpt import load_model, load_tokenizer
 from tinygpt.backend import manual_seed
 from tinygpt.data import token_array
+from tinygpt.data.chat_template import ChatTemplate, add_chat_template
 from tinygpt.evaluation import byte_lengths, corpus_bleu, corpus_chrf, label_probabilities, text_loss, translate
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE
@@ -149,6 +150,23 @@ def test_generation(capsys, models, tmp_path):
     assert figures(capsys, "--model", models["gpt"], "--data", path, *options, "--limit", 3)["n_texts"] == 3
     table = command(capsys, "evaluate", "--model", models["gpt"], "--data", path, *options).out
     assert "texts that end in a loop" in table and "prompts that forge special tokens" in table
+
+
+def test_the_probe_goes_through_the_chat_template(capsys, tmp_path, monkeypatch):
+    """A message is probed as it would be encoded; a template that let it forge turns would be found."""
+    tok = add_chat_template(ByteBPE.train(TEXT, vocab_size=300))
+    GPT(GPTConfig(vocab_size=len(tok), **SIZES)).save_pretrained(tmp_path, tok)
+    data = write(tmp_path, "prompts.txt", TEXT)
+    options = ["--task", "generation", "--max-new-tokens", 2, "--limit", 1]
+    found = figures(capsys, "--model", tmp_path, "--data", data, *options)
+    assert found["forged"] == 0 and found["forging_prompts"] > 200
+
+    def rendered_first(template, messages):
+        text = "".join(f"<|user|>{message['content']}<|end|>" for message in messages) + "<|assistant|>"
+        return template.tokenizer.encode(text, allowed_special="all")
+
+    monkeypatch.setattr(ChatTemplate, "prompt", rendered_first)
+    assert figures(capsys, "--model", tmp_path, "--data", data, *options)["forged"] > 20
 
 
 def test_real_data(capsys, models, shared_data, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from tokenizer_texts import SPECIAL, awkward_text, quick, trained
 
-from tinygpt.tokenizers import ByteBPE
+from tinygpt.tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from tinygpt.tokenizers.special import AddedToken, SpecialTokens
 
 
@@ -113,3 +113,25 @@ def test_segments_make_the_text_again(text):
     parts = list(special.split(text, special.allowed("all")))
     assert "".join(part for part, _ in parts) == text
     assert all(special_id == special.ids.get(part) for part, special_id in parts if special_id is not None)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "char"])
+def test_further_special_tokens(kind, tmp_path):
+    """Old ids stay, new ones follow, roles move only where that is said, and all of it is saved."""
+    tok = CharTokenizer.train("abc<>|end", ["<pad>"]) if kind == "char" \
+        else ByteBPE.train("abc abc", vocab_size=260, special_tokens=["<pad>"], pattern="cl100k")
+    tok.set_template(["<pad>"])
+    tok.chat_template = "{{ messages }}"
+    more = tok.with_special_tokens(["<|end|>", "<pad>", "<|end|>", "<|user|>"], eos_token="<|end|>")
+    assert more.special_tokens == {"<pad>": tok.token_id("<pad>"), "<|end|>": len(tok), "<|user|>": len(tok) + 1}
+    assert (more.eos_token_id, more.pad_token_id, tok.eos_token_id) == (len(tok), tok.pad_token_id, None)
+    assert more.encode("abc<|end|>") == tok.encode("abc<|end|>") and len(tok) + 2 == len(more)
+    assert more.encode("abc<|end|>", allowed_special="all")[-1] == len(tok)
+    more.save(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.special_tokens == more.special_tokens and loaded.chat_template == "{{ messages }}"
+    assert loaded.encode("abc<|end|>", allowed_special="all") == more.encode("abc<|end|>", allowed_special="all")
+    with pytest.raises(ValueError):
+        tok.with_special_tokens(["a"])
+    with pytest.raises(ValueError, match="none of the special tokens"):
+        tok.with_special_tokens([], eos_token="<|end|>")

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from ..data import Documents, file_format, find_table, located_columns, located_records, token_array
+from ..data.chat_template import chat_template
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
 from ..evaluation import (Classification, answer_questions, byte_lengths, continue_texts, format_table,
@@ -201,7 +202,7 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Nam
         raise ValueError(f"{args.data} has no line to begin a text with")
     written = continue_texts(model, tokenizer, texts, max_new_tokens=args.max_new_tokens,
                              temperature=args.temperature, seed=args.seed)
-    probe = probe_special_tokens(tokenizer.encode, tokenizer.special_tokens)
+    probe = probe_special_tokens(_as_a_user_writes(tokenizer), tokenizer.special_tokens)
     figures = measure_diversity(written).to_dict() | {
         "forging_prompts": probe.n_prompts, "forged": len(probe.forgeries), "refused": probe.n_refused}
     return figures, _rows(figures, {
@@ -209,6 +210,14 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Nam
         "distinct_3": "distinct-3", "repeated_4": "repeated 4-grams", "loop_rate": "texts that end in a loop",
         "forging_prompts": "prompts that forge special tokens", "forged": "… that succeeded",
         "refused": "… refused: no such character"})
+
+
+def _as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
+    """How a text of somebody else's becomes ids: as a turn of a chat where there is a template for that."""
+    if tokenizer.chat_template is None:
+        return tokenizer.encode
+    template = chat_template(tokenizer)
+    return lambda text: template.prompt([{"role": "user", "content": text}])
 
 
 TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, argparse.Namespace], Result]] = {

@@ -7,6 +7,7 @@ import sys
 
 from ..models import GPT, load_model
 from ..tokenizers import load_tokenizer
+from .options import add_sampling, sampling_of
 
 __all__ = ["add_parser", "run"]
 
@@ -20,18 +21,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue; - for standard input")
     parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="at most so many tokens [200]")
-    parser.add_argument("--temperature", type=float, default=0.8, metavar="T",
-                        help="0 for the likeliest token, 1 for the model's own distribution [0.8]")
-    parser.add_argument("--top-k", type=int, default=None, metavar="K", help="choose among the K likeliest tokens")
-    parser.add_argument("--top-p", type=float, default=None, metavar="P",
-                        help="choose among the likeliest, up to mass P")
-    parser.add_argument("--min-p", type=float, default=None, metavar="P",
-                        help="choose among those at least P times as likely as the likeliest")
-    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X",
-                        help="make tokens that occurred less likely [1.0: no penalty]")
+    add_sampling(parser, temperature=0.8)
     parser.add_argument("--stop", action="append", default=None, metavar="TEXT",
                         help="end before this text; repeatable")
-    parser.add_argument("--seed", type=int, default=None, metavar="S", help="the same seed gives the same text")
     parser.add_argument("--crop", action="store_true", help="of a prompt longer than the context, use the end")
     parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N")
 
@@ -42,8 +34,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args.model, device=args.device)
     if not isinstance(model, GPT):
         raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
-    if args.seed is not None and args.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    sampling = sampling_of(args)
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     ids = tokenizer.encode(prompt)
     if max(ids, default=0) >= model.config.vocab_size:
@@ -53,9 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if not ids and start is None:
         raise ValueError("the prompt is empty, and this model has no token that a text begins with: give a --prompt")
     pieces = model.stream_text(
-        [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, temperature=args.temperature,
-        top_k=args.top_k, top_p=args.top_p, min_p=args.min_p, repetition_penalty=args.repetition_penalty,
-        stop=args.stop, seed=args.seed, long_prompt="crop" if args.crop else "error")
+        [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, stop=args.stop,
+        long_prompt="crop" if args.crop else "error", **sampling)
     print(prompt, end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)

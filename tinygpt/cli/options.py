@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-__all__ = ["add_options", "flag", "given_options"]
+__all__ = ["add_options", "add_sampling", "flag", "given_options", "sampling_of"]
 
 
 def flag(name: str) -> str:
@@ -50,3 +50,29 @@ def given_options(args: argparse.Namespace, options: type) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(options)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()
             if name in names}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How the next token is chosen, for all commands that write text
+
+
+def add_sampling(parser: argparse.ArgumentParser, temperature: float) -> None:
+    """Add the options of sampling, and the seed; `temperature` is the default."""
+    parser.add_argument("--temperature", type=float, default=temperature, metavar="T",
+                        help=f"0 for the likeliest token, 1 for the model's own distribution [{temperature}]")
+    parser.add_argument("--top-k", type=int, default=None, metavar="K", help="choose among the K likeliest tokens")
+    parser.add_argument("--top-p", type=float, default=None, metavar="P",
+                        help="choose among the likeliest, up to mass P")
+    parser.add_argument("--min-p", type=float, default=None, metavar="P",
+                        help="choose among those at least P times as likely as the likeliest")
+    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X",
+                        help="make tokens that occurred less likely [1.0: no penalty]")
+    parser.add_argument("--seed", type=int, default=None, metavar="S", help="the same seed gives the same text")
+
+
+def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What `add_sampling` was told, as keyword arguments of `GPT.generate`."""
+    if args.seed is not None and args.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    return {name: getattr(args, name) for name in
+            ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")}

@@ -4,7 +4,7 @@ Reading order: `text_files.py` (text out of files) → `synthetic/` (examples fr
 of examples) → `embedded.py` (the corpus inside every Python) → `download.py`, `corpora.py` (named public texts) →
 `sources.py` (all that `--data` may name) → `split.py` (training and validation) → `tokens.py` (ids on disk) →
 `sampler.py` (windows) → `padding.py` (unequal lengths) → `masking.py` (hidden words) → `pairs.py` (a source and its
-target).
+target) → `chat_template.py`, `conversations.py` (questions and answers) → `few_shot.py` (examples inside a prompt).
 """
 
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus

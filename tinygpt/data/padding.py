@@ -18,7 +18,7 @@ from .sampler import IGNORE, EpochSampler
 __all__ = ["SequenceSampler", "all_sequences", "next_token_batch", "pad"]
 
 
-def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:
+def pad(sequences: Sequence[Sequence[int] | np.ndarray], value: int) -> np.ndarray:
     """`sequences` as the rows of one array, (B, T) int64, filled up with `value` at the end.
 
     >>> pad([[1, 2, 3], [4]], value=0).tolist()

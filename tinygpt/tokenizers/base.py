@@ -15,10 +15,11 @@ import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
+from typing import Self
 
 import numpy as np
 
-from .special import AllowedSpecial, SpecialTokens
+from .special import AddedToken, AllowedSpecial, SpecialTokens
 from .template import Template
 
 __all__ = ["Tokenizer", "surrogate_error"]
@@ -33,11 +34,16 @@ class Tokenizer(ABC):
         vocab: the bytes of each ordinary id.
         special: the special tokens and the roles (eos, bos, pad, …) they play.
         template: what `encode` puts before and after a text.
+
+    Attributes:
+        chat_template: how a conversation is written, as the Jinja source that Hugging Face keeps with a tokenizer, or
+            None. It is stored and handed on here; data/chat_template.py makes ids of a conversation.
     """
 
     def __init__(self, vocab: Mapping[int, bytes], special: SpecialTokens, template: Template = Template()) -> None:
         self.special = special
         self.template = template
+        self.chat_template: str | None = None
         for token in special.tokens:
             if token.special and token.id in vocab:
                 raise ValueError(f"the special token {token.content!r} has the id {token.id}, which already stands for "
@@ -52,6 +58,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def _encode_plain(self, text: str) -> np.ndarray:
         """Ids of a text without special tokens, of type `id_type`: (T,)."""
+
+    @abstractmethod
+    def _with_special(self, special: SpecialTokens) -> Self:
+        """The same tokenizer with other special tokens."""
 
     @abstractmethod
     def save(self, folder: str | PathLike[str]) -> None:
@@ -172,6 +182,26 @@ class Tokenizer(ABC):
     def set_template(self, prefix: Sequence[str] = (), suffix: Sequence[str] = ()) -> None:
         """Let `encode` put the special tokens named `prefix` before every text and those named `suffix` after it."""
         self.template = Template.around(prefix, suffix, self.special.ids)
+
+    def with_special_tokens(self, names: Iterable[str], **roles: str) -> Self:
+        """The same tokenizer with further special tokens, numbered from `n_vocab` on; names that it has keep their id.
+
+        Args:
+            names: the special tokens to have.
+            roles: who plays a role from now on, such as `eos_token="<|end|>"`; the others stay as they are.
+
+        Raises:
+            ValueError: a name that is an ordinary token of this vocabulary, or an empty one.
+
+        >>> from tinygpt.tokenizers import CharTokenizer
+        >>> CharTokenizer.train("abc").with_special_tokens(["<|user|>", "<|end|>"], eos_token="<|end|>").eos_token_id
+        4
+        """
+        new = [name for name in dict.fromkeys(names) if name not in self.special.ids]
+        tokens = (*self.special.tokens, *(AddedToken(name, self.n_vocab + i) for i, name in enumerate(new)))
+        more = self._with_special(SpecialTokens(tokens, {**self.special.roles, **roles}))
+        more.chat_template = self.chat_template
+        return more
 
     def token_id(self, name: str) -> int:
         """The id of a special token; ValueError if there is none of that name."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from . import bpe
 from .base import Tokenizer, surrogate_error
 from .byte_alphabet import BYTE_ORDER, CHAR_TO_BYTE, bytes_to_text, text_to_bytes
 from .counting import count_pieces
-from .files import TOKENIZER, about, read_json, read_roles, write_config
+from .files import TOKENIZER, about, read_chat_template, read_json, read_roles, write_config
 from .gpt2_files import TWO_FILES, read_two_files, write_two_files
 from .hf_json import read_byte_bpe, write_tokenizer_json
 from .hf_pipeline import splitter_to_json
@@ -169,6 +169,10 @@ class ByteBPE(Tokenizer):
     def _pack(self, ids: list[int]) -> bytes:
         return array(self.id_type.char, ids).tobytes()
 
+    def _with_special(self, special: SpecialTokens) -> Self:
+        return type(self)(self.vocab, self.merges, special, self.splitter, normal_forms=self.normal_forms,
+                          ignore_merges=self.ignore_merges, template=self.template)
+
     def save(self, folder: str | PathLike[str],
              format: Literal["tokenizer.json", "vocab.json", "encoder.json"] = "tokenizer.json") -> None:
         """Write the tokenizer into `folder`, which is made if it is not there.
@@ -186,7 +190,7 @@ class ByteBPE(Tokenizer):
             write_tokenizer_json(path / TOKENIZER, vocab, merges, self.special.tokens, self.template.json,
                                  decoder=splitter_to_json(_GPT2), pre_tokenizer=splitter_to_json(self.splitter),
                                  normal_forms=self.normal_forms, ignore_merges=self.ignore_merges)
-            write_config(path, self.special)
+            write_config(path, self.special, self.chat_template)
         elif format not in TWO_FILES:
             raise ValueError(f"the format is {format!r}, expected one of {[TOKENIZER, *TWO_FILES]}")
         elif (self.splitter.stages != _GPT2.stages or self.normal_forms or self.ignore_merges or self.prefix_ids
@@ -196,7 +200,7 @@ class ByteBPE(Tokenizer):
                              f"{TOKENIZER}")
         else:
             write_two_files(path, format, vocab, merges)
-            write_config(path, self.special, "GPT2Tokenizer")
+            write_config(path, self.special, self.chat_template, "GPT2Tokenizer")
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> ByteBPE:
@@ -212,7 +216,9 @@ class ByteBPE(Tokenizer):
         roles = read_roles(path)
         for name in TWO_FILES:
             if (path / name).exists():
-                return about(path / name, cls._from_arguments, read_two_files, path, name, roles)
+                tokenizer = about(path / name, cls._from_arguments, read_two_files, path, name, roles)
+                tokenizer.chat_template = read_chat_template(path)
+                return tokenizer
         for name, kind in _OTHER_KINDS.items():
             if (path / name).exists():
                 raise ValueError(f"{path} holds {kind} ({name}), which is not read: only byte-level BPE is")
@@ -222,7 +228,9 @@ class ByteBPE(Tokenizer):
     @classmethod
     def from_json(cls, document: Any, folder: str | PathLike[str]) -> ByteBPE:
         """The tokenizer of a `tokenizer.json` read from `folder`."""
-        return about(Path(folder) / TOKENIZER, cls._from_arguments, read_byte_bpe, document, read_roles(folder))
+        tokenizer = about(Path(folder) / TOKENIZER, cls._from_arguments, read_byte_bpe, document, read_roles(folder))
+        tokenizer.chat_template = read_chat_template(folder)
+        return tokenizer
 
     @classmethod
     def _from_arguments(cls, read: Any, *source: Any) -> ByteBPE:

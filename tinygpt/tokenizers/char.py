@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from .base import Tokenizer
-from .files import TOKENIZER, about, read_json, read_roles, write_config
+from .files import TOKENIZER, about, read_chat_template, read_json, read_roles, write_config
 from .hf_json import added_tokens, vocabulary, write_tokenizer_json
 from .special import AddedToken, SpecialTokens
 from .template import Template
@@ -85,12 +85,15 @@ class CharTokenizer(Tokenizer):
                              f"{len(self.characters)} characters that its training text contained")
         return self._ids[places].astype(self.id_type)
 
+    def _with_special(self, special: SpecialTokens) -> Self:
+        return type(self)(self.characters, special, self.template)
+
     def save(self, folder: str | PathLike[str]) -> None:
         """Write `tokenizer.json` (a BPE over characters, without merges) and `tokenizer_config.json`."""
         vocab = {character: i for i, character in enumerate(self.characters)}
         write_tokenizer_json(Path(folder) / TOKENIZER, vocab | self.special.ids, [], self.special.tokens,
                              self.template.json, decoder={"type": "Fuse"})
-        write_config(folder, self.special)
+        write_config(folder, self.special, self.chat_template)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> CharTokenizer:
@@ -109,7 +112,9 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def from_json(cls, document: Any, folder: str | PathLike[str]) -> CharTokenizer:
         """The tokenizer of a `tokenizer.json` read from `folder`."""
-        return about(Path(folder) / TOKENIZER, cls._from_json, document, read_roles(folder))
+        tokenizer = about(Path(folder) / TOKENIZER, cls._from_json, document, read_roles(folder))
+        tokenizer.chat_template = read_chat_template(folder)
+        return tokenizer
 
     @classmethod
     def _from_json(cls, document: Any, roles: dict[str, str] | None) -> CharTokenizer:

@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 from .special import ROLES, SpecialTokens
 
-__all__ = ["CONFIG", "TOKENIZER", "about", "kind_of", "member", "read_config", "read_json", "read_roles", "read_text",
-           "write_config", "write_json", "write_text"]
+__all__ = ["CONFIG", "TOKENIZER", "about", "kind_of", "member", "read_chat_template", "read_config", "read_json",
+           "read_roles", "read_text", "write_config", "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"  # where newer folders keep it, apart from tokenizer_config.json
 
 _Result = TypeVar("_Result")
 
@@ -74,11 +75,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_config(folder: str | PathLike[str], special: SpecialTokens,
+def write_config(folder: str | PathLike[str], special: SpecialTokens, chat_template: str | None = None,
                  tokenizer_class: str = "PreTrainedTokenizerFast") -> None:
     """Write the `tokenizer_config.json` with which transformers opens the folder."""
     others = [name for name in special.ids if name not in special.roles.values()]
-    more = {"additional_special_tokens": others} if others else {}
+    more: dict[str, Any] = {"additional_special_tokens": others} if others else {}
+    if chat_template is not None:
+        more["chat_template"] = chat_template
+    (Path(folder) / CHAT_TEMPLATE).unlink(missing_ok=True)  # of another tokenizer; it would win over the one above
     write_json(Path(folder) / CONFIG, {"tokenizer_class": tokenizer_class, **special.roles, **more,
                                        "clean_up_tokenization_spaces": False})
 
@@ -106,6 +110,23 @@ def read_roles(folder: str | PathLike[str]) -> dict[str, str] | None:
                     raise ValueError(f"{Path(folder) / name}: {role} is {value!r:.100}, expected the token's text")
             return roles
     return None
+
+
+def read_chat_template(folder: str | PathLike[str]) -> str | None:
+    """The chat template that comes with a tokenizer, as the Jinja source that it is; None without one.
+
+    It stands in `chat_template.jinja`, else in `tokenizer_config.json`; of several named ones, "default" is taken.
+    """
+    path = Path(folder) / CHAT_TEMPLATE
+    if path.exists():
+        return read_text(path)
+    found = (read_config(folder) or {}).get("chat_template")
+    if isinstance(found, list):
+        named = {entry.get("name"): entry.get("template") for entry in found if isinstance(entry, dict)}
+        found = named.get("default")
+    if found is not None and not isinstance(found, str):
+        raise ValueError(f"{Path(folder) / CONFIG}: the chat_template is {found!r:.100}, expected a text")
+    return found
 
 
 def about(path: Path, read: Callable[..., _Result], *args: Any) -> _Result:

@@ -4,8 +4,9 @@
     What is 27 plus 18?                  45
 
 The words are strings of syllables, so there are more than can be memorised: what is learnt is the job. There is no
-multiplication, whose held-out cases nothing in the training cases explains to a small model. A combination, in the
-sense of draw.py, is a job and what it is done to; a sum is the same whichever number stands first.
+multiplication, whose held-out cases nothing in the training cases explains to a small model, and the numbers of a job
+have the same number of digits, for telling 7 from 70 by its place is a lesson of its own. A combination, in the sense
+of draw.py, is a job and what it is done to; a sum is the same whichever number stands first.
 
 Read before: draw.py. Read next: phrases.py.
 """
@@ -34,7 +35,8 @@ class Job:
         wordings: ways to ask for it, with {} (twice for two numbers) where the operands stand; without, they are given
             apart, as the example's "input".
         answer: operands to the right answer.
-        n_numbers: how many numbers it is about; 0 for a word. below: they are below it.
+        n_numbers: how many numbers it is about; 0 for a word.
+        least, below: the numbers are at least the one and below the other.
         symmetric: the order of the operands changes nothing.
     """
 
@@ -42,6 +44,7 @@ class Job:
     wordings: tuple[str, ...]
     answer: Callable[..., str]
     n_numbers: int = 0
+    least: int = 10
     below: int = 100
     symmetric: bool = False
 
@@ -65,13 +68,13 @@ JOBS = (
     Job("larger", ("Which is larger, {} or {}?", "Give the larger of {} and {}.", "Give the larger number."),
         lambda a, b: str(max(a, b)), 2, symmetric=True),
     Job("next", ("Which number comes after {}?", "Count one up from {}.", "Give the next number."),
-        lambda a: str(a + 1), 1, below=1000),
+        lambda a: str(a + 1), 1, least=100, below=999),
 )
 
 
 def _operands(rng: np.random.Generator, job: Job) -> tuple[str | int, ...]:
     if job.n_numbers:
-        return tuple(int(number) for number in rng.integers(job.below, size=job.n_numbers))
+        return tuple(int(number) for number in rng.integers(job.least, job.below, size=job.n_numbers))
     syllables = [choose(rng, CONSONANTS) + choose(rng, VOWELS) for _ in range(int(rng.integers(2, 4)))]
     return ("".join([*syllables, choose(rng, ENDINGS)]),)
 

@@ -1,0 +1,245 @@
+"""Conversations to learn from: out of files of several shapes, into batches in which only answers are targets.
+
+A record is a chat, {"messages": [{"role": …, "content": …}, …]}, or one instruction and its answer, {"instruction",
+"input", "output"} as in Alpaca, whose input may be empty or missing; {"prompt", "completion"} says the same with other
+names. All become conversations. Those that are too long, or lack an answer, must not go silently: a warning counts them
+and names the first.
+
+Read before: chat_template.py, records.py, pairs.py. Read next: few_shot.py. Taori et al., "Alpaca" (2023).
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .chat_template import ROLES, ChatTemplate, Message
+from .padding import pad
+from .records import located_records
+from .sampler import IGNORE, EpochSampler
+from .sources import find_table
+
+__all__ = ["Conversation", "ConversationSampler", "EncodedConversation", "all_conversations", "conversation_batch",
+           "encode_conversations", "instruction_message", "packed", "read_conversations", "split_conversations"]
+
+Conversation = list[Message]
+EncodedConversation = tuple[np.ndarray, np.ndarray]  # ids (T,), and booleans (T,): which of them are learnt
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text
+
+
+def instruction_message(instruction: str, input: str = "") -> str:
+    """What the user says for an instruction: the instruction, and on the next line what it is about.
+
+    >>> instruction_message("Reverse the word.", "stone")
+    'Reverse the word.\\nstone'
+    """
+    return f"{instruction}\n{input}" if input else instruction
+
+
+def _text(where: str, record: Mapping[Any, Any], key: str) -> str:
+    value = record.get(key)
+    if value is None:
+        return ""
+    if isinstance(value, (dict, list, bool)):
+        raise ValueError(f"{where}: {key!r} holds {json.dumps(value)[:40]}, expected a text")
+    return str(value).strip()
+
+
+def _conversation(where: str, record: Mapping[Any, Any]) -> Conversation:
+    """The messages of one record."""
+    if "messages" in record:
+        messages = record["messages"]
+        if not isinstance(messages, list) or not messages:
+            raise ValueError(f"{where}: 'messages' holds {json.dumps(messages)[:40]}, expected a list of messages")
+        for number, message in enumerate(messages, 1):
+            if not isinstance(message, dict) or message.get("role") not in ROLES \
+                    or not isinstance(message.get("content"), str):
+                raise ValueError(f"{where}: message {number} is {json.dumps(message)[:60]}, expected a role "
+                                 f"({', '.join(ROLES)}) and a content, both texts")
+        return messages
+    for question, answer in (("instruction", "output"), ("prompt", "completion")):
+        if question in record and answer in record:
+            asked = instruction_message(_text(where, record, question), _text(where, record, "input"))
+            return [{"role": "user", "content": asked},
+                    {"role": "assistant", "content": _text(where, record, answer)}]
+    raise ValueError(f"{where}: expected \"messages\", or \"instruction\" and \"output\" (with \"input\" or without), "
+                     f"or \"prompt\" and \"completion\"; the record has {', '.join(str(key)[:30] for key in record)}")
+
+
+def _is_whole(conversation: Conversation) -> bool:
+    """Whether somebody asks and the assistant answers, both with something."""
+    said = {message["role"] for message in conversation if message["content"].strip()}
+    empty = any(message["role"] == "assistant" and not message["content"].strip() for message in conversation)
+    return "assistant" in said and "user" in said and not empty
+
+
+def read_conversations(specs: str | Path | Sequence[str | Path]) -> list[Conversation]:
+    """The conversations of files, in order.
+
+    Args:
+        specs: files of any format that `read_records` reads, "-" for standard input, or a named data set such as
+            "synthetic-instructions".
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: no such file or data set, or a folder.
+        ValueError: a record in none of the shapes above, named by its line; or no conversation at all.
+
+    Warns:
+        UserWarning: conversations were left out because a question or an answer is empty.
+    """
+    found, left_out = [], []
+    for spec in [specs] if isinstance(specs, (str, Path)) else specs:
+        for where, record in located_records(find_table(spec)):
+            conversation = _conversation(where, record)
+            if _is_whole(conversation):
+                found.append(conversation)
+            else:
+                left_out.append(where)
+    if not found:
+        raise ValueError(f"the data hold no question with an answer"
+                         f"{f'; {left_out[0]} lacks one of them' if left_out else ''}")
+    if left_out:
+        warnings.warn(f"left out {len(left_out):,} of {len(left_out) + len(found):,} conversations, in which a "
+                      f"question or an answer is empty: the first is {left_out[0]}", stacklevel=2)
+    return found
+
+
+def _question(conversation: Conversation) -> tuple[tuple[str, str], ...]:
+    """All that is said before the first answer."""
+    first = [message["role"] for message in conversation].index("assistant")
+    return tuple((message["role"], message["content"]) for message in conversation[:first])
+
+
+def split_conversations(conversations: Sequence[Conversation], validation: float = 0.1,
+                        seed: int = 0) -> tuple[list[Conversation], list[Conversation]]:
+    """(training, held-out) conversations, each in the order given; no first question is on both sides.
+
+    Args:
+        conversations: from `read_conversations`.
+        validation: the fraction of the different first questions to hold out, in (0, 1); at least one is, and one is
+            not.
+        seed: which ones.
+
+    Raises:
+        ValueError: a fraction outside (0, 1), or fewer than two different questions.
+    """
+    if not 0 < validation < 1:
+        raise ValueError(f"the validation fraction must be in (0, 1), got {validation}")
+    questions = list(dict.fromkeys(map(_question, conversations)))
+    if len(questions) < 2:
+        raise ValueError(f"holding out a question needs at least two different ones, got {len(questions)}")
+    n_held = min(max(1, round(validation * len(questions))), len(questions) - 1)
+    chosen = np.random.default_rng([seed, len(questions)]).permutation(len(questions))[:n_held]
+    held = {questions[index] for index in chosen}
+    return ([chat for chat in conversations if _question(chat) not in held],
+            [chat for chat in conversations if _question(chat) in held])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ids
+
+
+def encode_conversations(conversations: Sequence[Conversation], template: ChatTemplate, block_size: int,
+                         what: str = "the data") -> list[EncodedConversation]:
+    """Ids and which of them are learnt, of every conversation that fits `block_size` tokens.
+
+    Raises:
+        ValueError: a text that the vocabulary cannot write, named by its number; or none fits.
+
+    Warns:
+        UserWarning: some do not fit and are left out.
+    """
+    encoded = []
+    for number, conversation in enumerate(conversations, 1):
+        try:
+            encoded.append(template.encode(conversation))
+        except ValueError as error:
+            raise ValueError(f"conversation {number} of {what}: {error}") from None
+    fitting = [chat for chat in encoded if len(chat[0]) <= block_size + 1]
+    longest = max((len(ids) for ids, _ in encoded), default=0)
+    if not fitting:
+        raise ValueError(f"none of the {len(encoded):,} conversations of {what} fits a context of {block_size} tokens: "
+                         f"the longest has {longest:,}")
+    if len(fitting) < len(encoded):
+        warnings.warn(f"left out {len(encoded) - len(fitting):,} of the {len(encoded):,} conversations of {what}, "
+                      f"which do not fit a context of {block_size} tokens: the longest has {longest:,}", stacklevel=2)
+    return fitting
+
+
+def conversation_batch(conversations: Sequence[EncodedConversation], pad_id: int = 0) -> dict[str, np.ndarray]:
+    """Conversations as a batch for a causal model, which is to predict the learnt tokens alone.
+
+    Returns:
+        {"ids", "targets"}, each (B, T) int64 with T the longest length less one; filling stands at the end, where a
+        causal mask keeps it from mattering.
+
+    >>> batch = conversation_batch([(np.array([7, 5, 8, 9]), np.array([False, False, True, True]))])
+    >>> batch["ids"].tolist(), batch["targets"].tolist()
+    ([[7, 5, 8]], [[-100, 8, 9]])
+    """
+    ids = pad([ids[:-1] for ids, _ in conversations], pad_id)
+    targets = pad([np.where(learnt, ids, IGNORE)[1:] for ids, learnt in conversations], IGNORE)
+    return {"ids": ids, "targets": targets}
+
+
+def packed(conversations: Sequence[EncodedConversation], block_size: int) -> list[EncodedConversation]:
+    """The conversations one behind the other in as few rows of up to `block_size` + 1 tokens as first fit finds.
+
+    A row then looks like one long conversation. Short examples waste nothing on filling, every position of the context
+    is trained, and the model meets questions that come after others, as in a chat.
+
+    >>> rows = packed([(np.arange(n), np.ones(n, bool)) for n in (5, 4, 3, 1)], block_size=7)
+    >>> [ids.tolist() for ids, _ in rows]
+    [[0, 1, 2, 3, 4, 0, 1, 2], [0, 1, 2, 3, 0]]
+    """
+    rows: list[list[EncodedConversation]] = []
+    room: list[int] = []
+    for conversation in conversations:
+        n = len(conversation[0])
+        place = next((place for place, left in enumerate(room) if n <= left), None)
+        if place is None:
+            rows.append([])
+            room.append(block_size + 1)
+            place = -1
+        rows[place].append(conversation)
+        room[place] -= n
+    return [(np.concatenate([ids for ids, _ in row]), np.concatenate([learnt for _, learnt in row])) for row in rows]
+
+
+class ConversationSampler:
+    """Batches of conversations, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
+
+    Args:
+        conversations: from `encode_conversations`.
+        batch_size: conversations a step; packed, they make fewer rows.
+        block_size: the model's context, which a row fills at most.
+        seed: not negative.
+        pad_id: see `conversation_batch`.
+    """
+
+    def __init__(self, conversations: Sequence[EncodedConversation], batch_size: int, block_size: int, seed: int = 0,
+                 pad_id: int = 0) -> None:
+        self.order = EpochSampler(len(conversations), batch_size, seed)
+        self.conversations, self.batch_size = conversations, batch_size
+        self.block_size, self.pad_id = block_size, pad_id
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """The batch of one step, packed."""
+        chosen = [self.conversations[index] for index in self.order.indices(step)]
+        return conversation_batch(packed(chosen, self.block_size), self.pad_id)
+
+
+def all_conversations(conversations: Sequence[EncodedConversation], batch_size: int,
+                      pad_id: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    """Every conversation once, the short ones first, as batches of `conversation_batch`: for validation."""
+    ordered = sorted(conversations, key=lambda chat: len(chat[0]))
+    for start in range(0, len(ordered), batch_size):
+        yield conversation_batch(ordered[start:start + batch_size], pad_id)
