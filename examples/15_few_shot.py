@@ -15,7 +15,7 @@ guess is right about once in eight; with them the rule becomes known, or nearly:
 each accuracy stands that of perfect reasoning, which weighs all rules that fit the examples.
 
 This is what few-shot prompting rests on, in the small. A large model has met very many kinds of text in which one line
-helps to guess another; this one only knows its eight rules, and examples of a ninth do not teach it. Takes 4 minutes on
+helps to guess another; this one only knows its eight rules, and examples of a ninth do not teach it. Takes 3 minutes on
 2 cores.
 
 Read before: 06_names.py, tinygpt/data/few_shot.py. Brown et al., "Language models are few-shot learners" (2020).
@@ -108,8 +108,8 @@ def perfect(shown: list[tuple[str, str]], word: str) -> str:
 def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
     """Train, ask, compare; returns the margin of few-shot over zero-shot and its standard error."""
     parser = argparse.ArgumentParser(description="Zero-, one- and few-shot prompting of a small model, measured.")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps [3000]")
-    parser.add_argument("--batch-size", type=int, default=64, help="texts in a step [64]")
+    parser.add_argument("--steps", type=int, default=1500, help="training steps [1500]")
+    parser.add_argument("--batch-size", type=int, default=32, help="texts in a step [32]")
     parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate [0.003]")
     parser.add_argument("--questions", type=int, default=1000, help="questions to ask [1000]")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data [0]")

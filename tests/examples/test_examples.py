@@ -48,6 +48,10 @@ TINY = {
                                r"guessed right: +\d+\.\d%"),
     "11_translation.py": Tiny("--data {pairs} --steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --out {out}",
                               r"BLEU on \d+ held-out pairs: \d|no scores: they need sacrebleu"),
+    "13_instructions.py": Tiny("--examples 200 --tests 12 --steps 2 --out {out}",
+                               r"exact match on 12 held-out instructions: \d+\.\d%"),
+    "14_chat.py": Tiny("--steps 1 --out {out}", r"38 tokens, of which 3 mark turns"),
+    "15_few_shot.py": Tiny("--steps 2 --questions 16", r"four examples instead of none: [+-]\d+\.\d% ± \d"),
 }
 
 
@@ -127,7 +131,7 @@ def test_help(path: Path) -> None:
 def test_what_examples_save_loads(run_tiny) -> None:
     import tinygpt
 
-    for name in ("03_pretraining.py", "06_names.py"):
+    for name in ("03_pretraining.py", "06_names.py", "13_instructions.py", "14_chat.py"):
         _, folder = run_tiny(name)
         model, tokenizer = tinygpt.load_model(folder), tinygpt.load_tokenizer(folder)
         assert model.config.vocab_size == len(tokenizer)
@@ -144,6 +148,7 @@ def test_sorting_is_learnt() -> None:
 @pytest.mark.parametrize("name, arguments, about", [
     ("04_generation.py", ["--model", "nowhere"], "nowhere"),
     ("06_names.py", ["--data", "nowhere.txt"], "nowhere.txt"),
+    ("14_chat.py", ["--model", "nowhere"], "nowhere"),
     ("06_names.py", [], "names.txt"),  # nothing can be downloaded through the proxy below
 ])
 def test_bad_input_is_one_line(name: str, arguments: list[str], about: str, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from .sampler import IGNORE, EpochSampler
 from .sources import find_table
 
 __all__ = ["Conversation", "ConversationSampler", "EncodedConversation", "all_conversations", "conversation_batch",
-           "encode_conversations", "instruction_message", "packed", "read_conversations", "split_conversations"]
+           "encode_conversations", "instruction_message", "located_conversations", "packed", "read_conversations",
+           "split_conversations"]
 
 Conversation = list[Message]
 EncodedConversation = tuple[np.ndarray, np.ndarray]  # ids (T,), and booleans (T,): which of them are learnt
@@ -81,6 +82,25 @@ def _is_whole(conversation: Conversation) -> bool:
     return "assistant" in said and "user" in said and not empty
 
 
+def located_conversations(specs: str | Path | Sequence[str | Path]) -> list[tuple[str, Conversation]]:
+    """As `read_conversations`, each with the file and line that it comes from, for messages about its contents."""
+    found, left_out = [], []
+    for spec in [specs] if isinstance(specs, (str, Path)) else specs:
+        for where, record in located_records(find_table(spec)):
+            conversation = _conversation(where, record)
+            if _is_whole(conversation):
+                found.append((where, conversation))
+            else:
+                left_out.append(where)
+    if not found:
+        raise ValueError(f"the data hold no question with an answer"
+                         f"{f'; {left_out[0]} lacks one of them' if left_out else ''}")
+    if left_out:
+        warnings.warn(f"left out {len(left_out):,} of {len(left_out) + len(found):,} conversations, in which a "
+                      f"question or an answer is empty: the first is {left_out[0]}", stacklevel=2)
+    return found
+
+
 def read_conversations(specs: str | Path | Sequence[str | Path]) -> list[Conversation]:
     """The conversations of files, in order.
 
@@ -95,21 +115,7 @@ def read_conversations(specs: str | Path | Sequence[str | Path]) -> list[Convers
     Warns:
         UserWarning: conversations were left out because a question or an answer is empty.
     """
-    found, left_out = [], []
-    for spec in [specs] if isinstance(specs, (str, Path)) else specs:
-        for where, record in located_records(find_table(spec)):
-            conversation = _conversation(where, record)
-            if _is_whole(conversation):
-                found.append(conversation)
-            else:
-                left_out.append(where)
-    if not found:
-        raise ValueError(f"the data hold no question with an answer"
-                         f"{f'; {left_out[0]} lacks one of them' if left_out else ''}")
-    if left_out:
-        warnings.warn(f"left out {len(left_out):,} of {len(left_out) + len(found):,} conversations, in which a "
-                      f"question or an answer is empty: the first is {left_out[0]}", stacklevel=2)
-    return found
+    return [conversation for _, conversation in located_conversations(specs)]
 
 
 def _question(conversation: Conversation) -> tuple[tuple[str, str], ...]:
@@ -148,11 +154,16 @@ def split_conversations(conversations: Sequence[Conversation], validation: float
 
 
 def encode_conversations(conversations: Sequence[Conversation], template: ChatTemplate, block_size: int,
-                         what: str = "the data") -> list[EncodedConversation]:
+                         what: str = "the data", places: Sequence[str] = ()) -> list[EncodedConversation]:
     """Ids and which of them are learnt, of every conversation that fits `block_size` tokens.
 
+    Args:
+        conversations, template: what to encode, and how.
+        block_size: the model's context.
+        what, places: what the data, and each conversation, are called in messages.
+
     Raises:
-        ValueError: a text that the vocabulary cannot write, named by its number; or none fits.
+        ValueError: a text that the vocabulary cannot write, named by its place; or none fits.
 
     Warns:
         UserWarning: some do not fit and are left out.
@@ -162,7 +173,8 @@ def encode_conversations(conversations: Sequence[Conversation], template: ChatTe
         try:
             encoded.append(template.encode(conversation))
         except ValueError as error:
-            raise ValueError(f"conversation {number} of {what}: {error}") from None
+            place = places[number - 1] if places else f"conversation {number} of {what}"
+            raise ValueError(f"{place}: {error}") from None
     fitting = [chat for chat in encoded if len(chat[0]) <= block_size + 1]
     longest = max((len(ids) for ids, _ in encoded), default=0)
     if not fitting:
@@ -230,6 +242,11 @@ class ConversationSampler:
         self.order = EpochSampler(len(conversations), batch_size, seed)
         self.conversations, self.batch_size = conversations, batch_size
         self.block_size, self.pad_id = block_size, pad_id
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that visit every conversation once."""
+        return self.order.steps_per_epoch
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """The batch of one step, packed."""

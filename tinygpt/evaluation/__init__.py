@@ -2,7 +2,7 @@
 
 Reading order: table.py, confidence.py → language_modeling.py → likelihood.py → next_token.py → masked_words.py →
 multiple_choice.py → classification.py, labelling.py → bleu.py, chrf.py, translation.py → diversity.py,
-continuations.py → robustness.py. docs/evaluation.md says what each figure means.
+continuations.py → answers.py, robustness.py. docs/evaluation.md says what each figure means.
 """
 
 from .bleu import Bleu, corpus_bleu

@@ -1,12 +1,13 @@
 """Texts to labels: running a model with a classification head over a list of texts.
 
-Shapes: N texts, K labels.
+Shapes: N texts, K labels, B batch, T time.
 
-Read before: classification.py, data/texts.py, models/bert.py. Read next: bleu.py.
+Read before: classification.py, models/bert.py. Read next: bleu.py.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,50 +15,64 @@ import numpy as np
 from .. import ops
 from ..autograd import no_grad
 from ..backend import to_numpy
-from ..data import encode_within, similar_lengths
+from ..data import pad
 from ..models import BERT, GPT
 from ..tokenizers import Tokenizer
 
-__all__ = ["label_logits", "label_numbers", "label_probabilities"]
+__all__ = ["encode_within", "label_numbers", "label_probabilities"]
 
 
-def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int]], batch_size: int = 32) -> np.ndarray:
-    """(N, K) float32: a score of each label for each row of ids, none empty; those of similar length go together.
-
-    Args:
-        model: with a classification head; switched to `eval` for the time being.
+def encode_within(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list[list[int]]:
+    """The ids of texts in the tokenizer's template, none longer than `length`: long texts lose their end.
 
     Raises:
-        ValueError: a model without such a head.
+        ValueError: a text without tokens, or no room for text beside the template.
+
+    Warns:
+        UserWarning: how many texts were cut.
     """
-    if not model.config.n_labels:
-        raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
-    found = np.empty((len(rows), model.config.n_labels), dtype=np.float32)
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for places, ids, mask in similar_lengths(rows, batch_size, model.config.pad_token_id or 0):
-                found[places] = to_numpy(model(ids, attention_mask=mask).data)
-    finally:
-        model.train(training)
-    return found
+    prefix, suffix = list(tokenizer.prefix_ids), list(tokenizer.suffix_ids)
+    room = length - len(prefix) - len(suffix)
+    if room < 1:
+        raise ValueError(f"the context of {length} tokens leaves no room for text beside the tokenizer's template")
+    found = tokenizer.encode_batch(texts, add_special_tokens=False)
+    if empty := [number for number, ids in enumerate(found) if not ids]:
+        raise ValueError(f"text {empty[0]} is empty; leave empty texts out")
+    if n_long := sum(len(ids) > room for ids in found):
+        warnings.warn(f"{n_long:,} of {len(found):,} texts are longer than the model's context of {length} tokens and "
+                      "were cut", stacklevel=2)
+    return [prefix + ids[:room] + suffix for ids in found]
 
 
+@no_grad()
 def label_probabilities(model: BERT | GPT, tokenizer: Tokenizer, texts: Sequence[str],
                         batch_size: int = 32) -> np.ndarray:
     """(N, K): the probability of each label for each text; labels are numbered as in `model.config.id2label`.
 
     Args:
         model: with a classification head; switched to `eval` for the time being.
-        texts: those longer than the context are cut, with a warning.
-        batch_size: texts read at once.
+        texts: none empty; those longer than the context are cut, with a warning.
+        batch_size: texts read at once; texts of similar length go together.
 
     Raises:
-        ValueError: a model without such a head, or an empty text that nothing stands around.
+        ValueError: a model without such a head, or an empty text.
     """
-    logits = label_logits(model, encode_within(tokenizer, texts, model.config.block_size), batch_size)
-    return ops.softmax(logits.astype(np.float64), axis=-1).data
+    if not model.config.n_labels:
+        raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
+    rows = encode_within(tokenizer, texts, model.config.block_size)
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    found = np.empty((len(rows), model.config.n_labels))
+    training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            places = order[start:start + batch_size]
+            ids = pad([rows[place] for place in places], model.config.pad_token_id or 0)  # (B, T)
+            mask = pad([[1] * len(rows[place]) for place in places], 0)
+            found[places] = to_numpy(ops.softmax(model(ids, attention_mask=mask), axis=-1).data)
+    finally:
+        model.train(training)
+    return found
 
 
 def label_numbers(labels: Sequence[str], names: Sequence[str], places: Sequence[str]) -> list[int]:

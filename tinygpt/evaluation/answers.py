@@ -1,0 +1,112 @@
+"""What a model answers, and how often that is exactly the answer expected.
+
+The last answer of each conversation is taken away and written again, greedily, from all that stands before it. Exact
+match is a hard measure, and a fair one only where one answer is right: sums, or a word backwards.
+
+Read before: ../data/conversations.py, ../generation/decode.py. Read next: table.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..data.chat_template import ChatTemplate
+from ..data.conversations import Conversation, EncodedConversation
+from ..generation import left_pad
+from ..models import GPT
+
+__all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer", "last_answer"]
+
+
+def last_answer(conversation: EncodedConversation) -> tuple[np.ndarray, np.ndarray]:
+    """(prompt, answer) of an encoded conversation: the ids before its last answer, and that answer's.
+
+    >>> prompt, answer = last_answer((np.array([7, 1, 8, 2, 9]), np.array([False, True, False, True, True])))
+    >>> prompt.tolist(), answer.tolist()
+    ([7, 1, 8], [2, 9])
+    """
+    ids, learnt = conversation
+    end = int(np.flatnonzero(learnt)[-1]) + 1
+    before = np.flatnonzero(~learnt[:end])
+    start = int(before[-1]) + 1 if len(before) else 0
+    return ids[:start], ids[start:end]
+
+
+def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],
+                   max_new_tokens: Sequence[int], *, batch_size: int = 64,
+                   keep_going: Callable[[], bool] = lambda: True) -> list[str]:
+    """The model's greedy answers, without the space around them, in the order given.
+
+    Args:
+        model: switched to `eval` for the time being.
+        template: the chat template that the model was tuned with.
+        prompts: ids that end with the beginning of an answer, as `template.prompt` makes them.
+        max_new_tokens: how long each answer may become, its end counted.
+        batch_size: prompts answered at a time, those of similar length together.
+        keep_going: asked before each batch; once it says no, the answers that are left are "".
+
+    Raises:
+        ValueError: a prompt that leaves no room for an answer in the model's context.
+    """
+    found = [""] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            batch = order[start:start + batch_size]
+            if not keep_going():
+                break
+            ids, mask = left_pad([prompts[index] for index in batch])  # type: ignore[misc]
+            room = model.config.block_size - ids.shape[1]
+            if room < 1:
+                raise ValueError(f"a conversation of {ids.shape[1]} tokens leaves no room for an answer in a context "
+                                 f"of {model.config.block_size}")
+            n_new = min(room, max(max_new_tokens[index] for index in batch))
+            rows = model.generate(ids, n_new, temperature=0.0, attention_mask=mask, eos_token_id=template.stop_ids)
+            for index, row in zip(batch, rows[:, ids.shape[1]:].tolist()):
+                end = next((place for place, token in enumerate(row) if token in template.stop_ids), len(row))
+                found[index] = template.tokenizer.decode(row[:end]).strip()
+    finally:
+        model.train(training)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same for conversations as text
+
+
+def _place(conversation: Conversation) -> int:
+    """The place of the last answer."""
+    return max(place for place, message in enumerate(conversation) if message["role"] == "assistant")
+
+
+def expected_answer(conversation: Conversation) -> str:
+    """The last answer of a conversation, without the space around it."""
+    return conversation[_place(conversation)]["content"].strip()
+
+
+def answer_conversations(model: GPT, template: ChatTemplate, conversations: Sequence[Conversation],
+                         **options: object) -> list[str]:
+    """The model's answer in place of the last one of each conversation; other arguments as for `answer_prompts`.
+
+    An answer may be a token longer than the one expected: what goes on after that is wrong already.
+    """
+    prompts = [template.prompt(chat[:_place(chat)]) for chat in conversations]
+    lengths = [len(template.tokenizer.encode(expected_answer(chat), add_special_tokens=False)) + 1
+               for chat in conversations]
+    return answer_prompts(model, template, prompts, lengths, **options)  # type: ignore[arg-type]
+
+
+def exact_match(answers: Sequence[str], conversations: Sequence[Conversation]) -> float:
+    """The share of answers that are the expected ones.
+
+    Raises:
+        ValueError: no conversations, or not as many as answers.
+    """
+    if not conversations:
+        raise ValueError("exact match needs at least one conversation, got none")
+    return sum(answer == expected_answer(chat) for answer, chat in zip(answers, conversations, strict=True)) \
+        / len(conversations)
