@@ -19,7 +19,8 @@ from tinygpt.evaluation.masked_words import masked_words
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder
 from tinygpt.training import PretrainOptions, pretrain, read_metrics, saved_options
 from tinygpt.training.objectives import OBJECTIVES, objective_of
-from tinygpt.training.pretrain_options import ARCHITECTURES
+from tinygpt.training.pretrain_options import OBJECTIVE_NAMES
+from tinygpt.training.run_options import ARCHITECTURES
 
 TINY = dict(n_layer=1, n_head=2, n_embd=16, block_size=16, batch_size=6, lr=3e-3, dropout=0.1, steps=8, eval_every=4,
             save_every=2, threads=2, seed=3, vocab_size=300)
@@ -56,14 +57,14 @@ def runs(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
     """kind -> the folder of a finished run, and one with the state as it was after step 4 and nothing else."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        module = __import__("tinygpt.training.pretrain", fromlist=["write_checkpoint"])
+        module = __import__("tinygpt.training.run", fromlist=["write_checkpoint"])
         write = module.write_checkpoint
         for kind in KINDS:
             whole, half = (tmp_path_factory.mktemp(kind) / name for name in ("whole", "half"))
             half.mkdir()
 
-            def write_and_keep(path, model, optimizer, step, run, half=half) -> None:
-                write(path, model, optimizer, step, run)
+            def write_and_keep(path, model, optimizer, step, run, best=None, half=half) -> None:
+                write(path, model, optimizer, step, run, best)
                 if step == 4:
                     shutil.copy(path, half)
 
@@ -80,7 +81,7 @@ def runs(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
 def test_resume_bit_for_bit(kind: str, runs) -> None:
     """From the training state alone: without token files, tokenizer or model beside it."""
     whole, half = runs[kind]
-    assert pretrain(saved_options(half), half, resume=True, stream=io.StringIO()).step == 8
+    assert pretrain(saved_options(half, PretrainOptions), half, resume=True, stream=io.StringIO()).step == 8
     for name in ("model.safetensors", "config.json", "tokenizer.json", "sample.txt", "training_state.safetensors",
                  "tokens/train.npy", "tokens/validation.npy"):
         assert (half / name).read_bytes() == (whole / name).read_bytes(), name
@@ -205,7 +206,7 @@ def test_tokenizers_that_do_not_serve(data, tmp_path) -> None:
 def test_command_line(data, tmp_path, capsys) -> None:
     sizes = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "16", "--vocab-size", "280",
              "--steps", "2", "--batch-size", "4"]
-    for objective in OBJECTIVES:
+    for objective in OBJECTIVE_NAMES:
         out = tmp_path / objective
         assert main(["pretrain", "--data", str(data[objective]), "--objective", objective, "--out", str(out),
                      *sizes]) == 0
@@ -217,7 +218,7 @@ def test_command_line(data, tmp_path, capsys) -> None:
 
 
 def test_every_objective_has_architectures() -> None:
-    assert list(OBJECTIVES) == list(ARCHITECTURES)
+    assert set(OBJECTIVES) <= set(ARCHITECTURES)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
-from . import chat, evaluate, generate, gradcheck, pretrain, tokenizer
+from . import chat, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, generate, chat, evaluate, gradcheck)
+SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):

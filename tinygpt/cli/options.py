@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-__all__ = ["add_options", "add_sampling", "flag", "given_options", "sampling_of"]
+__all__ = ["add_options", "add_sampling", "flag", "given_options", "require_agreement", "sampling_of"]
 
 
 def flag(name: str) -> str:
@@ -50,6 +50,15 @@ def given_options(args: argparse.Namespace, options: type) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(options)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()
             if name in names}
+
+
+def require_agreement(saved: Any, given: dict[str, Any]) -> None:
+    """Raise ValueError if an option that was given is not that of the run to be resumed."""
+    for name, value in given.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if getattr(saved, name) != value:
+            raise ValueError(f"{flag(name)} is {getattr(saved, name)!r} in this run, not {value!r}: --resume needs no "
+                             "other option, and cannot change one")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

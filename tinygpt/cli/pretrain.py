@@ -1,6 +1,6 @@
 """`tinygpt pretrain`: train a model from random weights on text.
 
-Read before: options.py, training/pretrain.py. Read next: generate.py.
+Read before: options.py, training/pretrain.py. Read next: finetune.py.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from typing import Any
 
 from ..training import PretrainOptions, preset, pretrain, saved_options
-from .options import add_options, flag, given_options
+from .options import add_options, given_options, require_agreement
 
 __all__ = ["add_parser", "run"]
 
@@ -33,25 +32,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; the last line on standard output is the validation loss."""
     given = given_options(args, PretrainOptions)
-    saved = saved_options(args.out) if args.resume else None
+    saved = saved_options(args.out, PretrainOptions) if args.resume else None
     settings = given if args.preset is None else preset(args.preset) | given
     if saved is not None:
         options = saved
-        _require_agreement(saved, settings)
+        require_agreement(saved, settings)
     else:
         options = PretrainOptions(**{**settings, "data": tuple(settings.get("data", ()))})
     result = pretrain(options, args.out, resume=args.resume)
     if result.interrupted:
-        print(f"stopped by {result.interrupted} at step {result.step} of {options.steps}; "
+        print(f"stopped by {result.interrupted} at step {result.step} of {result.steps}; "
               f"continue with: tinygpt pretrain --resume --out {shlex.quote(args.out)}", file=sys.stderr)
     if "validation_loss" in result.validation:
         print(f"validation loss {result.validation['validation_loss']:.4f}")
     return 0
-
-
-def _require_agreement(saved: PretrainOptions, given: dict[str, Any]) -> None:
-    for name, value in given.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if getattr(saved, name) != value:
-            raise ValueError(f"{flag(name)} is {getattr(saved, name)!r} in this run, not {value!r}: --resume needs no "
-                             "other option, and cannot change one")

@@ -1,17 +1,18 @@
 """Measuring what a model can do.
 
 Reading order: table.py, confidence.py → language_modeling.py → likelihood.py → next_token.py → masked_words.py →
-multiple_choice.py → classification.py, labelling.py → bleu.py, chrf.py, translation.py → diversity.py,
-continuations.py → answers.py, robustness.py. docs/evaluation.md says what each figure means.
+multiple_choice.py → classification.py, confusion_plot.py, labelling.py → bleu.py, chrf.py, translation.py →
+diversity.py, continuations.py → answers.py, robustness.py. docs/evaluation.md says what each figure means.
 """
 
 from .bleu import Bleu, corpus_bleu
 from .chrf import ChrF, corpus_chrf
 from .classification import Classification, confusion_matrix
 from .confidence import wilson_interval
+from .confusion_plot import plot_confusion
 from .continuations import continue_texts
 from .diversity import Diversity, distinct, ends_in_loop, measure_diversity, repeated
-from .labelling import label_numbers, label_probabilities
+from .labelling import label_logits, label_numbers, label_probabilities
 from .language_modeling import TextLoss, byte_lengths, text_loss
 from .likelihood import continuation_nats
 from .masked_words import MaskedWords, masking_of
@@ -25,7 +26,7 @@ __all__ = [
     "Bleu", "ChrF", "Classification", "Diversity", "Forgery", "MaskedWords", "MultipleChoice", "NextToken", "Probe",
     "Question", "TextLoss", "Translation", "answer_questions", "byte_lengths", "confusion_matrix", "continuation_nats",
     "continue_texts", "corpus_bleu", "corpus_chrf", "distinct", "ends_in_loop", "forging_prompts", "format_table",
-    "is_multiple_choice", "label_numbers", "label_probabilities", "masking_of", "measure_diversity", "predict_text",
-    "probe_special_tokens", "read_questions", "repeated", "score_translations", "text_loss", "translate",
-    "wilson_interval",
+    "is_multiple_choice", "label_logits", "label_numbers", "label_probabilities", "masking_of", "measure_diversity",
+    "plot_confusion", "predict_text", "probe_special_tokens", "read_questions", "repeated", "score_translations",
+    "text_loss", "translate", "wilson_interval",
 ]

@@ -8,18 +8,17 @@ Read before: classification.py, models/bert.py. Read next: bleu.py.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .. import ops
 from ..autograd import no_grad
 from ..backend import to_numpy
 from ..data import pad
 from ..models import BERT, GPT
 from ..tokenizers import Tokenizer
 
-__all__ = ["encode_within", "label_numbers", "label_probabilities"]
+__all__ = ["encode_within", "label_logits", "label_numbers", "label_probabilities"]
 
 
 def encode_within(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list[list[int]]:
@@ -45,6 +44,33 @@ def encode_within(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> li
 
 
 @no_grad()
+def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int]], batch_size: int = 32,
+                 keep_going: Callable[[], bool] = lambda: True) -> np.ndarray:
+    """(N, K): the score of each label for each text's ids.
+
+    Args:
+        model: with a classification head; switched to `eval` for the time being.
+        rows: ids, in the tokenizer's template, none longer than the context.
+        batch_size: texts read at once; texts of similar length go together.
+        keep_going: asked after each batch; when it says False, the scores of the rest are 0.
+    """
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    found = np.zeros((len(rows), model.config.n_labels))
+    training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            places = order[start:start + batch_size]
+            ids = pad([rows[place] for place in places], model.config.pad_token_id or 0)  # (B, T)
+            mask = pad([[1] * len(rows[place]) for place in places], 0)
+            found[places] = to_numpy(model(ids, attention_mask=mask).data)
+            if not keep_going():
+                break
+    finally:
+        model.train(training)
+    return found
+
+
 def label_probabilities(model: BERT | GPT, tokenizer: Tokenizer, texts: Sequence[str],
                         batch_size: int = 32) -> np.ndarray:
     """(N, K): the probability of each label for each text; labels are numbered as in `model.config.id2label`.
@@ -60,19 +86,9 @@ def label_probabilities(model: BERT | GPT, tokenizer: Tokenizer, texts: Sequence
     if not model.config.n_labels:
         raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
     rows = encode_within(tokenizer, texts, model.config.block_size)
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    found = np.empty((len(rows), model.config.n_labels))
-    training = model.training
-    model.eval()
-    try:
-        for start in range(0, len(order), batch_size):
-            places = order[start:start + batch_size]
-            ids = pad([rows[place] for place in places], model.config.pad_token_id or 0)  # (B, T)
-            mask = pad([[1] * len(rows[place]) for place in places], 0)
-            found[places] = to_numpy(ops.softmax(model(ids, attention_mask=mask), axis=-1).data)
-    finally:
-        model.train(training)
-    return found
+    logits = label_logits(model, rows, batch_size)
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
 
 
 def label_numbers(labels: Sequence[str], names: Sequence[str], places: Sequence[str]) -> list[int]:

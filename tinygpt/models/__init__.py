@@ -1,7 +1,8 @@
 """The models, and their configurations.
 
 Reading order: layout.py, configuration.py, config.py (what a model is) → inputs.py, base.py (what models share) →
-gpt.py → bert.py → encoder_decoder.py → resize.py (new tokens) → auto.py (which class a folder needs).
+gpt.py → bert.py → encoder_decoder.py → resize.py (new tokens) → adapter.py (what LoRA trained) → auto.py (which class a
+folder needs).
 """
 
 from .config import BERTConfig, EncoderDecoderConfig, GPTConfig
@@ -10,7 +11,8 @@ from .gpt import GPT
 from .bert import BERT
 from .encoder_decoder import EncoderDecoder
 from .resize import resize_vocabulary
-from .auto import load_model
+from .adapter import ADAPTER
+from .auto import load_adapted, load_model, new_model
 
-__all__ = ["BERT", "BERTConfig", "EncoderDecoder", "EncoderDecoderConfig", "GPT", "GPTConfig", "PretrainedModel",
-           "load_model", "resize_vocabulary"]
+__all__ = ["ADAPTER", "BERT", "BERTConfig", "EncoderDecoder", "EncoderDecoderConfig", "GPT", "GPTConfig",
+           "PretrainedModel", "load_adapted", "load_model", "new_model", "resize_vocabulary"]

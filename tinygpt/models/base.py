@@ -5,6 +5,7 @@ Read before: inputs.py, pretrained/folder.py. Read next: gpt.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -57,6 +58,17 @@ class PretrainedModel(Module):
         model = cls(cls.config_class(**fields))  # type: ignore[call-arg]
         model.load_state_dict(state)
         return (model if device is None else model.to(device)).eval()
+
+    def with_options(self, **changes: Any) -> Self:
+        """A new model of the same class whose configuration has these fields changed.
+
+        Parameters that keep their name and shape are copied; all others are new, and so are drawn at random.
+        """
+        model = type(self)(replace(self.config, **changes))  # type: ignore[call-arg, type-var]
+        own = self.state_dict()
+        model.load_state_dict({name: own[name] if name in own and own[name].shape == array.shape else array
+                               for name, array in model.state_dict().items()})
+        return model.to(self.device, dtype=self.dtype).train(self.training)
 
     def save_pretrained(self, folder: str | Path, tokenizer: SavesItself | None = None) -> None:
         """Write config.json and model.safetensors, and the tokenizer's files if there is one, as transformers reads

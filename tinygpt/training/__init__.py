@@ -1,7 +1,8 @@
-"""Training: replicas, checkpoints, the loop, and pretraining from text to a folder that generates.
+"""Training: replicas, checkpoints, the loop, and runs from data to a folder that works: pretraining and fine-tuning.
 
 Reading order: options.py → parallel.py → checkpoint.py → interrupt.py, metrics.py, progress.py (small, each alone) →
-trainer.py (the loop) → pretrain_options.py, presets.py → objectives/ → pretrain.py (all of it together).
+trainer.py (the loop) → run_options.py, pretrain_options.py, finetune_options.py, presets.py → objectives/ → run.py (all
+of it together) → pretrain.py, finetune.py.
 """
 
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -9,12 +10,17 @@ from .metrics import MetricsLog, plot_losses, read_metrics
 from .options import TrainingOptions
 from .parallel import Replicas
 from .presets import PRESETS, preset
-from .pretrain import PretrainOptions, PretrainResult, pretrain, saved_options
+from .finetune import finetune
+from .finetune_options import FinetuneOptions
+from .pretrain import pretrain
+from .pretrain_options import PretrainOptions
 from .progress import Progress
+from .run import RunResult, saved_options
+from .run_options import RunOptions
 from .trainer import BatchSource, DivergedError, Trainer
 
 __all__ = [
-    "BatchSource", "Checkpoint", "DivergedError", "MetricsLog", "PRESETS", "PretrainOptions", "PretrainResult",
-    "Progress", "Replicas", "Trainer", "TrainingOptions", "plot_losses", "preset", "pretrain", "read_checkpoint",
-    "read_metrics", "saved_options", "write_checkpoint",
+    "BatchSource", "Checkpoint", "DivergedError", "FinetuneOptions", "MetricsLog", "PRESETS", "PretrainOptions",
+    "Progress", "Replicas", "RunOptions", "RunResult", "Trainer", "TrainingOptions", "finetune", "plot_losses",
+    "preset", "pretrain", "read_checkpoint", "read_metrics", "saved_options", "write_checkpoint",
 ]

@@ -1,8 +1,9 @@
 """The training state in one file: everything that a run needs to go on as if it had never stopped.
 
-`training_state.safetensors` holds the weights, AdamW's two moments, and as JSON in its header the step and all that
-the run was told. Batches and dropout masks are functions of (seed, step), so there is no generator's state to keep. The
-file takes its name when it is complete and on disk; whenever a run is killed, the last complete one is there.
+`training_state.safetensors` holds the weights, AdamW's two moments, the best weights so far where the run keeps them,
+and as JSON in its header the step and all that the run was told. Batches and dropout masks are functions of (seed,
+step), so there is no generator's state to keep. The file takes its name when it is complete and on disk; whenever a run
+is killed, the last complete one is there.
 
 Read before: pretrained/safetensors_file.py, optim/adamw.py. Read next: interrupt.py, metrics.py, progress.py.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_numpy
+from ..backend import Array, to_device, to_numpy
 from ..nn import Module
 from ..optim import AdamW
 from ..pretrained import SafetensorsFile, write_safetensors
@@ -27,14 +28,17 @@ STATE_FILE = "training_state.safetensors"
 FORMAT = "tinygpt-training-state-1"
 
 
-def write_checkpoint(path: str | Path, model: Module, optimizer: AdamW, step: int, run: dict[str, Any]) -> None:
+def write_checkpoint(path: str | Path, model: Module, optimizer: AdamW, step: int, run: dict[str, Any],
+                     best: Array | None = None) -> None:
     """Write the state after `step` steps.
 
     Args:
         run: what else has to be known to go on, as JSON can hold it.
+        best: the best trained weights so far, (N,), where the run keeps them.
     """
     tensors = {f"weights.{name}": to_numpy(value) for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": to_numpy(value) for name, value in optimizer.state_dict().items()}
+    tensors |= {} if best is None else {"best": to_numpy(best)}
     write_safetensors(path, tensors, {"format": FORMAT, "step": str(step), "run": json.dumps(run, sort_keys=True)})
 
 
@@ -54,6 +58,10 @@ class Checkpoint:
     def weights(self) -> dict[str, np.ndarray]:
         """The weights by name."""
         return self._part("weights.")
+
+    def best(self) -> np.ndarray | None:
+        """The best trained weights, (N,), or None."""
+        return self.tensors["best"] if "best" in self.tensors else None
 
     def restore(self, model: Module, optimizer: AdamW) -> None:
         """Put weights and moments back.

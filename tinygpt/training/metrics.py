@@ -53,8 +53,9 @@ class MetricsLog:
         self._file.close()
 
 
-def plot_losses(metrics: str | Path, picture: str | Path) -> bool:
-    """Draw training and validation loss over the steps into a PNG; False where matplotlib is not installed."""
+def plot_losses(metrics: str | Path, picture: str | Path, unit: str = "tokens") -> bool:
+    """Draw training and validation loss, averaged over a unit, over the steps into a PNG; False where matplotlib is not
+    installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -70,7 +71,7 @@ def plot_losses(metrics: str | Path, picture: str | Path) -> bool:
         axes.plot(steps, _smoothed(losses), color="tab:blue", linewidth=1.5, label="training (smoothed)")
     if validation:
         axes.plot(*zip(*validation), color="tab:orange", marker="o", markersize=4, label="validation")
-    axes.set(xlabel="step", ylabel="loss (nats per token)")
+    axes.set(xlabel="step", ylabel=f"loss (nats per {unit.removesuffix('s')})")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if training or validation:

@@ -28,10 +28,12 @@ class Progress:
         total: steps of the whole run. done: steps already behind it.
         stream: where to write.
         every: steps between plain lines; a twentieth of the run by default.
+        unit: what the speed counts.
     """
 
-    def __init__(self, total: int, done: int = 0, stream: TextIO | None = None, every: int | None = None) -> None:
-        self.total, self.stream = total, sys.stderr if stream is None else stream
+    def __init__(self, total: int, done: int = 0, stream: TextIO | None = None, every: int | None = None,
+                 unit: str = "tokens") -> None:
+        self.total, self.unit, self.stream = total, unit, sys.stderr if stream is None else stream
         self.every = max(1, total // 20) if every is None else every
         self._seconds, self._steps, self._tokens = 0.0, 0, 0.0
         self._last: float | None = None
@@ -62,10 +64,10 @@ class Progress:
         rate = self._tokens / self._seconds if self._seconds else 0.0
         left = (self.total - done) * self._seconds / self._steps
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {loss:.3f}, lr {lr:.1e}, {rate:,.0f} tokens/s", refresh=False)
+            self._bar.set_postfix_str(f"loss {loss:.3f}, lr {lr:.1e}, {rate:,.0f} {self.unit}/s", refresh=False)
             self._bar.update(1)
         elif done % self.every == 0 or done == self.total:
-            self.line(f"step {done}/{self.total}  loss {loss:.4f}  lr {lr:.2e}  {rate:,.0f} tokens/s  "
+            self.line(f"step {done}/{self.total}  loss {loss:.4f}  lr {lr:.2e}  {rate:,.0f} {self.unit}/s  "
                       f"{duration(left)} left")
         return {"seconds": round(self._seconds, 3), "tokens_per_second": round(rate, 1)}
 

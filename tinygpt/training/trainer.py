@@ -2,25 +2,27 @@
 
 The loop knows neither what is trained nor on what: any model with `loss(**batch, reduction="sum")` and any source with
 `batch(step)` will do. A step is a function of the weights, the moments and (seed, step), which is why a run that was
-interrupted continues bit for bit.
+interrupted continues bit for bit. Where validations have a score, the best weights are kept beside the last, and
+training ends early when they have not become better for a while.
 
 On a GPU a step is a list of orders that the device works off later, and looking at a number waits until it has come to
 it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything
 is validated or saved, so that no checkpoint holds weights that a step without a finite loss has touched.
 
-Read before: options.py, parallel.py, checkpoint.py. Read next: pretrain_options.py.
+Read before: options.py, parallel.py, checkpoint.py. Read next: run_options.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..backend import array_module, on_device, to_numpy
+from ..backend import Array, array_module, on_device, to_numpy
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
 from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
@@ -30,8 +32,7 @@ from .options import TrainingOptions
 from .parallel import Replicas, blas_can_be_held, blas_threads, default_threads, token_weight
 from .progress import Progress
 
-__all__ = ["BatchSource", "DivergedError", "Trainer"]
-
+__all__ = ["BatchSource", "Best", "DivergedError", "Trainer"]
 
 READ_EVERY = 10  # steps on a GPU; while the host reads and starts anew, the device has nothing to do
 
@@ -58,6 +59,16 @@ class _StepFigures:
     tokens: float
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far: its step, its score and figures, and the trained weights of that moment, (N,)."""
+
+    step: int
+    score: tuple[float, ...]
+    figures: dict[str, float]
+    weights: Array
+
+
 @dataclass
 class Trainer:
     """Trains a model.
@@ -70,6 +81,9 @@ class Trainer:
             It is handed a function that says whether to keep going.
         sample: () -> a text to show after a validation.
         save: (trainer) -> None, called every `save_every` steps, at the end, and when the run is interrupted.
+        score: figures -> how good they are: numbers of falling weight, higher is better. With a score there is a
+            validation before the first step too. None: not said, and only the last weights matter.
+        patience: training ends after so many validations in which no number of the score rose; None or 0: never.
         metrics, progress: where figures go.
         stop: enter it before `run` where a signal may come that early.
 
@@ -78,6 +92,8 @@ class Trainer:
         optimizer: the AdamW, with the FlatParameters as `.flat`.
         threads: how many replicas train side by side.
         validation: the latest figures of `validate`; validated: the step they are of, or −1.
+        best: the best validation, where there is a score; before: the figures before the first step.
+        peaks: the highest of each number of the scores so far; waited: validations since one of them last rose.
         interrupted: the signal that ended the run early, or None.
     """
 
@@ -87,6 +103,8 @@ class Trainer:
     validate: Callable[[Callable[[], bool]], dict[str, float]] | None = None
     sample: Callable[[], str] | None = None
     save: Callable[[Trainer], None] | None = None
+    score: Callable[[dict[str, float]], tuple[float, ...]] | None = None
+    patience: int | None = None
     metrics: MetricsLog | None = None
     progress: Progress | None = None
     stop: StopSignals = field(default_factory=StopSignals)
@@ -96,6 +114,10 @@ class Trainer:
         self.step = 0
         self.interrupted: str | None = None
         self.validation: dict[str, float] = {}
+        self.before: dict[str, float] = {}
+        self.best: Best | None = None
+        self.peaks: tuple[float, ...] = ()
+        self.waited = 0
         self.optimizer = AdamW(FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
                                weight_decay=o.weight_decay)
         self.validated = self._saved = -1
@@ -113,6 +135,27 @@ class Trainer:
         return cosine_schedule(step, max_lr=o.lr, min_lr=o.lr / 10 if o.min_lr is None else o.min_lr,
                                warmup_steps=min(warmup, o.steps), total_steps=o.steps)
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: all steps are done, or they have long brought nothing."""
+        return self.step == self.options.steps or bool(self.patience and self.waited >= self.patience)
+
+    @contextmanager
+    def best_weights(self) -> Iterator[None]:
+        """Inside the block the model has its best weights, where there is a score, and afterwards its last again."""
+        if self.best is None:
+            yield
+            return
+        flat = self.optimizer.flat
+        with on_device(flat.device):
+            last = flat.data.copy()
+            flat.data[...] = self.best.weights
+        try:
+            yield
+        finally:
+            with on_device(flat.device):
+                flat.data[...] = last
+
     def run(self) -> None:
         """Train until `options.steps` are done, or until Ctrl-C or SIGTERM, which save and leave.
 
@@ -128,9 +171,9 @@ class Trainer:
               np.errstate(all="ignore"),  # what is not finite is reported here, once
               Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas):
             while True:
-                if self.step == o.steps or (self.step and self.step % eval_every == 0):
+                if self.step == o.steps or ((self.step or self.score) and self.step % eval_every == 0):
                     self._evaluate(stop)
-                if self.step == o.steps or stop.received:
+                if self.finished or stop.received:
                     break
                 if self.step and self.step % save_every == 0:
                     self._save()
@@ -184,11 +227,31 @@ class Trainer:
         if not math.isfinite(figures.get("validation_loss", 0.0)):
             raise self._diverged(self.step, f"the validation loss is {figures['validation_loss']:.4g}")
         self.validated, self.validation = self.step, figures
-        self._log("  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()))
+        self._compare(figures)
+        self._log("before: " * (not self.step) + "  ".join(
+            f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items()))
         if self.metrics is not None:
             self.metrics.write(step=self.step, **{name: round(value, 6) for name, value in figures.items()})
-        if self.sample is not None and self.step < self.options.steps:
-            self._log(self.sample())
+        if self.finished and self.best is not None and self.step < self.options.steps:
+            self._log(f"{self.waited} validations without improvement: stopping early; the best was that of step "
+                      f"{self.best.step}")
+        elif self.sample is not None and 0 < self.step < self.options.steps and (sample := self.sample()):
+            self._log(sample)
+
+    def _compare(self, figures: dict[str, float]) -> None:
+        """Keep the weights if these figures are the best so far."""
+        if self.score is None:
+            return
+        score = self.score(figures)
+        if not self.step:
+            self.before = figures
+        peaks = tuple(map(max, score, self.peaks or score))
+        rose = peaks != self.peaks  # a loss may fall long before an accuracy rises, and the other way round
+        self.peaks, self.waited = peaks, 0 if rose else self.waited + 1
+        if self.best is None or score > self.best.score:
+            flat = self.optimizer.flat
+            with on_device(flat.device):
+                self.best = Best(self.step, score, figures, flat.data.copy())
 
     def _diverged(self, step: int, what: str) -> DivergedError:
         return DivergedError(f"step {step}: {what}; training has diverged. The last checkpoint is kept; try a lower "

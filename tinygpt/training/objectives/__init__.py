@@ -1,20 +1,26 @@
-"""What a model is pretrained to predict: the next token, hidden tokens, or the target of a source.
+"""What is learnt: the next token, hidden tokens, or the target of a source; and the tasks of fine-tuning.
 
-Reading order: base.py → causal.py → masked.py → seq2seq.py.
+Reading order: base.py → causal.py → masked.py → seq2seq.py → task.py (what may begin with a model) →
+classification.py → translation.py.
 """
 
-from ..pretrain_options import PretrainOptions
+from ..run_options import RunOptions
 from .base import Objective, SizedSource
 from .causal import Causal
+from .classification import Labels
 from .masked import Masked
 from .seq2seq import Seq2Seq
+from .task import Task
+from .translation import Translation
 
-__all__ = ["OBJECTIVES", "Causal", "Masked", "Objective", "Seq2Seq", "SizedSource",
+__all__ = ["OBJECTIVES", "Causal", "Labels", "Masked", "Objective", "Seq2Seq", "SizedSource", "Task", "Translation",
            "objective_of"]
 
-OBJECTIVES: dict[str, type[Objective]] = {"causal": Causal, "masked": Masked, "seq2seq": Seq2Seq}
+OBJECTIVES: dict[str, type[Objective]] = {  # by RunOptions.kind
+    "causal": Causal, "masked": Masked, "seq2seq": Seq2Seq, "classification": Labels, "translation": Translation,
+}
 
 
-def objective_of(options: PretrainOptions) -> Objective:
+def objective_of(options: RunOptions) -> Objective:
     """The objective that the options name."""
-    return OBJECTIVES[options.objective](options)
+    return OBJECTIVES[options.kind](options)

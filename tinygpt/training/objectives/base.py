@@ -1,9 +1,9 @@
-"""Objective: everything in which one kind of pretraining differs from another, so that the run itself has no cases.
+"""Objective: everything in which one kind of training differs from another, so that the run itself has no cases.
 
 A run calls the methods in the order in which they stand here: texts become a tokenizer, tokenizer and texts become two
-arrays of ids, and these become batches, figures and samples.
+files of ids, and these become batches, figures and samples.
 
-Read before: pretrain_options.py, trainer.py. Read next: causal.py, then ../pretrain.py, which uses it.
+Read before: run_options.py, trainer.py. Read next: causal.py, then ../run.py, which uses it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ...data import write_tokens
+from ...data import TokenFile, write_tokens
 from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
-from ..pretrain_options import PretrainOptions
+from ..run_options import RunOptions
 from ..trainer import BatchSource
 
 __all__ = ["KeepGoing", "Objective", "SizedSource", "TextEncoder", "specials_first"]
@@ -72,22 +72,36 @@ def specials_first(tokenizer: ByteBPE) -> ByteBPE:
 
 
 class Objective(ABC):
-    """One kind of pretraining.
+    """What is learnt, and how that is measured.
 
     Args:
         options: of the run.
+
+    Attributes:
+        unit: what a loss is averaged over, in the plural.
+        tokenizer: from `use` on. config: the model's, from `use_config` on.
+        keeps_best: whether the model that is saved has the best weights of all validations, or the last.
+        patience: validations without improvement after which training stops, or None.
     """
 
+    unit: ClassVar[str] = "tokens"
+    keeps_best: ClassVar[bool] = False
+    patience: int | None = None
     tokenizer: Tokenizer
+    config: Any
 
-    def __init__(self, options: PretrainOptions) -> None:
-        self.options = options
+    def __init__(self, options: RunOptions) -> None:
+        self.options: Any = options
 
     # -- from texts to a tokenizer ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
-        """(training texts, validation texts), read from the data; each can be iterated again."""
+    def parts(self) -> tuple[Any, Any]:
+        """(training part, validation part) of the data: texts that can be iterated again, or what `texts` takes."""
+
+    def texts(self, part: Any) -> Iterable[str]:
+        """The texts of a part, for a tokenizer to learn from."""
+        return part
 
     @abstractmethod
     def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
@@ -97,7 +111,7 @@ class Objective(ABC):
     def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
         """The same for characters."""
 
-    def new_tokenizer(self, training: Iterable[str], validation: Iterable[str]) -> Tokenizer:
+    def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
         """The tokenizer that the options name. BPE learns from the training part alone; characters are taken from all
         of the data, so that validation meets no unknown one.
 
@@ -106,9 +120,9 @@ class Objective(ABC):
         """
         name = self.options.tokenizer
         if name == "char":
-            return self.train_characters(chain(training, validation))
+            return self.train_characters(chain(self.texts(training), self.texts(validation)))
         if name == "bpe":
-            return self.train_bpe(training)
+            return self.train_bpe(self.texts(training))
         if not Path(name).is_dir():
             raise FileNotFoundError(f"--tokenizer is char, bpe, or a folder that holds a tokenizer; there is no folder "
                                     f"{name}")
@@ -124,19 +138,38 @@ class Objective(ABC):
 
     def _require_roles(self, tokenizer: Tokenizer, *roles: str) -> None:
         if missing := [role for role in roles if tokenizer.special.role_id(f"{role}_token") is None]:
-            raise ValueError(f"the objective {self.options.objective} needs a tokenizer with a {missing[0]} token, "
-                             f"which {self.options.tokenizer} lacks; its special tokens are "
-                             f"{', '.join(tokenizer.special_tokens) or 'none'}")
+            raise ValueError(f"{self._name} needs a tokenizer with a {missing[0]} token, which {self._tokenizer_name} "
+                             f"lacks; its special tokens are {', '.join(tokenizer.special_tokens) or 'none'}")
+
+    @property
+    def _name(self) -> str:
+        """What this is called in messages."""
+        return f"the objective {self.options.kind}"
+
+    @property
+    def _tokenizer_name(self) -> str:
+        return self.options.tokenizer
 
     # -- from a tokenizer to a model and ids --------------------------------------------------------------------------
 
     @abstractmethod
-    def model(self) -> PretrainedModel:
+    def new_model(self) -> PretrainedModel:
         """A new model for the tokenizer's vocabulary.
 
         Raises:
             ValueError: options that contradict each other.
         """
+
+    def first_model(self) -> PretrainedModel:
+        """The model that training begins with."""
+        return self.new_model()
+
+    def adapt(self, model: PretrainedModel) -> None:
+        """Choose what of the model is trained; of one that training begins with, and of one from a checkpoint."""
+
+    def use_config(self, config: Any) -> None:
+        """Take the configuration of the model that is trained."""
+        self.config = config
 
     def _sizes(self, *names: str) -> dict[str, Any]:
         """The model's configuration as far as options and tokenizer give it; `names` are further options."""
@@ -146,19 +179,23 @@ class Objective(ABC):
         return dict(vocab_size=len(t), bos_token_id=t.bos_token_id, eos_token_id=t.eos_token_id,
                     pad_token_id=t.pad_token_id, **{name: getattr(o, name) for name in same})
 
-    @abstractmethod
     def encoder(self) -> TextEncoder:
         """How texts become ids in a token file."""
+        return TextEncoder(self.tokenizer)
 
-    def write(self, path: Path, texts: Iterable[str]) -> None:
-        """Write the ids of texts, as `texts` gives them, into a token file."""
-        write_tokens(path, texts, self.encoder())
+    def write(self, path: Path, part: Any) -> None:
+        """Write a part of the data, as `parts` gives it, into a file of ids."""
+        write_tokens(path, part, self.encoder())
+
+    def read(self, path: Path) -> Any:
+        """What `write` wrote, as `start` takes it."""
+        return TokenFile(path, len(self.tokenizer)).ids
 
     # -- from ids to batches, figures and samples ---------------------------------------------------------------------
 
     @abstractmethod
-    def start(self, train: np.ndarray, validation: np.ndarray) -> SizedSource:
-        """Take the ids of both parts; give the source of training batches.
+    def start(self, train: Any, validation: Any) -> SizedSource:
+        """Take the ids of both parts, as `read` gives them; give the source of training batches.
 
         Raises:
             ValueError: there are too few of them.
@@ -168,10 +205,36 @@ class Objective(ABC):
     def headline(self) -> str:
         """How much there is to train and validate on."""
 
+    def overview(self) -> list[str]:
+        """What else to tell of the data before training begins."""
+        return []
+
     @abstractmethod
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """Figures on the validation part, "validation_loss" among them; broken off when `keep_going` says False."""
 
+    def lr(self, model: PretrainedModel) -> float:
+        """The highest learning rate where the options name none."""
+        raise NotImplementedError
+
+    def n_steps(self, source: SizedSource) -> int:
+        """How many training steps there are."""
+        return self.options.steps
+
+    def score(self, figures: dict[str, float]) -> tuple[float, ...]:
+        """How good validation figures are; higher is better."""
+        return (-figures["validation_loss"],)
+
     @abstractmethod
     def sample(self, model: Any, final: bool = False) -> str:
         """What the model can do, to look at; more of it at the end of a run."""
+
+    def save(self, model: PretrainedModel, out: Path) -> None:
+        """Write the model and its tokenizer into a folder that others open."""
+        model.save_pretrained(out, self.tokenizer)
+
+    def finish(self, model: Any, out: Path) -> str:
+        """Write beside the finished model what shows how good it is; give that to be looked at."""
+        sample = self.sample(model, final=True)
+        (out / "sample.txt").write_text(sample + "\n", encoding="utf-8")
+        return f"a sample:\n{sample}"

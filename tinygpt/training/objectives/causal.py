@@ -15,7 +15,7 @@ from ...evaluation import byte_lengths, text_loss
 from ...models import GPT, GPTConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
-from .base import KeepGoing, Objective, TextEncoder
+from .base import KeepGoing, Objective
 
 __all__ = ["Causal", "END_OF_TEXT"]
 
@@ -25,7 +25,7 @@ END_OF_TEXT = "<|endoftext|>"
 class Causal(Objective):
     """Predict each token from those before it."""
 
-    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+    def parts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Documents; the validation part is their end."""
         return split_documents(Documents(self.options.data), self.options.validation)
 
@@ -42,21 +42,17 @@ class Causal(Objective):
         super().use(tokenizer)
         self.lengths = byte_lengths(tokenizer)
 
-    def model(self) -> GPT:
+    def new_model(self) -> GPT:
         """A GPT."""
         return GPT(GPTConfig(**self._sizes("n_kv_head", "bias")))
 
-    def encoder(self) -> TextEncoder:
-        """Documents with the end-of-text token between them."""
-        return TextEncoder(self.tokenizer)
-
     def start(self, train: np.ndarray, validation: np.ndarray) -> WindowSampler:
         """Windows at random places."""
-        o = self.options
-        require_block(len(train), o.block_size, "the training text")
+        o, block_size = self.options, self.config.block_size
+        require_block(len(train), block_size, "the training text")
         require_block(len(validation), 1, "the validation text")
         self.train, self.validation = train, validation
-        return WindowSampler(train, o.block_size, min(o.batch_size, len(train) - o.block_size), o.seed)
+        return WindowSampler(train, block_size, min(o.batch_size, len(train) - block_size), o.seed)
 
     def headline(self) -> str:
         """Counts tokens."""
@@ -64,7 +60,7 @@ class Causal(Objective):
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of the whole validation text, per token and per byte."""
-        found = text_loss(model, self.validation, self.options.block_size, lengths=self.lengths, keep_going=keep_going)
+        found = text_loss(model, self.validation, self.config.block_size, lengths=self.lengths, keep_going=keep_going)
         return {"validation_loss": found.loss, "bits_per_byte": found.bits_per_byte}
 
     def sample(self, model: Any, final: bool = False) -> str:

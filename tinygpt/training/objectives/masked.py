@@ -21,10 +21,24 @@ from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
 from .base import KeepGoing, Objective, TextEncoder, specials_first
 
-__all__ = ["Masked"]
+__all__ = ["Masked", "encoder_bpe", "encoder_characters"]
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # RoBERTa's, numbered as there but for the last
 VALIDATION_SEED = 0  # the same tokens are hidden in every validation of every run
+
+
+def encoder_bpe(texts: Iterable[str], vocab_size: int) -> ByteBPE:
+    """A new BPE tokenizer for an encoder: RoBERTa's special tokens, and `<s>` … `</s>` around every text."""
+    tokenizer = specials_first(ByteBPE.train(texts, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS))
+    tokenizer.set_template(["<s>"], ["</s>"])
+    return tokenizer
+
+
+def encoder_characters(texts: Iterable[str]) -> CharTokenizer:
+    """The same for characters."""
+    tokenizer = CharTokenizer.train(texts, special_tokens=SPECIAL_TOKENS)
+    tokenizer.set_template(["<s>"], ["</s>"])
+    return tokenizer
 
 
 class Masked(Objective):
@@ -32,22 +46,17 @@ class Masked(Objective):
 
     masking: Masking
 
-    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+    def parts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Documents; the validation part is their end."""
         return split_documents(Documents(self.options.data), self.options.validation)
 
     def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
         """With `<mask>`, and a template that puts `<s>` before and `</s>` after every text."""
-        tokenizer = specials_first(
-            ByteBPE.train(texts, vocab_size=self.options.vocab_size, special_tokens=SPECIAL_TOKENS))
-        tokenizer.set_template(["<s>"], ["</s>"])
-        return tokenizer
+        return encoder_bpe(texts, self.options.vocab_size)
 
     def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
         """The same special tokens and template."""
-        tokenizer = CharTokenizer.train(texts, special_tokens=SPECIAL_TOKENS)
-        tokenizer.set_template(["<s>"], ["</s>"])
-        return tokenizer
+        return encoder_characters(texts)
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Any tokenizer with a mask and a pad token; windows stand in its template."""
@@ -59,7 +68,7 @@ class Masked(Objective):
             special_ids=tuple(sorted(tokenizer.special_tokens.values())), prefix_ids=tokenizer.prefix_ids,
             suffix_ids=tokenizer.suffix_ids)
 
-    def model(self) -> BERT:
+    def new_model(self) -> BERT:
         """A BERT with the masked-word head."""
         return BERT.for_masked_lm(BERTConfig(**self._sizes()))
 
@@ -72,7 +81,7 @@ class Masked(Objective):
         o = self.options
         require_block(len(validation), 1, "the validation text")
         self.train, self.validation = train, validation
-        return MaskedSampler(train, o.block_size, o.batch_size, self.masking, o.seed)
+        return MaskedSampler(train, self.config.block_size, o.batch_size, self.masking, o.seed)
 
     def headline(self) -> str:
         """Counts tokens."""
@@ -80,7 +89,7 @@ class Masked(Objective):
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """Loss and accuracy over every window. Here each chosen token is hidden: none can be read off."""
-        batches = all_masked_windows(self.validation, self.options.block_size, 32,
+        batches = all_masked_windows(self.validation, self.config.block_size, 32,
                                      replace(self.masking, masked=1.0, random=0.0), VALIDATION_SEED)
         found = masked_words(model, batches, keep_going)
         return {"validation_loss": found.loss, "masked_accuracy": found.accuracy,
@@ -90,7 +99,7 @@ class Masked(Objective):
     def sample(self, model: Any, final: bool = False) -> str:
         """Pieces of the validation text, a few of their tokens hidden, and the same with the model's guesses."""
         n = 10 if final else 3
-        length = min(40, self.options.block_size - self.masking.n_frame, len(self.validation))
+        length = min(40, self.config.block_size - self.masking.n_frame, len(self.validation))
         starts = np.linspace(0, len(self.validation) - length, n, dtype=int)
         windows = self.masking.frame(np.stack([self.validation[start:start + length] for start in starts]))
         hiding = replace(self.masking, masked=1.0, random=0.0)

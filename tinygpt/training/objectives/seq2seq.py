@@ -1,6 +1,6 @@
 """A target for each source: the objective that the transformer was made for, translation above all.
 
-Read before: causal.py, data/pairs.py, models/encoder_decoder.py. Read next: ../pretrain.py. Vaswani et al., "Attention
+Read before: causal.py, data/pairs.py, models/encoder_decoder.py. Read next: ../run.py. Vaswani et al., "Attention
 is all you need" (2017).
 """
 
@@ -31,11 +31,11 @@ class Seq2Seq(Objective):
     eos_id: int
     pad_id: int
 
-    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+    def parts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Source, target, source, target, …; no source is in both parts."""
         o = self.options
         if not o.data:
-            raise ValueError("the objective seq2seq needs pairs: give --data a table with the source in its first "
+            raise ValueError(f"{self._name} needs pairs: give --data a table with the source in its first "
                              "column and the target in its second, or the corpus spa-eng")
         train, held_out = split_pairs(read_pairs(o.data), o.validation, o.seed)
         return list(chain.from_iterable(train)), list(chain.from_iterable(held_out))
@@ -60,10 +60,10 @@ class Seq2Seq(Objective):
         assert tokenizer.eos_token_id is not None and tokenizer.pad_token_id is not None
         self.eos_id, self.pad_id = tokenizer.eos_token_id, tokenizer.pad_token_id
         if tokenizer.suffix_ids[-1:] != (self.eos_id,):
-            raise ValueError(f"the objective seq2seq needs a tokenizer that closes every text with its end-of-text "
-                             f"token; {self.options.tokenizer} does not (Tokenizer.set_template makes it)")
+            raise ValueError(f"{self._name} needs a tokenizer that closes every text with its end-of-text token; "
+                             f"{self._tokenizer_name} does not (Tokenizer.set_template makes it)")
 
-    def model(self) -> EncoderDecoder:
+    def new_model(self) -> EncoderDecoder:
         """An encoder-decoder that never writes padding."""
         return EncoderDecoder(EncoderDecoderConfig(**self._sizes(), suppress_token_ids=(self.pad_id,)))
 
@@ -75,7 +75,7 @@ class Seq2Seq(Objective):
         """Pairs of similar length, each once an epoch."""
         o = self.options
         self.train, self.validation = (
-            fitting_pairs(pairs_from_ids(ids, self.eos_id), o.block_size, what)
+            fitting_pairs(pairs_from_ids(ids, self.eos_id), self.config.block_size, what)
             for ids, what in ((train, "the training pairs"), (validation, "the validation pairs")))
         return PairSampler(self.train, min(o.batch_size, len(self.train)), o.seed, self.pad_id)
 
@@ -102,7 +102,7 @@ class Seq2Seq(Objective):
         pairs: Sequence[IdPair] = [self.validation[place] for place in dict.fromkeys(places.tolist())]
         batch = pair_batch(pairs, self.pad_id)
         model.eval()
-        found = model.generate(batch["ids"], self.options.block_size - 1, attention_mask=batch["attention_mask"])
+        found = model.generate(batch["ids"], self.config.block_size - 1, attention_mask=batch["attention_mask"])
         model.train()
         return "\n".join(f"{self._text(source)}\n-> {self._text(guess)}\n =  {self._text(target)}"
                          for (source, target), guess in zip(pairs, found))

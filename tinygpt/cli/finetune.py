@@ -1,0 +1,58 @@
+"""`tinygpt finetune`: teach a model a task from examples.
+
+Read before: options.py, pretrain.py, training/finetune.py. Read next: generate.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from ..training import FinetuneOptions, finetune, saved_options
+from .options import add_options, given_options, require_agreement
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the `finetune` subcommand."""
+    parser = subparsers.add_parser(
+        "finetune", help="teach a model a task from examples",
+        description="Teach a task from examples: to the model in --model, or to a small new one. What is saved is the "
+                    "best of all validations, in a folder that the other commands and Hugging Face's libraries open; "
+                    "of adapters (--lora), these alone.")
+    parser.set_defaults(run=run)
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on from the last checkpoint in --out, bit for bit; no other option is needed")
+    add_options(parser, FinetuneOptions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; the last line on standard output is the best validation's figure."""
+    given = given_options(args, FinetuneOptions)
+    options = saved_options(args.out, FinetuneOptions) if args.resume else None
+    if options is not None:
+        require_agreement(options, given)
+    else:
+        if "task" not in given:
+            raise ValueError("--task is missing: classification, instruction or translation")
+        options = FinetuneOptions(**given)
+    result = finetune(options, args.out, resume=args.resume)
+    if result.interrupted:
+        print(f"stopped by {result.interrupted} at step {result.step} of {result.steps}; "
+              f"continue with: tinygpt finetune --resume --out {shlex.quote(args.out)}", file=sys.stderr)
+    elif result.before:
+        print(_change(result.before, result.validation, result.best_step), file=sys.stderr)
+    for name in ("accuracy", "validation_loss"):
+        if name in result.validation:
+            print(f"{name.replace('accuracy', 'validation_accuracy').replace('_', ' ')} {result.validation[name]:.4f}")
+            break
+    return 0
+
+
+def _change(before: dict[str, float], after: dict[str, float], step: int) -> str:
+    """Every figure before and after."""
+    return f"from the start to step {step}, the best: " + ", ".join(
+        f"{name.replace('_', ' ')} {before[name]:.4f} -> {after[name]:.4f}" for name in after if name in before)

@@ -1,0 +1,45 @@
+"""Examples as ids on disk: each is two sequences, what is read and what is to be answered.
+
+For a label the second is one number; for an answer it is as long as the first, -100 where nothing is to be learnt. A
+file is an ordinary .npy array, so that hashing and remaking it are those of token files:
+
+    n, then for each example the lengths of its two sequences, then all their numbers one after the other
+
+Read before: tokens.py, pairs.py. Read next: training/objectives/task.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .atomic_file import atomic_write
+from .pairs import IdPair
+
+__all__ = ["read_example_file", "write_example_file"]
+
+
+def write_example_file(path: str | Path, examples: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
+    """Write examples into the .npy file `path`, which appears only when it is complete."""
+    sides = [np.asarray(side, np.int32) for example in examples for side in example]
+    array = np.concatenate([np.array([len(sides) // 2, *map(len, sides)], np.int32), *sides])
+    with atomic_write(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_example_file(path: str | Path) -> list[IdPair]:
+    """What `write_example_file` wrote, as int32 arrays.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged or something else.
+    """
+    array = np.load(path, allow_pickle=False)
+    n = int(array[0]) if array.dtype == np.int32 and array.ndim == 1 and len(array) else -1
+    lengths = array[1:1 + 2 * n].astype(np.int64)
+    if n < 0 or len(lengths) != 2 * n or (lengths < 0).any() or 1 + 2 * n + lengths.sum() != len(array):
+        raise ValueError(f"{path} is no file of examples; write it again")
+    sides = np.split(array[1 + 2 * n:], np.cumsum(lengths)[:-1]) if n else []
+    return list(zip(sides[0::2], sides[1::2]))

@@ -1,0 +1,166 @@
+"""LoRA: beside a frozen matrix W a product of two thin ones is trained, so the layer computes W x + (α/r) B A x.
+
+A (r, C) brings C channels down to a few, B (rows, r) brings those up again. B starts at zero, so training starts from
+the model as it is. A hundredth of the numbers is trained, and they say what was learnt: they can be saved alone, and
+worked into W afterwards, for W + (α/r) B A is a matrix like any other.
+
+Queries, keys and values come from one fused matrix here, so an adapter sits on a range of a layer's rows.
+
+Read before: block.py. Read next: models/adapter.py. Hu et al., "LoRA: Low-rank adaptation of large language models"
+(2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .. import ops
+from ..autograd import Tensor
+from ..backend import Array, array_module, on_device
+from .attention import MultiHeadAttention
+from .feedforward import FeedForward
+from .linear import Linear, normal
+from .module import Module, Parameter
+
+__all__ = ["LoRALinear", "LowRank", "TARGETS", "add_lora", "merge_lora", "merged_state"]
+
+TARGETS = ("q", "k", "v", "out", "up", "gate", "down")
+
+Place = tuple[Module, str, int, int]  # the layer is an attribute of this module, by this name; rows start … stop of it
+
+
+class LowRank(Module):
+    """A product B A of rank r.
+
+    Args:
+        n_in, n_out: C, and the rows that it adds to.
+        rank: r.
+
+    Attributes:
+        a: (r, n_in), small random numbers. b: (n_out, r), zeros.
+    """
+
+    def __init__(self, n_in: int, n_out: int, rank: int) -> None:
+        self.a = Parameter(normal((rank, n_in), n_in ** -0.5))
+        self.b = Parameter(np.zeros((n_out, rank), dtype=np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, n_in) -> (…, n_out)."""
+        return ops.linear(ops.linear(x, self.a), self.b)
+
+
+class LoRALinear(Linear):
+    """A frozen Linear with adapters on some of its rows.
+
+    Args:
+        linear: the layer; its parameters are taken over and frozen.
+        scale: α / r.
+    """
+
+    def __init__(self, linear: Linear, scale: float) -> None:
+        self.weight, self.bias, self.scale = linear.weight, linear.bias, scale
+        self.rows: dict[str, tuple[int, int]] = {}
+
+    def add(self, name: str, start: int, stop: int, rank: int) -> None:
+        """An adapter on the rows start … stop, as the attribute `lora_{name}`."""
+        n_in = self.weight.shape[1]
+        if not 1 <= rank <= min(n_in, stop - start):
+            raise ValueError(f"a LoRA rank must be from 1 to {min(n_in, stop - start)}, the smaller side of the "
+                             f"{stop - start} x {n_in} matrix {name!r}; got {rank}")
+        self.rows[name] = (start, stop)
+        setattr(self, f"lora_{name}", LowRank(n_in, stop - start, rank))
+
+    def adapters(self) -> Iterator[tuple[int, int, LowRank]]:
+        """(start, stop, adapter), by rows."""
+        for name, (start, stop) in sorted(self.rows.items(), key=lambda item: item[1]):
+            yield start, stop, getattr(self, f"lora_{name}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, n_in) -> (…, n_out)."""
+        parts: list = []
+        at, end = 0, self.weight.shape[0]
+        for start, stop, adapter in [*self.adapters(), (end, end, None)]:
+            if at < start:  # rows without an adapter
+                with on_device(self.device):
+                    parts.append(array_module(self.weight.data).zeros((*x.shape[:-1], start - at), x.dtype))
+            if adapter is not None:
+                parts.append(adapter(x) * self.scale)
+            at = stop
+        return ops.linear(x, self.weight, self.bias) + (
+            parts[0] if len(parts) == 1 else ops.concatenate(*parts, axis=-1))
+
+    def merged_weight(self) -> Array:
+        """(n_out, n_in): the matrix that computes the same alone."""
+        with on_device(self.device):
+            weight = self.weight.data.copy()
+            for start, stop, adapter in self.adapters():
+                weight[start:stop] += self.scale * (adapter.b.data @ adapter.a.data)
+        return weight
+
+
+def _places(module: Module) -> Iterator[tuple[str, Place]]:
+    """(target, place) of all that can have an adapter in one attention or feed-forward layer."""
+    if isinstance(module, MultiHeadAttention):
+        queries, keys = module.n_head * module.head_dim, module.n_kv_head * module.head_dim
+        q, kv, at = ("q", "kv", 0) if module.cross else ("qkv", "qkv", queries)
+        yield "q", (module, q, 0, queries)
+        yield "k", (module, kv, at, at + keys)
+        yield "v", (module, kv, at + keys, at + 2 * keys)
+        yield "out", (module, "out", 0, module.out.weight.shape[0])
+    elif isinstance(module, FeedForward):
+        for name in ("up", "gate", "down"):
+            layer = getattr(module, name, None)
+            if layer is not None:
+                yield name, (module, name, 0, layer.weight.shape[0])
+
+
+def add_lora(model: Module, rank: int, alpha: float | None = None, targets: Sequence[str] = ("q", "v")) -> None:
+    """Freeze a model, and give every attention and feed-forward layer adapters; those alone are trained.
+
+    Args:
+        rank: r. alpha: α; 2 r by default.
+        targets: names of `TARGETS`. The queries and values of attention are the paper's choice.
+
+    Raises:
+        ValueError: a rank outside 1 … the smaller side of a matrix; a name that is no target, or none that the model
+            has; a model that has adapters already.
+    """
+    if unknown := [name for name in targets if name not in TARGETS] or ["(none)"] * (not targets):
+        raise ValueError(f"LoRA knows no target {unknown[0]!r}; choose among {', '.join(TARGETS)}")
+    if any(isinstance(module, LoRALinear) for module in model.modules()):
+        raise ValueError("this model has adapters already; merge them first (nn.lora.merge_lora)")
+    places = [(name, place) for module in list(model.modules()) for name, place in _places(module) if name in targets]
+    if not places:
+        raise ValueError(f"this model has no {' or '.join(targets)} for LoRA to adapt")
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    for name, (parent, attribute, start, stop) in places:
+        layer = getattr(parent, attribute)
+        if not isinstance(layer, LoRALinear):
+            layer = LoRALinear(layer, (2 * rank if alpha is None else alpha) / rank)
+            setattr(parent, attribute, layer)
+        layer.add(name, start, stop, rank)
+
+
+def merged_state(model: Module) -> dict[str, Array]:
+    """The `state_dict` that the model will have without its adapters; the model stays as it is."""
+    state = model.state_dict()
+    for path, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            state = {name: array for name, array in state.items() if not name.startswith(f"{path}.lora_")}
+            state[f"{path}.weight"] = module.merged_weight()
+    return state
+
+
+def merge_lora(model: Module) -> None:
+    """Work all adapters into the weights, which then compute the same without them; everything is trainable again."""
+    for module in list(model.modules()):
+        for name, child in list(vars(module).items()):
+            if isinstance(child, LoRALinear):
+                plain = Linear.__new__(Linear)
+                plain.weight, plain.bias = Parameter(child.merged_weight()), child.bias
+                setattr(module, name, plain)
+    for parameter in model.parameters():
+        parameter.requires_grad = True

@@ -1,0 +1,183 @@
+"""A label for each text: sentiment, spam, topic.
+
+Read before: task.py, data/labelled.py, evaluation/labelling.py. Read next: translation.py.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data import EpochSampler, pad
+from ...data.example_file import read_example_file, write_example_file
+from ...data.labelled import Labelled, class_balance, label_names, read_labelled, split_labelled
+from ...data.pairs import IdPair
+from ...evaluation import Classification, label_logits, label_numbers, plot_confusion
+from ...evaluation.labelling import encode_within
+from ...models import BERT, GPT, BERTConfig, PretrainedModel
+from ...tokenizers import ByteBPE, CharTokenizer
+from ...tokenizers.base import Tokenizer
+from .base import KeepGoing
+from .masked import encoder_bpe, encoder_characters
+from .task import Task
+
+__all__ = ["Labels", "LabelledSampler"]
+
+N_MISTAKES = 5  # shown at the end
+
+
+class LabelledSampler:
+    """Batches of labelled texts, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
+
+    Args:
+        examples: ids (T,) and label (1,) of each text.
+        batch_size: B; the last batch of an epoch may be smaller.
+        seed: not negative.
+        pad_id: fills up ids.
+    """
+
+    def __init__(self, examples: Sequence[IdPair], batch_size: int, seed: int = 0, pad_id: int = 0) -> None:
+        self.order = EpochSampler(len(examples), batch_size, seed)
+        self.examples, self.batch_size, self.pad_id = examples, batch_size, pad_id
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that visit every text once."""
+        return self.order.steps_per_epoch
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """{"ids": (B, T), "attention_mask": (B, T), "targets": (B,)} int64."""
+        ids, labels = zip(*(self.examples[index] for index in self.order.indices(step)))
+        return {"ids": pad(ids, self.pad_id), "attention_mask": pad([np.ones_like(row) for row in ids], 0),
+                "targets": np.concatenate(labels).astype(np.int64)}
+
+
+class Labels(Task):
+    """Give each text one of the labels that the examples have."""
+
+    unit = "texts"
+    new_parameters = ("classifier.", "score.")
+    names: list[str]
+
+    def parts(self) -> tuple[list[Labelled], list[Labelled]]:
+        """Texts and labels; equal texts are in one part, and every class is in both."""
+        o = self.options
+        examples = read_labelled(o.data, o.text_column, o.label_column)
+        self.names = label_names(examples)
+        return split_labelled(examples, o.validation, o.seed)
+
+    def texts(self, part: list[Labelled]) -> Iterable[str]:
+        """The texts without their labels."""
+        return [text for text, _ in part]
+
+    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
+        """An encoder's special tokens and template, as for masked words."""
+        return encoder_bpe(texts, self.options.vocab_size)
+
+    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
+        """The same special tokens and template."""
+        return encoder_characters(texts)
+
+    def use(self, tokenizer: Tokenizer) -> None:
+        """Any tokenizer will do; a new model needs one with a pad token."""
+        super().use(tokenizer)
+        if self.options.model is None:
+            self._require_roles(tokenizer, "pad")
+
+    def new_model(self) -> BERT:
+        """A BERT with a classification head."""
+        return BERT.for_classification(BERTConfig(**self._sizes()), id2label=dict(enumerate(self.names)))
+
+    def fit(self, model: PretrainedModel) -> PretrainedModel:
+        """An encoder or a decoder with a new classification head; one that knows all these labels keeps its own."""
+        if not isinstance(model, (BERT, GPT)):
+            raise self._misfit(model, "an encoder or a decoder")
+        if model.config.head == "classification" and set(self.names) <= set((model.config.id2label or {}).values()):
+            return model
+        labels: dict[str, Any] = dict(n_labels=len(self.names), id2label=dict(enumerate(self.names)))
+        if isinstance(model, BERT):
+            return model.for_classification(**labels)
+        eos = model.config.eos_token_id  # a decoder's label is read at the last token that is no padding
+        if model.config.pad_token_id is None and eos is not None:
+            labels["pad_token_id"] = eos if isinstance(eos, int) else eos[0]
+        if model.config.head == "classification":
+            model = model.with_options(head="lm", n_labels=None, id2label=None)
+        return model.with_options(head="classification", **labels)
+
+    def use_config(self, config: Any) -> None:
+        """The labels are numbered as in the model."""
+        super().use_config(config)
+        self.names = list((config.id2label or {}).values())
+
+    def write(self, path: Path, part: list[Labelled]) -> None:
+        """The ids of each text in the tokenizer's template, and the number of its label."""
+        rows = encode_within(self.tokenizer, [text for text, _ in part], self.config.block_size)
+        numbers = label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
+        write_example_file(path, ((row, [number]) for row, number in zip(rows, numbers)))
+
+    def read(self, path: Path) -> list[IdPair]:
+        """Ids and label of each text."""
+        return read_example_file(path)
+
+    def start(self, train: list[IdPair], validation: list[IdPair]) -> LabelledSampler:
+        """Texts in a shuffled order."""
+        o = self.options
+        self.train, self.validation = train, validation
+        return LabelledSampler(train, min(o.batch_size, len(train)), o.seed, self.config.pad_token_id or 0)
+
+    def headline(self) -> str:
+        """Counts texts."""
+        return f"{len(self.train):,} training and {len(self.validation):,} validation texts"
+
+    def overview(self) -> list[str]:
+        """The classes and their sizes."""
+        return [f"{what}: {class_balance([self.names[int(label[0])] for _, label in part])}"
+                for what, part in (("training", self.train), ("validation", self.validation))]
+
+    def _predict(self, model: Any, keep_going: KeepGoing = lambda: True) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (N, K) and labels (N,) of the validation texts."""
+        logits = label_logits(model, [ids for ids, _ in self.validation], keep_going=keep_going)
+        return logits, np.concatenate([label for _, label in self.validation])
+
+    def _found(self, logits: np.ndarray, truth: np.ndarray) -> Classification:
+        return Classification.of([self.names[number] for number in truth],
+                                 [self.names[number] for number in logits.argmax(axis=1)], self.names)
+
+    def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
+        """Loss, accuracy and the mean F1 of the classes on the validation texts."""
+        logits, truth = self._predict(model, keep_going)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        nats = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]
+        found = self._found(logits, truth)
+        return {"validation_loss": float(nats.mean()), "accuracy": found.accuracy,
+                "macro_f1": found.average("macro")["f1"]}
+
+    def score(self, figures: dict[str, float]) -> tuple[float, ...]:
+        """The mean F1, so that a small class counts as much as a large one; where it is the same, the loss."""
+        return figures["macro_f1"], -figures["validation_loss"]
+
+    def sample(self, model: Any, final: bool = False) -> str:
+        """At the end, validation texts that got the wrong label."""
+        if not final:
+            return ""
+        logits, truth = self._predict(model)
+        wrong = np.flatnonzero(logits.argmax(axis=1) != truth)[:N_MISTAKES]
+        return "\n".join(f"{self.names[truth[i]]}, taken for {self.names[logits[i].argmax()]}: "
+                         f"{self.tokenizer.decode(self.validation[i][0], skip_special_tokens=True)}" for i in wrong)
+
+    def finish(self, model: Any, out: Path) -> str:
+        """The figures of each class and the confusion matrix, of the validation texts, as text, JSON and picture."""
+        found = self._found(*self._predict(model))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a font that lacks a label's characters
+            plot_confusion(found, out / "confusion.png")
+        (out / "validation.json").write_text(json.dumps(found.to_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
+        mistakes = self.sample(model, final=True)
+        text = f"{found.table()}\n" + (f"\nsome mistakes:\n{mistakes}\n" if mistakes else "")
+        (out / "validation.txt").write_text(text, encoding="utf-8")
+        return f"the validation texts, with the best weights:\n{text}"

@@ -1,0 +1,150 @@
+"""Task: an objective that may begin with a model that is there, and may train a part of it.
+
+Fine-tuning is training like any other: the same run, with fewer examples, a smaller step and a start that is worth
+keeping. So the weights that are saved are the best of all validations, the one before the first step included.
+
+Read before: base.py, nn/lora.py, models/adapter.py. Read next: classification.py.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+from ...models import PretrainedModel, load_model, new_model
+from ...models.adapter import LoRA, save_adapter
+from ...nn.lora import merged_state
+from ...tokenizers import load_tokenizer
+from ...tokenizers.base import Tokenizer
+from ..finetune_options import FinetuneOptions
+from ..run_options import DECODERS
+from .base import Objective
+
+__all__ = ["Task", "freeze"]
+
+HEADS = ("classifier.", "score.", "lm_head.", "norm.")  # and, where the output is tied to it, the token embedding
+
+
+def freeze(model: PretrainedModel, n_blocks: int) -> None:
+    """Leave the last `n_blocks` blocks and the head trainable (of an encoder-decoder, the decoder's blocks come last).
+
+    Raises:
+        ValueError: the model has not so many blocks.
+    """
+    paths = [name for name, _ in model.named_modules() if name.rpartition(".")[0].endswith("blocks")
+             and name.rpartition(".")[2].isdecimal()]
+    if not 0 <= n_blocks <= len(paths):
+        raise ValueError(f"freeze must be from 0 to {len(paths)}, the number of the model's blocks, got {n_blocks}")
+    kept = (*HEADS, *(f"{path}." for path in paths[len(paths) - n_blocks:]))
+    classifier = getattr(model.config, "head", None) == "classification"
+    output = None if classifier else getattr(model, "output_weight", None)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name.startswith(kept) or parameter is output
+
+
+class Task(Objective):
+    """What examples teach, to a new model or to one that is there.
+
+    Args:
+        options: of the run.
+
+    Attributes:
+        new_parameters: how the names of parameters begin that the task adds to a given model; adapters or not, these
+            are trained.
+    """
+
+    keeps_best = True
+    new_parameters: tuple[str, ...] = ()
+    options: FinetuneOptions
+
+    def __init__(self, options: FinetuneOptions) -> None:
+        super().__init__(options)
+        self.patience = options.patience or None
+
+    @property
+    def _name(self) -> str:
+        return f"the task {self.options.kind}"
+
+    @property
+    def _tokenizer_name(self) -> str:
+        return self.options.model or self.options.tokenizer
+
+    def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
+        """The given model's tokenizer, or as for any objective."""
+        if self.options.model is None:
+            return super().first_tokenizer(training, validation)
+        return load_tokenizer(self.options.model)
+
+    def first_model(self) -> PretrainedModel:
+        """The given model, made fit for the task; or a new one.
+
+        Raises:
+            ValueError: the task cannot be taught to the given model.
+        """
+        o = self.options
+        if o.model is None:
+            return self.new_model()
+        model = load_model(o.model)
+        if len(self.tokenizer) > model.config.vocab_size:
+            raise ValueError(f"the tokenizer in {o.model} is of another model: it has {len(self.tokenizer)} tokens, "
+                             f"and the model {model.config.vocab_size}")
+        if o.dropout is not None:
+            model = model.with_options(dropout=o.dropout)
+        return self.fit(model)
+
+    @abstractmethod
+    def fit(self, model: PretrainedModel) -> PretrainedModel:
+        """A given model with the head that the task needs.
+
+        Raises:
+            ValueError: it is of a kind that cannot learn the task.
+        """
+
+    def _misfit(self, model: PretrainedModel, needed: str) -> ValueError:
+        head = getattr(model.config, "head", None)
+        return ValueError(f"{self._name} needs {needed}; {self.options.model} holds a {type(model).__name__}"
+                          + (f" with the head {head!r}" if head else ""))
+
+    def adapt(self, model: PretrainedModel) -> None:
+        """Freeze blocks, or add adapters, as the options say."""
+        o = self.options
+        if o.freeze is not None:
+            freeze(model, o.freeze)
+        if o.lora is not None:
+            self._lora().add_to(model, self.new_parameters)
+
+    def _lora(self) -> LoRA:
+        o = self.options
+        assert o.lora is not None
+        alpha = 2.0 * o.lora if o.lora_alpha is None else o.lora_alpha
+        return LoRA(o.lora, alpha, tuple(name.strip() for name in o.lora_targets.split(",")))
+
+    def n_steps(self, source: Any) -> int:
+        """As many as the options say, in steps or in epochs."""
+        o = self.options
+        if o.steps is not None:
+            return o.steps
+        epoch = source.steps_per_epoch
+        return min(max(10 * epoch, 200), 5000) if o.epochs is None else max(1, math.ceil(o.epochs * epoch))
+
+    def lr(self, model: PretrainedModel) -> float:
+        """From random weights, that of pretraining; from a model, small steps that keep what it knows."""
+        o, width = self.options, model.config.n_embd
+        if o.model is None:
+            return min(0.003, 0.384 / width) / (1 if o.kind in DECODERS else 3)
+        return min(0.001, 0.04 / width) if o.lora is None else min(0.003, 0.4 / width)
+
+    def save(self, model: PretrainedModel, out: Path) -> None:
+        """The model; of one with adapters these alone, unless there is no folder that has the rest."""
+        o = self.options
+        if o.lora is None:
+            super().save(model, out)
+        elif o.model is not None and not o.merge:
+            save_adapter(out, model, self._lora(), o.model)
+            self.tokenizer.save(out)
+        else:
+            whole = new_model(model.config.to_dict())
+            whole.load_state_dict(merged_state(model))
+            whole.save_pretrained(out, self.tokenizer)
