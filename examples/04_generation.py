@@ -34,7 +34,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 def side_by_side(model: GPT, tokenizer: Tokenizer, prompt: str, n: int, seed: int) -> None:
     """The same prompt and the same seed, continued by each strategy."""
-    ids = tokenizer.encode(prompt)
+    ids = tokenizer.encode_prompt(prompt)
     for name, settings in STRATEGIES.items():
         out = model.generate([ids], n, seed=seed, **settings)  # (1, T + n)
         show(name, tokenizer.decode(out[0], skip_special_tokens=True))
@@ -43,7 +43,8 @@ def side_by_side(model: GPT, tokenizer: Tokenizer, prompt: str, n: int, seed: in
 def streamed(model: GPT, tokenizer: Tokenizer, prompt: str, n: int, seed: int) -> None:
     """Text as it comes: `stream_text` waits until a character is whole."""
     print(f"\n--- streaming\n  {prompt}", end="")
-    for piece in model.stream_text([tokenizer.encode(prompt)], n, decode=tokenizer.decode, temperature=0.8, seed=seed):
+    ids = tokenizer.encode_prompt(prompt)
+    for piece in model.stream_text([ids], n, decode=tokenizer.decode, temperature=0.8, seed=seed):
         print(piece.replace("\n", "\n  "), end="", flush=True)
     print()
 
@@ -51,11 +52,11 @@ def streamed(model: GPT, tokenizer: Tokenizer, prompt: str, n: int, seed: int) -
 def in_a_batch(model: GPT, tokenizer: Tokenizer, prompts: Sequence[str], n: int) -> bool:
     """Prompts of unequal length in one batch: the short ones are padded on the left, and the mask hides the padding, so
     each is continued as if it were alone. Returns whether it was."""
-    ids, attention_mask = left_pad([tokenizer.encode(prompt) for prompt in prompts])  # (B, T) each
+    ids, attention_mask = left_pad([tokenizer.encode_prompt(prompt) for prompt in prompts])  # (B, T) each
     together = model.generate(ids, n, temperature=0.0, attention_mask=attention_mask, eos_token_id=None)  # (B, T + n)
     same = True
     for row, mask, prompt in zip(together, attention_mask, prompts):
-        alone = model.generate([tokenizer.encode(prompt)], n, temperature=0.0, eos_token_id=None)[0]
+        alone = model.generate([tokenizer.encode_prompt(prompt)], n, temperature=0.0, eos_token_id=None)[0]
         n_padding = int((mask == 0).sum())
         same &= row[n_padding:].tolist() == alone.tolist()
         show(f"in a batch, {n_padding} tokens of padding", tokenizer.decode(row[n_padding:], skip_special_tokens=True))
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> bool:
         parser.error("--prompt needs at least one word to continue")
     try:
         model, tokenizer = GPT.from_pretrained(args.model), tinygpt.load_tokenizer(args.model)
-        tokenizer.encode(args.prompt)
+        tokenizer.encode_prompt(args.prompt)
     except FileNotFoundError as error:
         parser.exit(2, f"04_generation.py: {error}; 03_pretraining.py makes such a folder\n")
     except ValueError as error:  # a damaged folder, or a character that its tokenizer lacks

@@ -59,6 +59,17 @@ def test_the_text_is_what_the_library_generates(capsys, char):
         assert done.out == expected + "\n"
 
 
+def test_a_template_may_begin_the_prompt_but_not_end_it(capsys, tmp_path):
+    tok = ByteBPE.train(TEXT, vocab_size=280, special_tokens=["<s>", "</s>"])
+    tok.set_template(["<s>"], ["</s>"])
+    folder = saved(tmp_path, tok)
+    model, ids = GPT.from_pretrained(folder), [tok.token_id("<s>"), *tok.encode("the fox", add_special_tokens=False)]
+    new = model.generate([ids], 20, temperature=0.0)[0, len(ids):]
+    done = command(capsys, "generate", "--model", folder, "--prompt", "the fox", "--temperature", 0,
+                   "--max-new-tokens", 20)
+    assert done.out == "the fox" + tok.decode(new) + "\n"
+
+
 def test_no_new_tokens_and_stop_texts(capsys, char):
     def run(*arguments):
         return command(capsys, "generate", "--model", char, "--prompt", "the ", "--temperature", 0, *arguments).out

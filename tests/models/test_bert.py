@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinygpt import no_grad, ops
-from tinygpt.models import BERT, BERTConfig
+from tinygpt.models import BERT, BERTConfig, load_model
 
 SIZES = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=8, initializer_range=0.3)
 ARCHITECTURES = ["bert", "roberta"]
@@ -150,3 +150,24 @@ def test_dropout_acts_in_training_alone():
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(masked())
+
+
+@pytest.mark.parametrize("problem, n_labels", [("regression", 1), ("multi_label_classification", 3), (None, 1)])
+def test_heads_that_do_not_choose_one_label_give_logits_only(tmp_path, problem, n_labels):
+    config = BERTConfig(vocab_size=13, block_size=8, n_layer=1, n_head=2, n_embd=8, head="classification",
+                        n_labels=n_labels, problem_type=problem)
+    BERT(config).save_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    assert model.config.problem_type == problem
+    assert model(np.ones((2, 3), int)).shape == (2, n_labels)
+    with pytest.raises(ValueError, match=f"problem_type='{problem or 'regression'}' gives logits"):
+        model.loss(np.ones((2, 3), int), [0, 0])
+    again = model.for_classification(2)  # a new head chooses one label
+    assert np.isfinite(again.loss(np.ones((2, 3), int), [0, 1]).item())
+
+
+def test_a_problem_type_needs_a_classifier_and_is_known():
+    with pytest.raises(ValueError, match="problem_type belongs to head='classification'"):
+        BERTConfig(vocab_size=13, problem_type="regression")
+    with pytest.raises(ValueError, match="problem_type='ranking' is not supported"):
+        BERTConfig(vocab_size=13, head="classification", problem_type="ranking")

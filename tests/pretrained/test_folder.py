@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
+from tinygpt.nn.positional import sinusoidal_table
 from tinygpt.pretrained import SafetensorsFile, read_folder, write_folder, write_safetensors
 from tinygpt.pretrained.names import sizes
 from tinygpt.pretrained.tables import TABLES
@@ -161,7 +162,7 @@ IGNORED = {
              "cls.seq_relationship.bias": np.ones(2)},
     "roberta": {"roberta.embeddings.position_ids": np.arange(7)[None]},
     "bart": {"encoder.version": np.ones(1, np.float32), "model.decoder.version": np.ones(1, np.float32)},
-    "marian": {"model.encoder.embed_positions.weight": np.ones((7, 8), np.float32)},
+    "marian": {"model.encoder.embed_positions.weight": sinusoidal_table(7, 8)},
 }
 
 
@@ -171,6 +172,15 @@ def test_buffers_and_unused_heads_are_ignored(saved):
     if config.head == "masked_lm":                                          # as a BertForPreTraining has it
         rewrite(folder, lambda tensors: tensors | {f"{config.architecture}.pooler.dense.bias": np.ones(8, np.float32)})
     assert_reads(folder, config, state)
+
+
+def test_other_positions_than_sines_are_refused(tmp_path):
+    config = CONFIGS["marian"]
+    for table in (np.ones((7, 8), np.float32), sinusoidal_table(7, 8)[:, ::-1], np.ones((2, 7, 8), np.float32)):
+        write_folder(tmp_path, fields_of(config), random_state(config))
+        rewrite(tmp_path, lambda tensors: tensors | {"model.decoder.embed_positions.weight": table})
+        with pytest.raises(ValueError, match="'model.decoder.embed_positions.weight' is not the table of sines"):
+            read_folder(tmp_path)
 
 
 def test_gamma_and_beta(saved):

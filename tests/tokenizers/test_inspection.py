@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizer_texts import awkward_text, quick, trained
 
-from tinygpt.tokenizers.inspection import longest_tokens, statistics, token_lines, visible
+from tinygpt.tokenizers.inspection import longest_tokens, shortened, statistics, token_lines, visible
 
 TOK = trained()
 
@@ -35,7 +35,8 @@ def test_ids_stand_under_their_tokens(text, width):
     lines = list(token_lines(TOK, ids, width))
     assert len(lines) % 2 == 0
     assert [int(word) for line in lines[1::2] for word in line.split()] == ids
-    assert "".join("".join(line.split(" ")) for line in lines[::2]) == "".join(visible(TOK.token_bytes(i)) for i in ids)
+    assert "".join("".join(line.split(" ")) for line in lines[::2]) == "".join(
+        shortened(visible(TOK.token_bytes(i)), width) for i in ids)
 
 
 def test_columns_line_up_with_wide_characters():

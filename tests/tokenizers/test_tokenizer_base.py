@@ -33,6 +33,19 @@ def test_ids_outside_the_vocabulary(tok, wrong):
             call()
 
 
+@pytest.mark.parametrize("make", [trained, lambda: CharTokenizer.train(corpus(), ["<|endoftext|>"])])
+def test_a_prompt_begins_and_does_not_end(make):
+    tok = make()
+    end, plain = tok.token_id("<|endoftext|>"), tok.encode("to be")
+    for prefix, suffix in (([], []), (["<|endoftext|>"], []), ([], ["<|endoftext|>"]),
+                           (["<|endoftext|>"], ["<|endoftext|>"])):
+        tok.set_template(prefix, suffix)
+        assert tok.encode("to be") == [end] * len(prefix) + plain + [end] * len(suffix)
+        assert tok.encode_prompt("to be") == [end] * len(prefix) + plain
+        assert tok.encode_prompt("") == [end] * len(prefix)
+        assert tok.encode_prompt("<|endoftext|>", allowed_special="all") == [end] * len(prefix) + [end]
+
+
 @quick
 @given(some_ids)
 def test_decoding_is_total(ids):

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from tinygpt.tokenizers import files
 from tinygpt.tokenizers.files import about, read_json, read_roles, read_text, write_config, write_json, write_text
 from tinygpt.tokenizers.special import AddedToken, SpecialTokens
 
@@ -79,3 +80,11 @@ def test_errors_name_the_file(tmp_path):
 
     with pytest.raises(ValueError, match=f"^{tmp_path}: bad thing$"):
         about(tmp_path, read, "thing")
+
+
+def test_a_file_larger_than_any_vocabulary(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    with open(path, "wb") as file:
+        file.truncate(files.MAX_BYTES + 1)  # holes take no space on disk
+    with pytest.raises(ValueError, match="more than any tokenizer needs"):
+        read_json(path)

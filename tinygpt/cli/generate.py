@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
     sampling = sampling_of(args)
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
-    ids = tokenizer.encode(prompt)
+    ids = tokenizer.encode_prompt(prompt)
     if max(ids, default=0) >= model.config.vocab_size:
         raise ValueError(f"the tokenizer in {args.model} is of another model: it gives the id {max(ids)}, and the "
                          f"model's vocabulary has {model.config.vocab_size}")

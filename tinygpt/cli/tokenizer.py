@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..data import Documents
 from ..tokenizers import ByteBPE, CharTokenizer, Tokenizer, load_tokenizer
-from ..tokenizers.inspection import longest_tokens, statistics, token_lines, visible
+from ..tokenizers.inspection import longest_tokens, shortened, statistics, token_lines, visible
 from ..tokenizers.patterns import PATTERNS
 
 __all__ = ["add_parser", "run"]
@@ -142,7 +142,8 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _print_longest(what: str, tok: Tokenizer, ids: Iterable[int]) -> None:
-    print(f"{what}:", *(f"{visible(tok.token_bytes(i))} {i}" for i in longest_tokens(tok, ids)), sep="  ")
+    tokens = (f"{shortened(visible(tok.token_bytes(i)), 40)} {i}" for i in longest_tokens(tok, ids))
+    print(f"{what}:", *tokens, sep="  ")
 
 
 def _ids(tok: Tokenizer, text: str, args: argparse.Namespace) -> list[int]:

@@ -81,10 +81,11 @@ def label_probabilities(model: BERT | GPT, tokenizer: Tokenizer, texts: Sequence
         batch_size: texts read at once; texts of similar length go together.
 
     Raises:
-        ValueError: a model without such a head, or an empty text.
+        ValueError: a model without such a head, or with one that does not choose one label; an empty text.
     """
     if not model.config.n_labels:
         raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
+    model.config.check_one_label()
     rows = encode_within(tokenizer, texts, model.config.block_size)
     logits = label_logits(model, rows, batch_size)
     p = np.exp(logits - logits.max(axis=1, keepdims=True))

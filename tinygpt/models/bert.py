@@ -108,7 +108,7 @@ class BERT(PretrainedModel):
 
     def for_masked_lm(self: BERT | BERTConfig) -> BERT:
         """A model with a new masked-word head: of `BERT.for_masked_lm(config)`, or of a model's copied encoder."""
-        return BERT._with_head(self, head="masked_lm", n_labels=None, id2label=None)
+        return BERT._with_head(self, head="masked_lm", n_labels=None, id2label=None, problem_type=None)
 
     def for_classification(self: BERT | BERTConfig, n_labels: int | None = None,
                            id2label: Mapping[int, str] | None = None) -> BERT:
@@ -120,7 +120,7 @@ class BERT(PretrainedModel):
         config = self if isinstance(self, BERTConfig) else self.config
         if n_labels is None and id2label is None:
             n_labels, id2label = config.n_labels or None, config.id2label
-        return BERT._with_head(self, head="classification", n_labels=n_labels, id2label=id2label)
+        return BERT._with_head(self, head="classification", n_labels=n_labels, id2label=id2label, problem_type=None)
 
     # -- from ids to features and logits ------------------------------------------------------------------------------
 
@@ -208,6 +208,7 @@ class BERT(PretrainedModel):
             reduction: "mean" or "sum"; see `ops.cross_entropy`.
         """
         if self.classifier is not None:
+            self.config.check_one_label()
             targets, weights = (None if a is None else to_device(np.asarray(a), self.device)
                                 for a in (targets, weights))
             return ops.cross_entropy(self(ids, attention_mask, token_type_ids), targets, weights, reduction=reduction)

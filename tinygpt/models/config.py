@@ -48,6 +48,8 @@ class GPTConfig(Configuration):
         bos_token_id, eos_token_id, pad_token_id: ids inside the vocabulary, or None; eos may be several.
         head: "lm" (logits over the vocabulary) or "classification" (over labels, from the last token).
         n_labels, id2label: for head="classification": how many labels, and their names; otherwise 0 and None.
+        problem_type: for head="classification": Hugging Face's word for what the logits mean. None is one label of
+            several; "regression" and "multi_label_classification" have logits here and no loss.
 
     Raises:
         ValueError, TypeError: an option is unknown, or options do not fit each other.
@@ -76,6 +78,7 @@ class GPTConfig(Configuration):
     head: str = "lm"
     n_labels: int = None               # type: ignore[assignment]
     id2label: dict[int, str] | None = None
+    problem_type: str | None = None
 
     ARCHITECTURES: ClassVar = ("gpt2", "llama")
     HEADS: ClassVar = ("lm", "classification")
@@ -151,6 +154,7 @@ class BERTConfig(Configuration):
     head: str | None = None
     n_labels: int = None               # type: ignore[assignment]
     id2label: dict[int, str] | None = None
+    problem_type: str | None = None
 
     ARCHITECTURES: ClassVar = ("bert", "roberta")
     HEADS: ClassVar = (None, "masked_lm", "classification")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
 
+from ..pretrained.config_json import PROBLEM_TYPES
 from .layout import ACTIVATIONS, LAYOUTS
 
 __all__ = ["Configuration"]
@@ -103,8 +104,23 @@ class Configuration:
         self._check_flag("tie_word_embeddings")
         self._check_ids("bos_token_id", "eos_token_id", "pad_token_id")
 
+    def check_one_label(self) -> None:
+        """Refuse what is no choice of one label.
+
+        Raises:
+            ValueError: the head answers another question, whose loss and probabilities are not those of a softmax.
+        """
+        problem = getattr(self, "problem_type") or ("regression" if getattr(self, "n_labels") == 1 else None)
+        if problem not in (None, PROBLEM_TYPES[0]):
+            self._fail(f"problem_type={problem!r} gives logits, but its loss and its probabilities are not supported; "
+                       f"supported: {PROBLEM_TYPES[0]!r}, with at least two labels")
+
     def _check_labels(self) -> None:
         """n_labels and id2label agree; either may be left out; JSON's string keys become integers."""
+        if getattr(self, "problem_type") is not None:
+            self._check_choice("problem_type", PROBLEM_TYPES)
+            if getattr(self, "head") != "classification":
+                self._fail(f"problem_type belongs to head='classification', not to {getattr(self, 'head')!r}")
         n_labels, id2label = getattr(self, "n_labels"), getattr(self, "id2label")
         if getattr(self, "head") != "classification":
             if n_labels not in (None, 0) or id2label is not None:

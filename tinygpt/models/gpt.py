@@ -137,6 +137,7 @@ class GPT(PretrainedModel):
         """
         targets, weights = (None if a is None else to_device(np.asarray(a), self.device) for a in (targets, weights))
         if self.score is not None:
+            self.config.check_one_label()
             return ops.cross_entropy(self(ids, attention_mask), targets, weights, reduction=reduction)
         x = self.features(ids, attention_mask)
         return ops.linear_cross_entropy(x, self.output_weight, None, targets, weights, reduction=reduction)

@@ -20,6 +20,7 @@ CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
               "forced_eos_token_id")                          # what generation_config.json may say again, and better
 MAX_SIZE = 1 << 31
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
 
 
@@ -133,12 +134,15 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
 
 
 def _labels(config: dict[str, Any]) -> dict[str, Any]:
-    names = config.get("id2label")
+    names, problem = config.get("id2label"), config.get("problem_type")
+    if problem is not None and problem not in PROBLEM_TYPES:
+        raise ValueError(f"problem_type={problem!r:.80} is not supported; supported: {', '.join(PROBLEM_TYPES)}")
     if names is None:
-        return {"n_labels": _convert("num_labels", "size", config.get("num_labels", 2))}
+        return {"n_labels": _convert("num_labels", "size", config.get("num_labels", 2)), "problem_type": problem}
     if not isinstance(names, dict) or not names or sorted(names) != sorted(map(str, range(len(names)))):
         raise ValueError(f"id2label must number the labels \"0\", \"1\", …, got {names!r:.80}")
-    return {"n_labels": len(names), "id2label": {int(key): str(label) for key, label in names.items()}}
+    labels = {int(key): str(label) for key, label in names.items()}
+    return {"n_labels": len(names), "id2label": labels, "problem_type": problem}
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -187,6 +191,8 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
     if head == "classification":
         config |= {"id2label": {str(i): label for i, label in fields["id2label"].items()},
                    "label2id": {label: i for i, label in fields["id2label"].items()}}
+        if fields["problem_type"] is not None:
+            config["problem_type"] = fields["problem_type"]
     write_json(Path(folder) / CONFIG, config)
     if head != "lm":
         (Path(folder) / GENERATION_CONFIG).unlink(missing_ok=True)  # another model's, which would have the last word

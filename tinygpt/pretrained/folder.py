@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..nn.positional import sinusoidal_table
 from .config_json import read_config, write_config
 from .names import Entry, Names, sizes
 from .safetensors_file import SafetensorsFile, write_safetensors
@@ -23,6 +24,7 @@ from .tables import TABLES
 __all__ = ["read_folder", "write_folder"]
 
 SHOWN = 4  # names listed in an error message
+SINES_ATOL = 0.005  # bfloat16 rounds numbers near 1 to a multiple of 2⁻⁸
 
 
 def _some(names: list[str]) -> str:
@@ -69,6 +71,16 @@ class _Reader:
         if info.dtype not in ("F32", "F16", "BF16", "F64"):
             raise ValueError(f"{file.path}: tensor {stored!r} holds {info.dtype}; weights must be floating-point")
         return file[stored].astype(np.float32, copy=False)
+
+    def check_sines(self) -> None:
+        """Positions in the file must be those that are computed, up to the rounding of half-precision files."""
+        for plain, (file, stored) in self.files.items():
+            if any(re.fullmatch(pattern, plain) for pattern in self.names.sines):
+                shape = file.tensors[stored].shape
+                table = self.take(stored, shape)
+                if len(shape) != 2 or not np.allclose(table, sinusoidal_table(*shape), rtol=0, atol=SINES_ATOL):
+                    raise ValueError(f"{file.path}: {stored!r} is not the table of sines that this architecture has; "
+                                     "other positions are not supported")
 
     def surplus(self) -> list[str]:
         """The names that nothing asked for and that are not known to be without meaning."""
@@ -156,6 +168,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
             _copy_checked(reader, entry, symbols, state[entry.ours])
     if missing:
         raise ValueError(f"{folder}: the tensors {_some(missing)} are missing, which config.json calls for")
+    reader.check_sines()
     if surplus := reader.surplus():
         raise ValueError(f"{folder}: the tensors {_some(surplus)} belong to no part of a model of this config.json")
     if fields["architecture"] not in ("gpt2", "llama"):

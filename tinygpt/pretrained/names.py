@@ -59,6 +59,7 @@ class Names:
         blocks: (the field that counts the blocks, the tensors of one block), for each stack.
         heads: further tensors by head.
         tied, untied: the embeddings and, for heads over the vocabulary, the output, which share one matrix or do not.
+        sines: patterns of names, without prefix, of tables that may be there and must hold the sines computed here.
         ignored: patterns of names without prefix that may be there and say nothing: buffers, heads not used.
         zero_biases: their classes always have biases: a model without them writes zeros, and reads nothing but zeros.
         renamed: older spellings of names, as pattern -> replacement.
@@ -70,6 +71,7 @@ class Names:
     heads: dict[str | None, tuple[Entry, ...]]
     tied: tuple[Entry, ...]
     untied: tuple[Entry, ...]
+    sines: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     zero_biases: bool = False
     renamed: dict[str, str] = field(default_factory=dict)

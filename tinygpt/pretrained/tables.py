@@ -123,7 +123,7 @@ def _stack(name: str, inner: str, *, cross: bool) -> tuple[Entry, ...]:
             *norm(f"{ours}.feed_forward_norm", f"{theirs}.final_layer_norm"))
 
 
-def _encoder_decoder(entries: tuple[Entry, ...], ignored: tuple[str, ...]) -> Names:
+def _encoder_decoder(entries: tuple[Entry, ...], sines: tuple[str, ...] = ()) -> Names:
     shared = "model.shared.weight"
     return Names(
         prefix="model.",
@@ -137,7 +137,8 @@ def _encoder_decoder(entries: tuple[Entry, ...], ignored: tuple[str, ...]) -> Na
         blocks=(("n_layer", _stack("encoder", "I", cross=False)),
                 ("n_decoder_layer", _stack("decoder", "J", cross=True))),
         heads={"lm": (vector("lm_head.bias", "final_logits_bias", "V", form="row", optional=True),)},
-        ignored=(r"(encoder|decoder)\.version", *ignored),
+        sines=sines,
+        ignored=(r"(encoder|decoder)\.version",),
     )
 
 
@@ -146,12 +147,11 @@ BART = _encoder_decoder(
              matrix("decoder.position_embedding", "model.decoder.embed_positions", "T", "C"),
              *norm("encoder.embedding_norm", "model.encoder.layernorm_embedding"),
              *norm("decoder.embedding_norm", "model.decoder.layernorm_embedding")),
-    ignored=(),
 )
 
 MARIAN = _encoder_decoder(
     entries=(),
-    ignored=(r"(encoder|decoder)\.embed_positions\.weight",),  # the sinusoids, which are computed
+    sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
 TABLES = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}

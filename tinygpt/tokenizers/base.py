@@ -130,6 +130,12 @@ class Tokenizer(ABC):
             parts = [np.array(self.prefix_ids, self.id_type), *parts, np.array(self.suffix_ids, self.id_type)]
         return np.concatenate(parts) if parts else np.array([], self.id_type)  # (T,)
 
+    def encode_prompt(self, text: str, allowed_special: AllowedSpecial = ()) -> list[int]:
+        """`encode` of a text that a model is to continue: with what the template puts before it, not with what it puts
+        after it, which would say that the text has ended.
+        """
+        return [*self.prefix_ids, *self.encode(text, add_special_tokens=False, allowed_special=allowed_special)]
+
     def encode_batch(self, texts: Iterable[str], add_special_tokens: bool = True,
                      allowed_special: AllowedSpecial = ()) -> list[list[int]]:
         """`encode` of each text, in order."""

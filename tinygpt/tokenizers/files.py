@@ -23,11 +23,16 @@ __all__ = ["CONFIG", "TOKENIZER", "about", "kind_of", "member", "read_chat_templ
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"  # where newer folders keep it, apart from tokenizer_config.json
 
+MAX_BYTES = 1 << 28  # the largest public tokenizer.json has 40 million
+
 _Result = TypeVar("_Result")
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, line ends as they are; ValueError if it is no UTF-8."""
+    """The text of a file, line ends as they are; ValueError if it is no UTF-8, or larger than any vocabulary."""
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes, more than any tokenizer needs; at most "
+                         f"{MAX_BYTES:,} are read")
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read()
@@ -130,13 +135,15 @@ def read_chat_template(folder: str | PathLike[str]) -> str | None:
 
 
 def about(path: Path, read: Callable[..., _Result], *args: Any) -> _Result:
-    """`read(*args)`, where what is wrong with the file's contents is a ValueError that begins with its path."""
+    """`read(*args)`, where what is wrong with the file's contents is a ValueError that begins with its path, or with
+    that of another file of the folder, if that one is to blame."""
     try:
         return read(*args)
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        message = str(error) if str(error).startswith(str(path.parent)) else f"{path}: {error}"
+        raise ValueError(message if len(message) < 1000 else f"{message[:1000]}…") from None
 
 
 def member(holder: Any, key: str, kind: type, *default: Any) -> Any:

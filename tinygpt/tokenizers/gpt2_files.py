@@ -34,6 +34,9 @@ def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | Non
     vocab = read_json(vocab_path)
     if not isinstance(vocab, dict):
         raise ValueError(f"{vocab_path} holds a {type(vocab).__name__}, expected an object of tokens and ids")
+    for token, token_id in vocab.items():
+        if type(token_id) is not int:
+            raise ValueError(f"{vocab_path}: the id of {token!r:.100} is {token_id!r:.100}, expected an integer")
     lines = [line.removesuffix("\r") for line in read_text(merges_path).split("\n")]
     merges = [about(merges_path, merge_of, line) for i, line in enumerate(lines)
               if line and not (i == 0 and line.startswith("#version"))]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .base import Tokenizer
 
-__all__ = ["visible", "token_lines", "Statistics", "statistics", "longest_tokens"]
+__all__ = ["visible", "shortened", "token_lines", "Statistics", "statistics", "longest_tokens"]
 
 _MARKS = {" ": "·", "\n": "↵", "\t": "→", "\\": "\\\\"}
 _BACKGROUNDS = (153, 157, 222, 217)  # of the terminal's 256 colours: light blue, green, orange, red
@@ -32,18 +32,31 @@ def _escape(char: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", errors="surrogateescape"))
 
 
+def shortened(text: str, columns: int) -> str:
+    """A text of at most so many columns of a terminal; what is longer ends in "…".
+
+    >>> shortened("----------", 6), shortened("你好世界", 6), shortened("short", 6)
+    ('-----…', '你好…', 'short')
+    """
+    if _columns(text) <= columns:
+        return text
+    while _columns(text) >= columns:
+        text = text[:-1]
+    return text + "…"
+
+
 def token_lines(tok: Tokenizer, ids: Sequence[int], width: int = 80, color: bool = False) -> Iterator[str]:
     """Lines in pairs: tokens, and under each its id; with `color`, neighbours have different backgrounds.
 
     Args:
         tok: the tokenizer that made the ids.
         ids: the ids to show, (T,).
-        width: of the terminal, in columns.
+        width: of the terminal, in columns; no token is shown longer.
         color: use terminal colours.
     """
     above, below, used = "", "", 0
     for place, token_id in enumerate(ids):
-        shown, number = visible(tok.token_bytes(token_id)), str(token_id)
+        shown, number = shortened(visible(tok.token_bytes(token_id)), width), str(token_id)
         column = max(_columns(shown), len(number))
         if used and used + column > width:
             yield from (above.rstrip(), below.rstrip())
@@ -61,7 +74,8 @@ def token_lines(tok: Tokenizer, ids: Sequence[int], width: int = 80, color: bool
 
 def _columns(text: str) -> int:
     """How many columns of a terminal a text takes: two for a Chinese character, none for a combining mark."""
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return sum(0 if unicodedata.category(char) in ("Mn", "Me")
+               else 2 if unicodedata.east_asian_width(char) in "WF" else 1
                for char in text)
 
 

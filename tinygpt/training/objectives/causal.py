@@ -74,6 +74,6 @@ class Causal(Objective):
 
     def _newline(self) -> list[int]:
         try:
-            return self.tokenizer.encode("\n")
+            return self.tokenizer.encode_prompt("\n")
         except ValueError:  # not among the characters
             return []
