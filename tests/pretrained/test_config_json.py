@@ -151,6 +151,7 @@ def test_a_folder_without_model_type(folder):
     ("gpt2", {"n_embd": 0}, "n_embd must be an integer of at least 1, got 0"),
     ("gpt2", {"n_layer": 1 << 40}, "n_layer must be an integer"),
     ("gpt2", {"resid_pdrop": True}, "resid_pdrop must be a finite number"),
+    ("gpt2", {"layer_norm_epsilon": 10 ** 400}, "layer_norm_epsilon must be a finite number"),
     ("gpt2", {"tie_word_embeddings": 1}, "tie_word_embeddings must be true or false"),
     ("gpt2", {"eos_token_id": [1, "2"]}, "eos_token_id must be token ids or null"),
     ("bert", {"eos_token_id": [1, 2]}, "eos_token_id must be a token id or null"),

@@ -9,7 +9,7 @@ Read before: layout.py, configuration.py. Read next: inputs.py.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -111,15 +111,15 @@ class GPTConfig(Configuration):
             raise TypeError(f"GPTConfig: rope_scaling must be a dict or None, got {self.rope_scaling!r}")
         kind = str(self.rope_scaling.get("rope_type"))
         if kind not in ROPE_SCALINGS:
-            self._fail(f"rope_scaling with rope_type={kind!r} is not supported; choose one of "
+            self._fail(f"rope_scaling with rope_type={kind!r:.80} is not supported; choose one of "
                        f"{', '.join(map(repr, ROPE_SCALINGS))}")
         needed = ROPE_SCALINGS[kind]
         for name in needed:
             value = self.rope_scaling.get(name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-                self._fail(f"rope_scaling of type {kind!r} needs {name!r} > 0, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
+                self._fail(f"rope_scaling of type {kind!r} needs {name!r} > 0, got {value!r:.80}")
         if surplus := sorted(set(self.rope_scaling) - {"rope_type", *needed}):
-            self._fail(f"rope_scaling of type {kind!r} takes no {surplus[0]!r}; it takes {', '.join(needed)}")
+            self._fail(f"rope_scaling of type {kind!r} takes no {surplus[0]!r:.80}; it takes {', '.join(needed)}")
         if kind == "llama3" and not self.rope_scaling["low_freq_factor"] < self.rope_scaling["high_freq_factor"]:
             self._fail("rope_scaling needs low_freq_factor below high_freq_factor")
         self._set("rope_scaling", dict(self.rope_scaling))

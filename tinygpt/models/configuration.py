@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
@@ -61,7 +62,7 @@ class Configuration:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{type(self).__name__}: {name} must be a number, got {value!r}")
-        if not minimum <= value < below or (open_ and value == minimum):
+        if not minimum <= value < below or (open_ and value == minimum) or value > sys.float_info.max:
             limit = f"{'more than' if open_ else 'at least'} {minimum}"
             self._fail(f"{name} must be {limit}{f' and below {below}' if below < math.inf else ''}, got {value}")
 

@@ -7,7 +7,7 @@ Read before: options.py. Read next: names.py.
 
 from __future__ import annotations
 
-import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
               "forced_eos_token_id")                          # what generation_config.json may say again, and better
 MAX_SIZE = 1 << 31
+LARGEST = sys.float_info.max                                  # JSON's integers may be larger; NaN is below nothing
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
 
@@ -35,14 +36,14 @@ def _convert(name: str, kind: str, value: Any) -> Any:
     kind = kind.rstrip("?")
     if kind in ("size", "count") and _is_integer(value) and (kind == "count" or value) and 0 <= value < MAX_SIZE:
         return value
-    if kind == "number" and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if kind == "number" and isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST:
         return float(value)
     if kind == "flag" and isinstance(value, bool):
         return value
     if kind == "activation":
         if isinstance(value, str) and value in ACTIVATIONS:
             return ACTIVATIONS[value]
-        raise ValueError(f"{name}={value!r} is not supported; supported: {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"{name}={value!r:.80} is not supported; supported: {', '.join(ACTIVATIONS)}")
     if kind in ("id", "ids"):
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
@@ -71,7 +72,7 @@ def _architecture_and_head(config: dict[str, Any]) -> tuple[str, str | None]:
         return kind, HEAD_OF_NO_CLASS.get(kind, "lm")
     if classes[0] not in known or known[classes[0]][0] != kind:
         supported = ", ".join(name for names in CLASSES[kind].values() for name in names)
-        raise ValueError(f"architectures={classes!r:.120} is not supported for model_type={kind!r}; "
+        raise ValueError(f"architectures={classes!r:.120} is not supported for model_type={kind!r:.80}; "
                          f"supported: {supported}")
     return known[classes[0]]
 

@@ -29,7 +29,7 @@ SINES_ATOL = 0.005  # bfloat16 rounds numbers near 1 to a multiple of 2⁻⁸
 
 def _some(names: list[str]) -> str:
     more = len(names) - SHOWN
-    return ", ".join(map(repr, names[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(f"{name!r:.80}" for name in names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _shapes(entry: Entry, sizes: Mapping[str, int]) -> Iterator[tuple[int, ...]]:
@@ -48,7 +48,7 @@ class _Reader:
         for name, file in open_weights(folder).items():
             plain = self.plain(name)
             if plain in self.files:
-                raise ValueError(f"{folder}: {name!r} and {self.files[plain][1]!r} are two names of one tensor")
+                raise ValueError(f"{folder}: {_some([name, self.files[plain][1]])} are two names of one tensor")
             self.files[plain] = file, name
 
     def plain(self, name: str) -> str:

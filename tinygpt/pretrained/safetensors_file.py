@@ -85,7 +85,7 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
         try:
             self.metadata, self.tensors = self._read_header()
         except ValueError as error:
-            raise ValueError(f"{path} is not a valid safetensors file: {error}") from None
+            raise ValueError(f"{path} is not a valid safetensors file: {str(error):.500}") from None
 
     def _read_header(self) -> tuple[dict[str, str], dict[str, TensorInfo]]:
         with open(self.path, "rb") as file:

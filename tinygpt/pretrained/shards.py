@@ -26,8 +26,8 @@ def shard_names(path: Path) -> dict[str, str]:
     for tensor, name in weight_map.items():
         if (not isinstance(name, str) or not name.endswith(".safetensors") or name.startswith(".")
                 or any(character in name for character in "/\\:\0")):
-            raise ValueError(f"{path} sends tensor {tensor!r} to {name!r}; only plain names of .safetensors files "
-                             "in the same folder are followed")
+            raise ValueError(f"{path} sends tensor {tensor!r:.80} to {name!r:.80}; only plain names of .safetensors "
+                             "files in the same folder are followed")
     if len(set(weight_map.values())) > MAX_SHARDS:
         raise ValueError(f"{path} names {len(set(weight_map.values())):,} files; at most {MAX_SHARDS:,} are read")
     return weight_map
@@ -61,5 +61,5 @@ def open_weights(folder: str | Path) -> dict[str, SafetensorsFile]:
         holders |= dict.fromkeys(file, file)
     for tensor, name in weight_map.items():
         if tensor not in holders or holders[tensor].path.name != name:
-            raise ValueError(f"{folder}: {INDEX} says that {name} holds {tensor!r}, but it does not")
+            raise ValueError(f"{folder}: {INDEX} says that {name:.80} holds {tensor!r:.80}, but it does not")
     return holders
