@@ -44,6 +44,7 @@ class Backend:
         index_of: array -> the number of its device.
         scope: device number -> a context manager that makes this device the current one.
         erf: the device's own error function, or None where ops/erf.py computes it.
+        raw_module: (source, options) -> compiled CUDA kernels (see kernels/cuda/launch.py); None where there are none.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Backend:
     index_of: Callable[[Array], int]
     scope: Callable[[int], contextlib.AbstractContextManager]
     erf: Callable[[Array], Array] | None = None
+    raw_module: Callable[[str, tuple[str, ...]], Any] | None = None
 
 
 _ANYWHERE = contextlib.nullcontext()
@@ -109,6 +111,7 @@ def _cuda_backend() -> Backend:
         register_backend(Backend(
             kind="cuda", module=cupy, array_type=cupy.ndarray, put=put, get=cupy.asnumpy,
             index_of=lambda x: x.device.id, scope=cupy.cuda.Device, erf=erf,
+            raw_module=lambda source, options: cupy.RawModule(code=source, options=options),
         ))
     return _BY_KIND["cuda"]
 

@@ -31,8 +31,9 @@ def check_rate(name: str, p: float) -> None:
 def random_bits(key: Key) -> np.random.Philox:
     """The generator that a key names: its key words are (seed, layer), its counter runs through the elements in words 0
     and 1, and words 2 and 3 hold call and step."""
-    seed, layer, step, call = (*key, 0, 0, 0, 0)[:4]
-    return np.random.Philox(key=[seed % 2**64, layer], counter=[0, 0, call, step])
+    seed, layer, step, call = (n % 2**64 for n in (*key, 0, 0, 0, 0)[:4])
+    words = np.array([seed, layer, 0, 0, call, step], dtype=np.uint64)  # a list of large ones passes through float
+    return np.random.Philox(key=words[:2], counter=words[2:])
 
 
 def keep_scale(like: Array, shape: tuple[int, ...], p: float, key: Key) -> Array:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, array_module, on_device, to_device, to_numpy
+from ..kernels.cuda import adamw_fused
 from .flat import FlatParameters, Parameters, block_size, flatten
 
 __all__ = ["AdamW", "adamw_update"]
@@ -51,18 +52,22 @@ def adamw_update(
     return p, m, v
 
 
-def flush_tiny(moment: Array, scratch: Array, eps: float) -> None:
-    """Set to zero, in place, the elements of a moment that are too small to be seen in an update.
+def tiny_moment(eps: float) -> float:
+    """Below this, an element of a moment is too small to be seen in an update.
 
     The moments of a parameter whose gradient stays zero (an unused position) fade by a factor each step into the
     denormal numbers below 1e-38, where rounding holds them for ever and a processor takes ten times as long or more
     for each operation. Below `tiny`, sqrt(v) is less than a rounding error of eps, and m / eps less than 1e-14 of eps.
     In FLUSH_EVERY steps no number above it reaches the denormals, for any beta above 0.32.
     """
-    tiny = min(1e-30, (1e-7 * eps) ** 2)
+    return min(1e-30, (1e-7 * eps) ** 2)
+
+
+def flush_tiny(moment: Array, scratch: Array, eps: float) -> None:
+    """Set to zero, in place, the elements of a moment below `tiny_moment`."""
     xp = array_module(moment)
     xp.abs(moment, out=scratch)
-    xp.greater_equal(scratch, tiny, out=scratch)  # 1.0 or 0.0
+    xp.greater_equal(scratch, tiny_moment(eps), out=scratch)  # 1.0 or 0.0
     moment *= scratch
 
 
@@ -138,20 +143,33 @@ class AdamW:
                 grad_scale = float(grad_scale)
             else:
                 grad_scale = grad_scale.astype(self.flat.data.dtype, copy=False)
+            if self._update_fused(lr, grad_scale):
+                return
             for block, decayed in self.flat.blocks(self._block_size):
                 self._update_block(block, lr, grad_scale, self.weight_decay if decayed else 0.0)
 
-    def _update_block(self, block: slice, lr: float, grad_scale: float | Array, weight_decay: float) -> None:
-        """`adamw_update` on one block in place: all that is constant is folded into one number per operation.
+    def _folded(self, lr: float) -> tuple[float, float]:
+        """The update with all that is constant folded into two numbers, the step size and what is added to the root:
 
             lr · m_hat / (sqrt(v_hat) + eps)  =  (lr · √c2 / c1) · m / (sqrt(v) + eps · √c2),   ci = 1 - betai^step
         """
+        root_c2 = math.sqrt(1 - self.betas[1] ** self.steps)
+        return lr * root_c2 / (1 - self.betas[0] ** self.steps), self.eps * root_c2
+
+    def _update_fused(self, lr: float, grad_scale: float | Array) -> bool:
+        """The step by the fused kernel, where there is one (see kernels/cuda/adamw.py)."""
+        step_size, eps = self._folded(lr)
+        return adamw_fused(
+            self.flat.data, self.flat.grad, self.first_moment, self.second_moment, grad_scale,
+            n_decayed=self.flat.decay_range.stop, betas=self.betas, step_size=step_size, eps=eps,
+            keep=1 - lr * self.weight_decay, tiny=0.0 if self.steps % FLUSH_EVERY else tiny_moment(self.eps))
+
+    def _update_block(self, block: slice, lr: float, grad_scale: float | Array, weight_decay: float) -> None:
+        """`adamw_update` on one block in place."""
         p, g = self.flat.data[block], self.flat.grad[block]
         m, v = self.first_moment[block], self.second_moment[block]
         xp, s = array_module(p), self._scratch[:p.size]
-        (beta1, beta2), eps = self.betas, self.eps
-        root_c2 = math.sqrt(1 - beta2 ** self.steps)
-        step_size = lr * root_c2 / (1 - beta1 ** self.steps)
+        (beta1, beta2), (step_size, eps) = self.betas, self._folded(lr)
 
         xp.multiply(g, (1 - beta1) * grad_scale, out=s)
         m *= beta1
@@ -161,10 +179,10 @@ class AdamW:
         v *= beta2
         v += s
         if self.steps % FLUSH_EVERY == 0:
-            flush_tiny(m, s, eps)
-            flush_tiny(v, s, eps)
+            flush_tiny(m, s, self.eps)
+            flush_tiny(v, s, self.eps)
         xp.sqrt(v, out=s)
-        s += eps * root_c2
+        s += eps
         xp.divide(m, s, out=s)
         s *= step_size
         if weight_decay:

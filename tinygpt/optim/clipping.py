@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, array_module, device_of, on_device, to_numpy
+from ..kernels.cuda import squared_norm_fused
 from .flat import FlatParameters, Parameters, block_size, named_trainable
 
 __all__ = ["clip_coefficient", "clip_grad_norm", "grad_norm", "grad_norm_on_device"]
@@ -34,6 +35,9 @@ def _squared_length(g: Array) -> Array:
     float32 sum over a hundred million squares would lose digits."""
     xp, n = array_module(g), block_size(g)
     with on_device(device_of(g)), np.errstate(over="ignore"):  # an infinite norm is an answer
+        fused = squared_norm_fused(g)
+        if fused is not None:
+            return fused
         g = g.reshape(-1)
         blocks = [g[start:start + n] for start in range(0, g.size, n)]
         return sum((xp.dot(block, block).astype(xp.float64) for block in blocks), xp.zeros((), xp.float64))

@@ -1,0 +1,23 @@
+"""Fused twins for an NVIDIA GPU: the kernels of ../cuda.cu, and how each operation uses them.
+
+They are off unless asked for, with `TINYGPT_KERNELS=cuda` or `kernels.cuda.switch(True)`: a GPU runs the pure rules.
+What has been verified of them, and how, stands in docs/cuda.md.
+
+Reading order: ../cuda.cu → launch.py → activation.py → normalization.py → dropout.py → gemm.py → attention.py →
+loss.py → embedding.py → adamw.py.
+"""
+
+from .activation import activation_fused
+from .adamw import adamw_fused, squared_norm_fused
+from .attention import attention_fused
+from .dropout import dropout_fused
+from .embedding import embedding_fused
+from .launch import FUSED, fused_kernels, load, switch, switched_on
+from .loss import linear_cross_entropy_fused
+from .normalization import layer_norm_fused, rms_norm_fused
+
+__all__ = [
+    "FUSED", "activation_fused", "adamw_fused", "attention_fused", "dropout_fused", "embedding_fused", "fused_kernels",
+    "layer_norm_fused", "linear_cross_entropy_fused", "load", "rms_norm_fused", "squared_norm_fused", "switch",
+    "switched_on",
+]
