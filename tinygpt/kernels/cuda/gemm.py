@@ -38,7 +38,7 @@ def batched_matmul(a: Array, b: Array, *, transpose_a: bool = False, transpose_b
 
 
 def _strided_batched(a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool) -> None:
-    import cupy
+    from cupy._core import _routines_linalg as routines
     from cupy.cuda import device
     from cupy_backends.cuda.libs import cublas
 
@@ -46,7 +46,7 @@ def _strided_batched(a: Array, b: Array, out: Array, transpose_a: bool, transpos
     wide = np.float64 if a.dtype == np.float64 else np.float32
     one, zero = np.ones((), dtype=wide), np.zeros((), dtype=wide)  # read by cuBLAS on the host
     kind = {"float32": 0, "float64": 1, "bfloat16": 14}[a.dtype.name]  # cudaDataType: R_32F, R_64F, R_16BF
-    tf32 = a.dtype == np.float32 and cupy._core.get_compute_type("f") == cupy._core.COMPUTE_TYPE_TF32
+    tf32 = a.dtype == np.float32 and routines.get_compute_type("f") == routines.COMPUTE_TYPE_TF32  # $CUPY_TF32
     compute: Any = (cublas.CUBLAS_COMPUTE_64F if wide == np.float64 else
                     cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if tf32 else cublas.CUBLAS_COMPUTE_32F)
     flag = {False: cublas.CUBLAS_OP_N, True: cublas.CUBLAS_OP_T}
