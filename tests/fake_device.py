@@ -39,7 +39,7 @@ MISSING = frozenset("""
     frompyfunc fromregex geomspace get_include getbufsize geterr geterrcall histogram_bin_edges info insert is_busday
     isnat little_endian longdouble ma matrix matvec memmap nanpercentile nanquantile ndenumerate nditer nested_iters
     object_ polyder polydiv polyint rec recarray record setbufsize seterr seterrcall show_runtime spacing str_ strings
-    test timedelta64 typecodes unstack vecdot vecmat void False_ True_ ScalarType
+    sctypeDict test timedelta64 typecodes unstack vecdot vecmat void False_ True_ ScalarType
 """.split())
 MISSING_METHODS = frozenset("ctypes getfield resize setfield setflags to_device".split())
 LINALG = frozenset("""
@@ -51,6 +51,19 @@ WAITS = frozenset("""
     nonzero flatnonzero argwhere unique unique_all unique_counts unique_inverse unique_values extract compress
     array_equal allclose array_repr array_str array2string tolist tobytes tofile dump dumps item save savez
 """.split())
+# Keyword arguments that NumPy's functions take and CuPy's do not.
+MISSING_ARGUMENTS = {
+    "all": "where", "any": "where", "mean": "where", "std": "where mean correction", "var": "where mean correction",
+    "nanmean": "where", "nanstd": "where mean correction", "nanvar": "where mean correction",
+    "argpartition": "kind order", "partition": "kind order", "argsort": "order stable", "sort": "order stable",
+    "arange": "device like", "array": "ndmax like", "asarray": "device like", "ascontiguousarray": "like",
+    "asfortranarray": "like", "empty": "device like", "empty_like": "device", "full": "device like",
+    "full_like": "device", "ones": "device like", "ones_like": "device", "zeros": "device like",
+    "zeros_like": "device", "eye": "device like", "identity": "like", "linspace": "device", "astype": "device",
+    "broadcast_to": "subok", "broadcast_arrays": "subok", "clip": "min max", "copy": "subok",
+    "count_nonzero": "keepdims", "einsum": "out optimize", "isin": "kind", "meshgrid": "copy sparse indexing",
+    "percentile": "weights", "quantile": "weights", "reshape": "shape", "take": "mode", "unique": "sorted",
+}
 # Keyword arguments that NumPy's reductions take and CuPy's do not.
 REDUCTIONS = frozenset("sum prod max min amax amin mean var std any all argmax argmin nansum nanmax nanmin".split())
 
@@ -129,6 +142,9 @@ def _wrap(x: Any) -> Any:
 def _call(name: str, function: Any, args: Any, kwargs: Any) -> Any:
     if name in REDUCTIONS and {"where", "initial"} & set(kwargs):
         raise TypeError(f"{name}() got an unexpected keyword argument 'where' or 'initial'")
+    refused = set(MISSING_ARGUMENTS.get(name, "").split()) & set(kwargs)
+    if refused and not (name == "take" and args):  # the wrapper's own, for indices that wrap
+        raise TypeError(f"{name}() got an unexpected keyword argument {refused.pop()!r}")
     if name in WAITS:
         _wait(name)
     with np.errstate(all="ignore"):  # a GPU does not warn

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+
 import fake_device
 import numpy as np
 import pytest
 
 import tinygpt as tg
 from tinygpt import ops
+from tinygpt.autograd import OPS
 from tinygpt.backend import device_of, on_device, to_device, to_numpy
 from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig
 from tinygpt.optim import AdamW, FlatParameters
+from tinygpt.testing import op_db
 
 xp = fake_device.xp
 RNG = np.random.default_rng(0)
@@ -41,7 +45,8 @@ def test_missing_functions(name):
 def test_missing_arguments():
     x = there(np.ones((2, 3)))
     for call in (lambda: x.sum(where=x > 0), lambda: xp.max(x, initial=0.0), lambda: xp.exp(x, where=x > 0),
-                 lambda: xp.mean(x, where=x > 0)):
+                 lambda: xp.mean(x, where=x > 0), lambda: xp.argsort(x, stable=True), lambda: xp.clip(x, min=0.0),
+                 lambda: xp.zeros(3, device="cpu"), lambda: xp.reshape(x, shape=(3, 2))):
         with pytest.raises(TypeError):
             call()
     for call in (lambda: xp.maximum.reduce(x), lambda: xp.logical_and.reduce(x), lambda: xp.divide.at(x, 0, 1.0),
@@ -55,6 +60,34 @@ def test_missing_arguments():
     with pytest.raises(TypeError):
         [1, 2, 3][there(np.array(1))]  # no __index__
     assert to_numpy(xp.add.reduce(x, axis=1)).tolist() == [3, 3]
+
+
+@pytest.mark.oracle
+def test_the_lists_are_cupys():
+    """What the pretend GPU offers and refuses, against CuPy itself, which imports without a GPU."""
+    cupy = pytest.importorskip("cupy")
+
+    def has(owner, name):
+        try:
+            getattr(owner, name)
+        except AttributeError:
+            return False
+        return True
+    elsewhere = {"exceptions", "fft", "lib", "polynomial", "random", "testing", "typing"}  # modules, not for arrays
+    names = {name for name in dir(np) if not name.startswith("_")} - elsewhere
+    assert {name for name in names if has(xp, name)} == {name for name in names if hasattr(cupy, name)}
+    array = there(np.ones((2, 2)))
+    methods = [name for name in dir(np.ndarray) if not name.startswith("_")]
+    assert [n for n in methods if has(array, n)] == [n for n in methods if hasattr(cupy.ndarray, n)]
+    linalg = [name for name in dir(np.linalg) if not name.startswith("_")]
+    assert [n for n in linalg if has(xp.linalg, n)] == [n for n in linalg if hasattr(cupy.linalg, n)]
+    special = [name for name in dir(np.ndarray) if name.startswith("__")]
+    assert not [n for n in special if n in dir(fake_device.FakeArray) and n not in dir(cupy.ndarray)]
+    for name, missing in fake_device.MISSING_ARGUMENTS.items():
+        signature = inspect.signature(getattr(cupy, name))
+        assert not set(missing.split()) & set(signature.parameters), name
+    for name in fake_device.REDUCTIONS:
+        assert not {"where", "initial"} & set(inspect.signature(getattr(cupy, name)).parameters), name
 
 
 def test_reductions_are_arrays_and_in_place_writes_into_them():
@@ -222,6 +255,35 @@ def test_operations_equal_numpy(name, i, device):
         else:
             assert got.dtype == expected.dtype
             np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", op_db)
+def test_what_is_checked_on_the_host_runs_on_the_device(name):
+    """The samples of the gradient checker: the rule's results, without a look at the device (boolean keys aside)."""
+    for sample in op_db[name].samples(8):
+        inputs = sample.inputs
+        if OPS[name].variadic:
+            inputs = [list(inputs)]
+        key = sample.settings.get("key") if name == "getitem" else None
+        masks = any(getattr(part, "dtype", None) == bool for part in (key if isinstance(key, tuple) else (key,)))
+        settings = sample.settings
+        if name == "to_device" or masks:
+            continue
+        if name == "getitem":
+            def place(part):
+                return there(part, "fake:1") if isinstance(part, np.ndarray) else part
+            settings = {"key": tuple(map(place, key)) if isinstance(key, tuple) else place(key)}
+        if not any(isinstance(x, np.ndarray) for x in (inputs[0] if OPS[name].variadic else inputs)):
+            continue
+        with np.errstate(all="ignore"):
+            expected_outputs, expected_grads = run(name, inputs, sample.settings, "cpu")
+        outputs, grads = run(name, inputs, settings, "fake:1")
+        for got, expected in zip(outputs + grads, expected_outputs + expected_grads, strict=True):
+            if expected is None:
+                assert got is None
+            else:
+                assert got.dtype == expected.dtype and got.shape == expected.shape
+                np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-11)
 
 
 def test_boolean_masks_pick_elements_after_a_look():

@@ -1,7 +1,7 @@
 """Batches of matrix products: what cuBLAS is asked for, answered by its definition on host memory.
 
-The stand-in does what the cuBLAS manual says of `cublasGemmStridedBatchedEx`: column-major matrices at a pointer, with a
-leading dimension and a stride. That cuBLAS on a GPU does so too is not tested here."""
+The stand-in does what the cuBLAS manual says of `cublasGemmStridedBatchedEx`: column-major matrices at a pointer, with
+a leading dimension and a stride. That cuBLAS on a GPU does so too is not tested here."""
 
 from __future__ import annotations
 
