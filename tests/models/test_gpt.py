@@ -271,6 +271,16 @@ def test_a_classifier_reads_the_last_token_that_is_no_padding(layout, lengths, s
     assert model.score.weight.grad.any()
 
 
+def test_a_classifier_with_a_padding_token_reads_the_last_other_token():
+    """With or without a mask, and also where a text ends in that token: so does transformers."""
+    model = model_of("gpt2", head="classification", n_labels=3, tie_word_embeddings=True, pad_token_id=0)
+    ids = np.array([[3, 4, 0, 0], [0, 0, 5, 6], [1, 0, 2, 0], [0, 0, 0, 0]])
+    features = model.features(ids).data
+    expected = features[np.arange(4), [1, 3, 2, 0]] @ model.score.weight.data.T
+    np.testing.assert_allclose(model(ids).data, expected)
+    np.testing.assert_allclose(model(ids.tolist(), attention_mask=np.ones((4, 4))).data, expected)
+
+
 def test_a_classifier_does_not_generate():
     with pytest.raises(ValueError, match="a classifier does not generate text"):
         model_of(head="classification").generate([[1]])

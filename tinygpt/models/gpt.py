@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor, no_grad
-from ..backend import Array, to_device
+from ..backend import Array, to_device, to_numpy
 from ..generation import Sampling, beam_search, check_beams, generate, stream, stream_text
 from ..nn import Cache, Dropout, Embedding, Linear, RotaryPositions, TransformerBlock, make_norm
 from .base import PretrainedModel
@@ -114,15 +114,23 @@ class GPT(PretrainedModel):
         """
         x = self.features(ids, attention_mask, cache)
         if self.score is not None:
-            return self.score(self._last(x, attention_mask))
+            return self.score(self._last(x, ids, attention_mask))
         return ops.linear(x, self.output_weight)
 
-    def _last(self, x: Tensor, attention_mask: Any) -> Tensor:
-        """(B, T, C) -> (B, C): each row's features at its last token that is no padding."""
-        rows, t = np.arange(x.shape[0]), x.shape[1]
-        if attention_mask is None:
+    def _last(self, x: Tensor, ids: Any, attention_mask: Any) -> Tensor:
+        """(B, T, C) -> (B, C): each row's features at its last token that is no padding.
+
+        Where the configuration has a padding token, that is the last other token, as in transformers.
+        """
+        rows, t, pad = np.arange(x.shape[0]), x.shape[1], self.config.pad_token_id
+        if pad is not None:
+            ids = ids.data if isinstance(ids, Tensor) else ids
+            counted = (to_numpy(ids) if hasattr(ids, "dtype") else np.asarray(ids)) != pad  # (B, T)
+        elif attention_mask is not None:
+            counted = np.asarray(attention_mask) != 0
+        else:
             return x[:, t - 1]
-        last = t - 1 - np.argmax(np.asarray(attention_mask)[:, ::-1] != 0, axis=1)
+        last = np.where(counted.any(axis=1), t - 1 - np.argmax(counted[:, ::-1], axis=1), 0)
         return x[to_device(rows, self.device), to_device(last, self.device)]
 
     def loss(self, ids: Any, targets: Any, weights: Any = None, *, attention_mask: Any = None,

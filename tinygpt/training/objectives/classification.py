@@ -106,7 +106,7 @@ class Labels(Task):
         if model.config.pad_token_id is None and eos is not None:
             labels["pad_token_id"] = eos if isinstance(eos, int) else eos[0]
         if model.config.head == "classification":
-            model = model.with_options(head="lm", n_labels=None, id2label=None)
+            model = model.with_options(head="lm", n_labels=None, id2label=None, problem_type=None)
         return model.with_options(head="classification", **labels)
 
     def use_config(self, config: Any) -> None:
