@@ -3,7 +3,8 @@
     Reverse the word tomila.             alimot
     What is 27 plus 18?                  45
 
-The words are strings of syllables, so there are more than can be memorised: what is learnt is the job. There is no
+Half of the words are syllables, half any three to seven letters: more than can be memorised, so what is learnt is the
+job, and it works on real words as well. There is no
 multiplication, whose held-out cases nothing in the training cases explains to a small model, and the numbers of a job
 have the same number of digits, for telling 7 from 70 by its place is a lesson of its own. A combination, in the sense
 of draw.py, is a job and what it is done to; a sum is the same whichever number stands first.
@@ -22,7 +23,7 @@ from .draw import Example, Part, choose, distinct_examples, in_part_by_name
 
 __all__ = ["JOBS", "Job", "instructions"]
 
-CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
+LETTERS, CONSONANTS, VOWELS = "abcdefghijklmnopqrstuvwxyz", "bdfgklmnprstvz", "aeiou"
 ENDINGS = ("", "", "", "n", "s", "r")
 
 
@@ -75,6 +76,8 @@ JOBS = (
 def _operands(rng: np.random.Generator, job: Job) -> tuple[str | int, ...]:
     if job.n_numbers:
         return tuple(int(number) for number in rng.integers(job.least, job.below, size=job.n_numbers))
+    if rng.random() < 0.5:
+        return ("".join(choose(rng, LETTERS) for _ in range(int(rng.integers(3, 8)))),)
     syllables = [choose(rng, CONSONANTS) + choose(rng, VOWELS) for _ in range(int(rng.integers(2, 4)))]
     return ("".join([*syllables, choose(rng, ENDINGS)]),)
 
