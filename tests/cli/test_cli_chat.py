@@ -183,3 +183,22 @@ def test_quit_on_a_terminal(terminal):
     terminal.until("> $")
     terminal.type("/quit\n")
     assert terminal.process.wait(30) == 0
+
+
+# -- from data to a chat ----------------------------------------------------------------------------------------------
+
+
+def test_finetune_and_chat(capsys, monkeypatch, tmp_path):
+    """The two commands of the documentation, at a tiny size."""
+    options = ["--tokenizer", "char", "--n-layer", 1, "--n-embd", 16, "--n-head", 2, "--block-size", 64, "--steps", 2,
+               "--threads", 1]
+    done = command(capsys, "finetune", "--task", "instruction", "--data", "synthetic-instructions-test",
+                   "--out", tmp_path / "out", *options)
+    assert done.code == 0 and re.fullmatch(r"validation loss \d\.\d{4}\n", done.out)
+    assert "450 training and 50 validation conversations" in done.err and "exact match on 50 held-out" in done.err
+    said = piped(monkeypatch, capsys, "Reverse the word tomila.\n", "--model", tmp_path / "out", "--max-new-tokens", 5)
+    assert said.code == 0 and said.err == "" and said.out.endswith("\n")
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"instruction": "a", "output": "b"}\n{"question": "a"}\n', encoding="utf-8")
+    line = error_line(command(capsys, "finetune", "--task", "instruction", "--data", path, "--out", tmp_path / "no"))
+    assert f"{path}, line 2: expected" in line and not (tmp_path / "no").exists()

@@ -20,8 +20,10 @@ from .pairs import IdPair
 
 __all__ = ["read_example_file", "write_example_file"]
 
+Side = Sequence[int] | np.ndarray
 
-def write_example_file(path: str | Path, examples: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
+
+def write_example_file(path: str | Path, examples: Iterable[tuple[Side, Side]]) -> None:
     """Write examples into the .npy file `path`, which appears only when it is complete."""
     sides = [np.asarray(side, np.int32) for example in examples for side in example]
     array = np.concatenate([np.array([len(sides) // 2, *map(len, sides)], np.int32), *sides])

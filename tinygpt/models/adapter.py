@@ -27,7 +27,8 @@ __all__ = ["ADAPTER", "AdapterFile", "LoRA", "fingerprint", "read_adapter", "sav
 
 ADAPTER = "adapter.safetensors"
 FORMAT = "tinygpt-adapter-1"
-MAY_DIFFER = {"head", "n_labels", "id2label", "dropout", "pad_token_id", "vocab_size"}  # from the base's configuration
+MAY_DIFFER = {"head", "n_labels", "id2label", "dropout",  # from the base's configuration
+              "eos_token_id", "pad_token_id", "vocab_size"}
 
 
 @dataclass(frozen=True)

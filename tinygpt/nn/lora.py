@@ -89,7 +89,7 @@ class LoRALinear(Linear):
                 parts.append(adapter(x) * self.scale)
             at = stop
         return ops.linear(x, self.weight, self.bias) + (
-            parts[0] if len(parts) == 1 else ops.concatenate(*parts, axis=-1))
+            parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1))
 
     def merged_weight(self) -> Array:
         """(n_out, n_in): the matrix that computes the same alone."""

@@ -62,6 +62,7 @@ class Task(Objective):
     def __init__(self, options: FinetuneOptions) -> None:
         super().__init__(options)
         self.patience = options.patience or None
+        self._n_known = 0  # tokens of the given model's tokenizer, before the task adds its own
 
     @property
     def _name(self) -> str:
@@ -75,7 +76,9 @@ class Task(Objective):
         """The given model's tokenizer, or as for any objective."""
         if self.options.model is None:
             return super().first_tokenizer(training, validation)
-        return load_tokenizer(self.options.model)
+        tokenizer = load_tokenizer(self.options.model)
+        self._n_known = len(tokenizer)
+        return tokenizer
 
     def first_model(self) -> PretrainedModel:
         """The given model, made fit for the task; or a new one.
@@ -87,9 +90,9 @@ class Task(Objective):
         if o.model is None:
             return self.new_model()
         model = load_model(o.model)
-        if len(self.tokenizer) > model.config.vocab_size:
-            raise ValueError(f"the tokenizer in {o.model} is of another model: it has {len(self.tokenizer)} tokens, "
-                             f"and the model {model.config.vocab_size}")
+        if self._n_known > model.config.vocab_size:
+            raise ValueError(f"the tokenizer in {o.model} is of another model: it has {self._n_known} tokens, and the "
+                             f"model {model.config.vocab_size}")
         if o.dropout is not None:
             model = model.with_options(dropout=o.dropout)
         return self.fit(model)
