@@ -88,21 +88,26 @@ class Watch:
         if isinstance(dx, Deferred):
             later = Watched()
             later.compute, later.add = (lambda: timed(dx)), (lambda *place: timed(dx.add_to, *place))
+            later.part = lambda part: self._later(name, dx.rows(part))
             return later
         return lambda: timed(dx)
 
 
 class Watched(Deferred):
-    """A deferred gradient, its two methods wrapped."""
+    """A deferred gradient, its methods wrapped."""
 
     compute: Callable[[], Any]
     add: Callable[[Any, bool], None]
+    part: Callable[[slice], Any]
 
     def __call__(self) -> Any:
         return self.compute()
 
     def add_to(self, total: Any, vacant: bool) -> None:
         self.add(total, vacant)
+
+    def rows(self, part: slice) -> Any:
+        return self.part(part)
 
 
 def profile(shape_name: str, steps: int) -> None:

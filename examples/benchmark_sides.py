@@ -39,10 +39,10 @@ def batch(shape: dict[str, int], number: int) -> tuple[np.ndarray, np.ndarray]:
     return tokens[:, :-1], tokens[:, 1:]
 
 
-def resident_mb(peak: bool) -> float:
-    """Resident memory of this process, in millions of bytes, now or at its peak; 0 where the system does not tell."""
+def resident_mb(peak: bool, process: int | str = "self") -> float:
+    """Resident memory of a process, in millions of bytes, now or at its peak; 0 where the system does not tell."""
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
         line = next(line for line in status.splitlines() if line.startswith("VmHWM" if peak else "VmRSS"))
         return int(line.split()[1]) * 1024 / 1e6
     except OSError:
@@ -51,6 +51,12 @@ def resident_mb(peak: bool) -> float:
         except ImportError:
             return 0.0
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def peak_mb() -> float:
+    """The peak of this process and of the replicas forked from it. What they share is counted for each."""
+    from multiprocessing import active_children
+    return resident_mb(peak=True) + sum(resident_mb(True, child.pid or "self") for child in active_children())
 
 
 def tinygpt_model(shape: dict[str, int]) -> Any:
@@ -62,27 +68,29 @@ def tinygpt_model(shape: dict[str, int]) -> Any:
                          n_embd=shape["C"], activation="gelu_tanh"))
 
 
-def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None) -> Step:
+def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, replicas_in: str = "auto") -> Step:
     """A training step as the Trainer makes it; writes the initial weights to a file that is not there yet."""
     from threadpoolctl import threadpool_limits
 
     from tinygpt.kernels.cpu import keep_freed_memory
     from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm
-    from tinygpt.training.parallel import Replicas
+    from tinygpt.training.parallel import Replicas, processes_pay
     keep_freed_memory()
     threadpool_limits(1, "blas")
     model = tinygpt_model(shape)
     if weights is not None and not weights.exists():
         np.savez(weights, **model.state_dict())
     optimizer = AdamW(FlatParameters(model), **ADAMW)
-    replicas = Replicas(model, optimizer.flat, threads)
+    processes = processes_pay(optimizer.flat, threads) if replicas_in == "auto" else replicas_in == "processes"
+    replicas = Replicas(model, optimizer.flat, threads, processes=processes)
     number = 0
 
     def step(ids: np.ndarray, targets: np.ndarray) -> float:
         nonlocal number
         number += 1
         loss = replicas.gradient({"ids": ids, "targets": targets}, 0, number)
-        optimizer.step(grad_scale=clip_coefficient(grad_norm(optimizer.flat), CLIP))
+        norm = grad_norm(optimizer.flat, replicas.spread)
+        optimizer.step(grad_scale=clip_coefficient(norm, CLIP), spread=replicas.spread)
         return loss
     return step
 
@@ -158,6 +166,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--replicas", choices=("auto", "threads", "processes"), default="auto")
     options = parser.parse_args()
     shape = SHAPES[options.shape]
     if options.side == "torch":
@@ -170,7 +179,7 @@ def main() -> None:
     if options.side == "torch":
         step = torch_step(shape, options.threads, options.weights, options.compile)
     else:
-        step = tinygpt_step(shape, options.threads, options.weights)
+        step = tinygpt_step(shape, options.threads, options.weights, options.replicas)
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), flush=True)
@@ -178,7 +187,7 @@ def main() -> None:
     answer(imports_mb=imports_mb)
     for line in sys.stdin:
         if line.strip() == "end":
-            answer(peak_mb=resident_mb(peak=True))
+            answer(peak_mb=peak_mb())
             break
         ids, targets = batch(shape, int(line.split()[1]))
         start = time.perf_counter()

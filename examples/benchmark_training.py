@@ -6,7 +6,8 @@
 Each side runs in a process of its own, from the same weights and on the same batches of random tokens. The sides take
 turns, step by step, so that whatever else the machine does hits both alike; medians are compared, and less than 5 % is
 a tie. PyTorch is eager, with its fused AdamW and `scaled_dot_product_attention`. `--tuned` adds a second PyTorch whose
-allocator keeps freed memory, `--compile` one under torch.compile, `--rules` tinygpt without its fast twins.
+allocator keeps freed memory, `--compile` one under torch.compile, `--rules` tinygpt without its fast twins,
+`--replicas` tinygpt with its replicas in threads and in processes, whichever it takes by itself.
 
 `--profile` prints instead where tinygpt's step goes, operation by operation, beside the least it could take.
 """
@@ -26,7 +27,7 @@ import numpy as np
 
 import benchmark_sides
 
-SIDES = ("tinygpt", "rules", "torch", "torch_tuned", "torch_compiled")
+SIDES = ("tinygpt", "tinygpt_threads", "tinygpt_processes", "rules", "torch", "torch_tuned", "torch_compiled")
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(64 << 20)}
 
 
@@ -41,6 +42,8 @@ class Side:
                    "--shape", options.shape, "--threads", str(options.threads), "--weights", f"{folder}/weights.npz"]
         if name == "torch_compiled":
             command.append("--compile")
+        if name.startswith("tinygpt_"):
+            command += ["--replicas", name.removeprefix("tinygpt_")]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         encoding="utf-8", env=environment)
         self.ready = self._answer()
@@ -68,7 +71,7 @@ class Side:
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Run all sides step by step; their medians, spreads, ratios and memory."""
-    names = ["tinygpt"] + ["rules"] * options.rules
+    names = ["tinygpt"] + ["tinygpt_threads", "tinygpt_processes"] * options.replicas + ["rules"] * options.rules
     if benchmark_sides.has_torch():
         names += ["torch"] + ["torch_tuned"] * options.tuned + ["torch_compiled"] * options.compile
     steps = options.steps or {"char": 60, "baby": 10, "gpt2": 5}[options.shape]
@@ -122,6 +125,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=3, help="steps before the clock counts")
     parser.add_argument("--threads", type=int, default=2, help="tinygpt's replicas and PyTorch's threads")
     parser.add_argument("--rules", action="store_true", help="also tinygpt without its fast twins")
+    parser.add_argument("--replicas", action="store_true", help="also replicas in threads, and in processes")
     parser.add_argument("--tuned", action="store_true", help="also PyTorch with an allocator that keeps freed memory")
     parser.add_argument("--compile", action="store_true", help="also PyTorch under torch.compile")
     parser.add_argument("--profile", action="store_true", help="where tinygpt's step goes, against its floor")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 
 import numpy as np
@@ -9,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinygpt import kernels
 from tinygpt.autograd import Tensor
 from tinygpt.backend import manual_seed
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.nn import Dropout, Linear, Module
 from tinygpt.optim import FlatParameters
-from tinygpt.training.parallel import (Replicas, blas_threads, default_threads, physical_cores, split_batch,
-                                       token_weight)
+from tinygpt.training import parallel, turns
+from tinygpt.training.parallel import Replicas, default_threads, physical_cores, split_batch, token_weight
+from tinygpt.training.workers import blas_threads, can_fork
 
 
 def model_of(dropout: float = 0.0, dtype: str = "float64") -> GPT:
@@ -34,10 +38,10 @@ def batch_of(rows: int, seed: int, weighted: bool = False) -> dict[str, np.ndarr
     return batch | ({"weights": rng.random((rows, 6)) + 0.1} if weighted else {})
 
 
-def gradient_of(batch, n=1, accumulate=1, dropout=0.0, seed=0, step=0, times=1):
+def gradient_of(batch, n=1, accumulate=1, dropout=0.0, seed=0, step=0, times=1, processes=False):
     model = model_of(dropout)
     flat = FlatParameters(model)
-    with Replicas(model, flat, n, accumulate) as replicas:
+    with Replicas(model, flat, n, accumulate, processes=processes) as replicas:
         for _ in range(times):
             loss = replicas.gradient(batch, seed, step)
         return loss, flat.grad.copy()
@@ -54,6 +58,56 @@ def test_any_number_of_replicas_and_micro_batches_is_the_whole_batch(rows, n, ac
     loss, gradient = gradient_of(batch, n, accumulate)
     assert loss == pytest.approx(float(whole), rel=1e-10)
     np.testing.assert_allclose(gradient, flat.grad, rtol=1e-8, atol=1e-12)
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Every model counts as large: one gradient, in pieces, and micro-batches of two rows."""
+    monkeypatch.setattr(parallel, "LARGE", 0)
+    monkeypatch.setattr(parallel, "MICRO", 12)
+    monkeypatch.setattr(turns, "PIECE", 40)
+
+
+@pytest.mark.parametrize("twins", [contextlib.nullcontext, kernels.disabled])
+@pytest.mark.parametrize("rows, n, accumulate, weighted", [
+    (1, 1, 1, False), (7, 1, 1, True), (2, 2, 1, False), (7, 2, 1, True), (7, 3, 5, False), (3, 5, 1, True),
+    (11, 4, 2, False)])
+def test_a_large_models_replicas_are_the_whole_batch_and_the_same_bits_every_time(
+        large, rows, n, accumulate, weighted, twins):
+    batch = batch_of(rows, rows, weighted)
+    with twins():
+        model = model_of()
+        whole = model.loss(**batch)
+        whole.backward()
+        flat = FlatParameters(model)
+        first = gradient_of(batch, n, accumulate)
+        for _ in range(3):
+            again = gradient_of(batch, n, accumulate, times=2)
+            assert again[0] == first[0] and (again[1] == first[1]).all()
+    assert first[0] == pytest.approx(float(whole), rel=1e-10)
+    np.testing.assert_allclose(first[1], flat.grad, rtol=1e-8, atol=1e-12)
+
+
+def test_a_large_model_has_one_gradient_and_small_micro_batches(large):
+    model = model_of()
+    flat = FlatParameters(model)
+    with Replicas(model, flat, 2) as replicas:
+        assert replicas.gradients == [flat.grad] and len(replicas.models) == 2
+        assert all(np.shares_memory(p.grad, flat.grad) for each in replicas.models for p in each.parameters())
+        seen = []
+        for each in replicas.models:
+            plain = each.loss
+            each.loss = lambda ids, plain=plain, **rest: seen.append(len(ids)) or plain(ids, **rest)
+        replicas.gradient(batch_of(7, 0), 0, 0)
+        assert sorted(seen) == [1, 2, 2, 2]  # of 3 and 4 rows
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize("rows, n, accumulate", [(6, 2, 1), (6, 3, 2), (2, 3, 1)])
+def test_processes_give_the_bits_of_threads(rows, n, accumulate):
+    batch = batch_of(rows, 1, weighted=True)
+    threads, processes = (gradient_of(batch, n, accumulate, dropout=0.3, times=2, processes=p) for p in (False, True))
+    assert threads[0] == processes[0] and (threads[1] == processes[1]).all()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -135,6 +189,17 @@ def test_parts_are_the_rows_in_order_and_nearly_equal(rows, n):
     assert len(parts) == min(rows, n) and max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_work_is_spread_in_order_and_quietly(n):
+    model = model_of()
+    with Replicas(model, FlatParameters(model), n) as replicas:
+        for items in ([], [1], list(range(20))):
+            parts = replicas.spread(list, items)
+            assert sum(parts, []) == items and len(parts) == n
+        quiet = replicas.spread(lambda part: np.geterr()["over"], [1, 2])
+        assert n == 1 or quiet == ["ignore"] * n
+
+
 def test_token_weight():
     targets = np.array([[1, -100], [0, 2]])
     assert token_weight({"targets": targets}) == 3
@@ -157,6 +222,18 @@ def test_dropout_layers_of_a_replica_are_its_own():
     model = Drops()
     with Replicas(model, FlatParameters(model), 2) as replicas:
         assert replicas.models[1].dropout is not model.dropout
+
+
+def test_processes_are_for_small_models_where_they_are_safe(monkeypatch):
+    flat = FlatParameters(model_of())
+    assert parallel.processes_pay(flat, 2) == can_fork()
+    monkeypatch.setattr(parallel, "can_fork", lambda: True)
+    assert parallel.processes_pay(flat, 2) and not parallel.processes_pay(flat, 1)
+    monkeypatch.setattr(parallel, "SMALL", flat.data.nbytes - 1)
+    assert not parallel.processes_pay(flat, 2)
+    monkeypatch.setattr(parallel, "SMALL", flat.data.nbytes)
+    monkeypatch.setattr(parallel, "can_fork", lambda: False)
+    assert not parallel.processes_pay(flat, 2)
 
 
 def test_default_threads():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from tinygpt.backend import manual_seed
 from tinygpt.data import WindowSampler
 from tinygpt.models import GPT, GPTConfig
+from tinygpt.training import parallel
 from tinygpt.training import DivergedError, MetricsLog, Trainer, TrainingOptions, read_metrics
 from tinygpt.training.interrupt import StopSignals
 
@@ -57,6 +60,36 @@ def test_replicas_and_accumulation_train_as_one_replica_does(threads, accumulate
 def test_a_number_of_threads_gives_the_same_bits_every_time(threads):
     arguments = dict(dtype="float32", dropout=0.2, threads=threads)
     np.testing.assert_array_equal(weights_after(**arguments), weights_after(**arguments))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize("interrupt", [None, 3])
+def test_processes_train_to_the_bits_of_threads_and_so_does_a_run_that_goes_on(monkeypatch, interrupt):
+    """Begun with processes, and continued, in the middle, with threads: nobody can tell."""
+    arguments = dict(dtype="float32", dropout=0.2, threads=2, eval_every=2,
+                     hooks=dict(validate=lambda keep_going: {"validation_loss": 1.0}))
+    kinds = []
+    for kind in ("Processes", "Threads"):
+        plain = getattr(parallel, kind)
+        monkeypatch.setattr(parallel, kind, lambda *a, kind=kind, plain=plain: kinds.append(kind) or plain(*a))
+    first = trainer_of(**arguments)
+    if interrupt:
+        first.save = lambda trainer: setattr(trainer.stop, "received", "SIGINT") if trainer.step == interrupt else None
+        first.options = dataclasses.replace(first.options, save_every=interrupt)
+    first.run()
+    monkeypatch.setattr(parallel, "can_fork", lambda: False)
+    threads = trainer_of(**arguments)
+    if interrupt:
+        assert first.step == interrupt
+        threads.model.load_state_dict(first.model.state_dict())
+        threads.optimizer.load_state_dict(first.optimizer.state_dict())
+        threads.step = first.step
+        expected = weights_after(**arguments)
+    else:
+        expected = first.optimizer.flat.data
+    threads.run()
+    assert kinds[:2] == ["Processes", "Threads"]
+    np.testing.assert_array_equal(threads.optimizer.flat.data, expected)
 
 
 def test_there_are_no_more_replicas_than_rows():

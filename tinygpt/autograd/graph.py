@@ -18,7 +18,7 @@ import numpy as np
 from ..backend import Array, array_module, device_of
 
 __all__ = [
-    "Backward", "Deferred", "Gradient", "Node", "Output", "Part", "Rule", "Whole", "as_array", "newest_first",
+    "Backward", "Deferred", "Given", "Gradient", "Node", "Output", "Part", "Rule", "Whole", "as_array", "newest_first",
 ]
 
 # A rule's closure returns one of these for each input: an array; a function that computes one, called only if somebody
@@ -33,8 +33,8 @@ Rule = Callable[..., Output]
 class Deferred:
     """A gradient that is not computed yet and that knows a short way into a gradient that has its place in memory.
 
-    Two methods, for a twin that writes large gradients: calling it computes the gradient as a new array, and
-    `add_to` adds it to one that is there, by a way that needs no array of its own.
+    For a twin that writes large gradients. Calling it computes the gradient as a new array; `add_to` adds it to one
+    that is there, by a way that needs no array of its own; `rows` is a part of it, to be added by itself.
     """
 
     def __call__(self) -> Array:
@@ -44,6 +44,26 @@ class Deferred:
     def add_to(self, total: Array, vacant: bool) -> None:
         """Add it to `total` in place. If `vacant`, `total` counts as zero, whatever it holds."""
         raise NotImplementedError
+
+    def rows(self, part: slice) -> Deferred:
+        """The gradient of these rows alone."""
+        return Given(self()[part])
+
+
+class Given(Deferred):
+    """A gradient that is an array already."""
+
+    def __init__(self, g: Array) -> None:
+        self.g = g
+
+    def __call__(self) -> Array:
+        return self.g
+
+    def add_to(self, total: Array, vacant: bool) -> None:
+        if vacant:
+            total[...] = self.g
+        else:
+            total += self.g
 
 
 def as_array(x: Any) -> Array:

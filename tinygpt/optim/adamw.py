@@ -21,7 +21,7 @@ import numpy as np
 
 from ..backend import Array, array_module, on_device, to_device, to_numpy
 from ..kernels.cuda import adamw_fused
-from .flat import FlatParameters, Parameters, block_size, flatten
+from .flat import FlatParameters, Parameters, Spread, block_size, flatten, in_one
 
 __all__ = ["AdamW", "adamw_update"]
 
@@ -120,14 +120,12 @@ class AdamW:
         self.second_moment: Array = self.flat.new_gradient()
         self.steps = 0
         self._block_size = min(block_size(self.flat.data), self.flat.size)
-        with on_device(self.flat.device):
-            self._scratch: Array = array_module(self.flat.data).empty_like(self.flat.data, shape=(self._block_size,))
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         self.flat.zero_grad()
 
-    def step(self, lr: float | None = None, grad_scale: float | Array = 1.0) -> None:
+    def step(self, lr: float | None = None, grad_scale: float | Array = 1.0, spread: Spread = in_one) -> None:
         """Move every parameter by one step.
 
         Args:
@@ -135,18 +133,22 @@ class AdamW:
             grad_scale: the gradients count times this number, at no cost: one over the number of tokens that a sum of
                 losses went over, or a clipping coefficient; a number, or an array () on the device. The gradient array
                 itself is left alone.
+            spread: spreads the blocks over threads; each element's numbers are the same however it does.
         """
-        lr = self.lr if lr is None else _checked_lr(lr)
+        rate = self.lr if lr is None else _checked_lr(lr)
         self.steps += 1
         with on_device(self.flat.device):
-            if isinstance(grad_scale, (int, float, np.generic)):
-                grad_scale = float(grad_scale)
-            else:
-                grad_scale = grad_scale.astype(self.flat.data.dtype, copy=False)
-            if self._update_fused(lr, grad_scale):
+            scale = float(grad_scale) if isinstance(grad_scale, (int, float, np.generic)) else \
+                grad_scale.astype(self.flat.data.dtype, copy=False)
+            if self._update_fused(rate, scale):
                 return
-            for block, decayed in self.flat.blocks(self._block_size):
-                self._update_block(block, lr, grad_scale, self.weight_decay if decayed else 0.0)
+
+        def update(part: list[tuple[slice, bool]]) -> None:
+            with on_device(self.flat.device):
+                scratch = array_module(self.flat.data).empty_like(self.flat.data, shape=(self._block_size,))
+                for block, decayed in part:
+                    self._update_block(block, scratch, rate, scale, self.weight_decay if decayed else 0.0)
+        spread(update, list(self.flat.blocks(self._block_size)))
 
     def _folded(self, lr: float) -> tuple[float, float]:
         """The update with all that is constant folded into two numbers, the step size and what is added to the root:
@@ -164,11 +166,12 @@ class AdamW:
             n_decayed=self.flat.decay_range.stop, betas=self.betas, step_size=step_size, eps=eps,
             keep=1 - lr * self.weight_decay, tiny=0.0 if self.steps % FLUSH_EVERY else tiny_moment(self.eps))
 
-    def _update_block(self, block: slice, lr: float, grad_scale: float | Array, weight_decay: float) -> None:
+    def _update_block(self, block: slice, scratch: Array, lr: float, grad_scale: float | Array,
+                      weight_decay: float) -> None:
         """`adamw_update` on one block in place."""
         p, g = self.flat.data[block], self.flat.grad[block]
         m, v = self.first_moment[block], self.second_moment[block]
-        xp, s = array_module(p), self._scratch[:p.size]
+        xp, s = array_module(p), scratch[:p.size]
         (beta1, beta2), (step_size, eps) = self.betas, self._folded(lr)
 
         xp.multiply(g, (1 - beta1) * grad_scale, out=s)

@@ -12,6 +12,7 @@ networks" (2013).
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from ..backend import Array, array_module, device_of, on_device, to_numpy
 from ..kernels.cuda import squared_norm_fused
-from .flat import FlatParameters, Parameters, block_size, named_trainable
+from .flat import FlatParameters, Parameters, Spread, block_size, in_one, named_trainable
 
 __all__ = ["clip_coefficient", "clip_grad_norm", "grad_norm", "grad_norm_on_device"]
 
@@ -30,30 +31,35 @@ def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
     return [p.grad for _, p in named_trainable(parameters) if p.grad is not None]
 
 
-def _squared_length(g: Array) -> Array:
+def _squared_length(g: Array, spread: Spread = in_one) -> Array:
     """The sum of squares, left on the device, (). Blocks are multiplied in g's dtype and added up in float64: a running
     float32 sum over a hundred million squares would lose digits."""
     xp, n = array_module(g), block_size(g)
-    with on_device(device_of(g)), np.errstate(over="ignore"):  # an infinite norm is an answer
+
+    def squares(blocks: list[Array]) -> list[Array]:
+        with on_device(device_of(g)), np.errstate(over="ignore"):  # an infinite norm is an answer
+            return [xp.dot(block, block).astype(xp.float64) for block in blocks]
+    with on_device(device_of(g)):
         fused = squared_norm_fused(g)
         if fused is not None:
             return fused
-        g = g.reshape(-1)
-        blocks = [g[start:start + n] for start in range(0, g.size, n)]
-        return sum((xp.dot(block, block).astype(xp.float64) for block in blocks), xp.zeros((), xp.float64))
+        flat = g.reshape(-1)
+        lengths = spread(squares, [flat[start:start + n] for start in range(0, g.size, n)])
+        return sum(itertools.chain.from_iterable(lengths), xp.zeros((), xp.float64))
 
 
-def _norm(gradients: list[Array]) -> float:
-    return math.sqrt(sum(float(to_numpy(_squared_length(g))) for g in gradients))
+def _norm(gradients: list[Array], spread: Spread = in_one) -> float:
+    return math.sqrt(sum(float(to_numpy(_squared_length(g, spread))) for g in gradients))
 
 
-def grad_norm(parameters: FlatParameters | Parameters) -> float:
+def grad_norm(parameters: FlatParameters | Parameters, spread: Spread = in_one) -> float:
     """The Euclidean length of all gradients together; parameters without a gradient count as zero.
 
     Infinite or NaN where a gradient is (or where its square leaves the range of its dtype): check it. On a GPU this
-    waits for the device; `grad_norm_on_device` does not.
+    waits for the device; `grad_norm_on_device` does not. `spread` spreads the work over threads; the blocks' sums are
+    added in their order however it does.
     """
-    return _norm(_gradients(parameters))
+    return _norm(_gradients(parameters), spread)
 
 
 def grad_norm_on_device(flat: FlatParameters) -> Array:

@@ -20,15 +20,24 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..backend import Array, array_module, device_of, on_device
 from ..nn.module import Module, Parameter
 
-__all__ = ["FlatParameters", "Slot", "block_size", "flatten", "is_decayed", "named_trainable"]
+__all__ = ["FlatParameters", "Slot", "Spread", "block_size", "flatten", "in_one", "is_decayed", "named_trainable"]
 
 Parameters = Module | Iterable[Parameter] | Iterable[tuple[str, Parameter]]
+# (function, items) -> what function(part) gives for each of some parts, runs of items in their order. A caller
+# with threads to spare hands one in that works on the parts at the same time; see training/parallel.py.
+Spread = Callable[[Callable[[list], Any], list], list]
+
+
+def in_one(function: Callable[[list], Any], items: list) -> list:
+    """The Spread of a single thread: everything is one part."""
+    return [function(items)]
 
 
 def is_decayed(name: str, parameter: Parameter) -> bool:
@@ -150,6 +159,13 @@ class FlatParameters:
                 p._set_home(data[name], grad[name])
         self._parameters = dict(named)
         _LIVING.add(self)
+
+    def move_into(self, data: Array, grad: Array) -> None:
+        """Go on in other arrays (N,), which take over the values: in memory that processes share, say."""
+        data_views, grad_views = self.views(data), self.views(grad)
+        for name, p in self._parameters.items():
+            p._set_home(data_views[name], grad_views[name])
+        self.data, self.grad = data, grad
 
     @property
     def size(self) -> int:

@@ -6,18 +6,24 @@
 The loss of a step is a sum over tokens divided by the tokens of the whole step, so replicas (and micro-batches, which
 are the same thing one after the other) with unequal numbers of tokens weigh what they should.
 
-Replicas run in threads: NumPy lets go of Python's lock while it computes. Each uses one BLAS thread, because the
-elementwise half of a step, which BLAS threads would leave alone, then runs in parallel too.
+Each replica uses one BLAS thread, because the elementwise half of a step, which BLAS threads would leave alone, then
+runs in parallel too. How they live depends on the size of the model:
 
-Read before: optim/flat.py, options.py. Read next: checkpoint.py.
+    small    in processes of their own, where that is safe: they do not queue for Python's lock (workers.py)
+    medium   in threads: NumPy lets go of the lock while it computes
+    large    in threads that add to one gradient array in turn (turns.py), each taking its rows in micro-batches of a
+             few hundred tokens: so a step needs little more memory than weights, gradient and moments
+
+A run's numbers depend on the number of replicas and on the size of the model, never on whether there are processes.
+
+Read before: optim/flat.py, options.py, workers.py, turns.py. Read next: checkpoint.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,11 +32,15 @@ import numpy as np
 from ..backend import Array, on_device
 from ..nn import Module, seed_dropout
 from ..optim import FlatParameters
+from ..optim.flat import block_size, in_one
+from .turns import SharedParameter, Turns
+from .workers import Processes, Threads, can_fork, shared_array
 
-__all__ = ["Replicas", "blas_can_be_held", "blas_threads", "default_threads", "physical_cores", "split_batch",
-           "token_weight"]
+__all__ = ["Replicas", "default_threads", "physical_cores", "processes_pay", "split_batch", "token_weight"]
 
 Batch = dict[str, np.ndarray]
+SMALL, LARGE = 16 << 20, 128 << 20  # bytes of parameters
+MICRO = 256  # tokens: matrix products of so many rows run at 95 % of the speed of large ones
 
 
 def physical_cores() -> int:
@@ -49,22 +59,6 @@ def default_threads(device: str, batch_size: int) -> int:
     return min(physical_cores(), batch_size) if device == "cpu" else 1
 
 
-@contextlib.contextmanager
-def blas_threads(n: int) -> Iterator[None]:
-    """Hold BLAS to n threads inside the block."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=n, user_api="blas"):
-        yield
-
-
-def blas_can_be_held() -> bool:
-    """Whether `blas_threads` has a BLAS to hold; macOS's Accelerate is none."""
-    from threadpoolctl import ThreadpoolController
-
-    return bool(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
 def token_weight(batch: Batch) -> float:
     """How many targets of a batch count: those that are not −100, or the sum of their weights."""
     counted = batch["targets"] >= 0
@@ -79,6 +73,19 @@ def split_batch(batch: Batch, n: int) -> list[Batch]:
             for start, stop in zip(bounds, bounds[1:]) if stop > start]
 
 
+def processes_pay(flat: FlatParameters, n: int) -> bool:
+    """Whether n replicas had better be processes than threads, and may be.
+
+    Processes do not wait for one another's lock, which is a fifth of a small model's step. They need a gradient array
+    each, which for a large model is much memory and little time.
+    """
+    return n > 1 and flat.device == "cpu" and flat.data.nbytes <= SMALL and can_fork()
+
+
+def _tokens_of_a_row(batch: Batch) -> int:
+    return max(array.size for array in batch.values()) // len(batch["targets"])
+
+
 class Replicas:
     """`n` copies of a model that share its weights.
 
@@ -86,23 +93,43 @@ class Replicas:
         model: its parameters live in `flat`.
         flat: the weights, and the gradient that `gradient` fills.
         n: how many.
-        accumulate: micro-batches that each replica takes one after the other, to need less memory.
+        accumulate: micro-batches that each replica takes one after the other, to need less memory; a large model's
+            are as many as MICRO asks for.
+        processes: whether all replicas but the first live in processes of their own, forked here. The numbers are the
+            same; see `processes_pay`.
     """
 
-    def __init__(self, model: Module, flat: FlatParameters, n: int = 1, accumulate: int = 1) -> None:
+    def __init__(self, model: Module, flat: FlatParameters, n: int = 1, accumulate: int = 1, *,
+                 processes: bool = False) -> None:
         self.flat, self.accumulate = flat, accumulate
-        self.gradients = [flat.grad] + [flat.new_gradient() for _ in range(n - 1)]
-        self.models = [model] + [self._replica(model, gradient) for gradient in self.gradients[1:]]
-        self._trained = [[parameter for parameter in each.parameters() if parameter.requires_grad]
-                         for each in self.models]
-        self._pool = ThreadPoolExecutor(n, thread_name_prefix="replica") if n > 1 else None
+        self.large = flat.device == "cpu" and flat.data.nbytes > LARGE
+        self._workers: Threads | Processes | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._turns: Turns | None = None
+        if n > 1 and processes:
+            flat.move_into(shared_array(flat.data), shared_array(flat.grad))
+            self.gradients = [flat.grad, *(shared_array(flat.grad) for _ in range(n - 1))]
+        elif n > 1 and self.large:
+            self.gradients, self._turns = [flat.grad], Turns(n)
+        else:
+            self.gradients = [flat.grad, *(flat.new_gradient() for _ in range(n - 1))]
+        if self._turns is None:
+            self.models = [model, *(self._replica(model, flat.views(gradient)) for gradient in self.gradients[1:])]
+        else:
+            self.models = [self._replica_in_turn(model, i) for i in range(n)]
+        self._trained: list[list[Any]] = [
+            [parameter for parameter in each.parameters() if parameter.requires_grad] for each in self.models]
+        if n > 1:
+            self._workers = (Processes if processes else Threads)(self._work, n)
+            self._threads = ThreadPoolExecutor(n, thread_name_prefix="stripe")  # it starts none before the fork
 
-    def _replica(self, model: Module, gradient: Any) -> Module:
-        views = self.flat.views(gradient)
-        shared: dict[int, Any] = {}
-        for name, parameter in model.named_parameters():
-            shared[id(parameter)] = parameter._share(views[name]) if name in views else parameter
-        return copy.deepcopy(model, shared)  # deepcopy takes what `shared` holds for what it would have copied
+    def _replica(self, model: Module, gradients: dict[str, Any]) -> Module:
+        return _copy(model, lambda name, p: p._share(gradients[name]) if name in gradients else p)
+
+    def _replica_in_turn(self, model: Module, i: int) -> Module:
+        turns = self._turns
+        assert turns is not None
+        return _copy(model, lambda name, p: SharedParameter(name, p, turns, i) if name in self.flat.slots else p)
 
     def gradient(self, batch: Batch, seed: int, step: int) -> float | Array:
         """Put the gradient of the batch's mean loss into `flat.grad`; return that loss.
@@ -112,21 +139,52 @@ class Replicas:
         total = token_weight(batch)
         if not total:
             raise ValueError(f"training step {step}: no target in the batch counts")
-        parts = split_batch(batch, len(self.models) * self.accumulate)
-        shares = [parts[i * self.accumulate:(i + 1) * self.accumulate] for i in range(len(self.models))]
+        shares = [split_batch(part, self._micro_batches(part)) for part in split_batch(batch, len(self.models))]
+        shares += [[]] * (len(self.models) - len(shares))  # no rows for everybody
         jobs = [(i, share, total, seed, step) for i, share in enumerate(shares)]
-        if self._pool is None:
-            losses = [self._work(*jobs[0])]
-        else:
-            losses = [future.result() for future in [self._pool.submit(self._work, *job) for job in jobs]]
+        if self._turns is not None:
+            self._turns.begin()
+        losses = [self._work(*jobs[0])] if self._workers is None else self._workers.map(jobs)
+        if self._turns is not None:
+            for parameter in self._trained[0]:
+                parameter.settle()
+        self._add_up()
         with on_device(self.flat.device):
-            for gradient in self.gradients[1:]:
-                self.flat.grad += gradient
             return sum(losses) / total
 
+    def _micro_batches(self, part: Batch) -> int:
+        n_tokens = len(part["targets"]) * _tokens_of_a_row(part)
+        return max(self.accumulate, -(-n_tokens // MICRO) if self.large else 1)
+
+    def _add_up(self) -> None:
+        """flat.grad += the other replicas' gradients, if they have any."""
+        def add(blocks: list[tuple[slice, bool]]) -> None:
+            with on_device(self.flat.device):
+                for block, _ in blocks:
+                    for gradient in self.gradients[1:]:
+                        self.flat.grad[block] += gradient[block]
+        if len(self.gradients) > 1:
+            self.spread(add, list(self.flat.blocks(block_size(self.flat.grad))))
+
+    def spread(self, function: Callable[[list], Any], items: list) -> list[Any]:
+        """The `optim.Spread` of as many threads as there are replicas, which are idle between two gradients."""
+        if self._threads is None:
+            return in_one(function, items)
+
+        def quietly(part: list) -> Any:
+            with np.errstate(all="ignore"):
+                return function(part)
+        n, n_parts = len(items), len(self.models)
+        parts = [items[n * i // n_parts:n * (i + 1) // n_parts] for i in range(n_parts)]
+        return list(self._threads.map(quietly, parts))
+
     def _work(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float | Array:
-        with on_device(self.flat.device):  # each thread has a current device of its own
-            return self._share(i, parts, total, seed, step)
+        try:
+            with on_device(self.flat.device):  # each thread has a current device of its own
+                return self._share(i, parts, total, seed, step)
+        finally:
+            if self._turns is not None:
+                self._turns.finish(i)
 
     def _share(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float | Array:
         model: Any = self.models[i]
@@ -147,6 +205,14 @@ class Replicas:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        """End the threads and processes."""
+        if self._workers is not None:
+            self._workers.close()
+        if self._threads is not None:
+            self._threads.shutdown()
+
+
+def _copy(model: Module, replaced: Callable[[str, Any], Any]) -> Module:
+    """A copy of the tree in which `replaced(name, parameter)` stands for each parameter."""
+    shared = {id(parameter): replaced(name, parameter) for name, parameter in model.named_parameters()}
+    return copy.deepcopy(model, shared)  # deepcopy takes what `shared` holds for what it would have copied

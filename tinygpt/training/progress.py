@@ -40,9 +40,14 @@ class Progress:
         self._bar: Any = None
         if self.stream.isatty():
             from tqdm import tqdm
+
+            class Bar(tqdm):
+                """A bar without a thread that watches over it: a process that forks had better have no other."""
+                monitor_interval = 0
+
             sized = os.get_terminal_size(self.stream.fileno()).columns > 0  # tqdm shows nothing on one without size
-            self._bar = tqdm(total=total, initial=done, file=self.stream, unit="step", dynamic_ncols=sized,
-                             ncols=None if sized else 100)
+            self._bar = Bar(total=total, initial=done, file=self.stream, unit="step", dynamic_ncols=sized,
+                            ncols=None if sized else 100)
 
     def resume_clock(self) -> None:
         """Count time from now on; call after anything that is not training."""

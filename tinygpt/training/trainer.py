@@ -29,8 +29,9 @@ from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, gr
 from .interrupt import StopSignals
 from .metrics import MetricsLog
 from .options import TrainingOptions
-from .parallel import Replicas, blas_can_be_held, blas_threads, default_threads, token_weight
+from .parallel import Replicas, default_threads, processes_pay, token_weight
 from .progress import Progress
+from .workers import blas_can_be_held, blas_threads
 
 __all__ = ["BatchSource", "Best", "DivergedError", "Trainer"]
 
@@ -169,7 +170,8 @@ class Trainer:
         self.model.train()  # before it is copied
         with (self.stop as stop, on_device(self.optimizer.flat.device),
               np.errstate(all="ignore"),  # what is not finite is reported here, once
-              Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate) as replicas):
+              Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate,
+                       processes=processes_pay(self.optimizer.flat, self.threads)) as replicas):
             while True:
                 if self.step == o.steps or ((self.step or self.score) and self.step % eval_every == 0):
                     self._evaluate(stop)
@@ -193,11 +195,11 @@ class Trainer:
         lr = self.lr_at(self.step)
         batch = self.source.batch(self.step)
         loss = replicas.gradient(batch, o.seed, self.step)
-        norm = grad_norm(flat) if flat.device == "cpu" else grad_norm_on_device(flat)
+        norm = grad_norm(flat, replicas.spread) if flat.device == "cpu" else grad_norm_on_device(flat)
         self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, token_weight(batch)))
         if len(self._unread) >= self._read_every:
             self._read()  # before the optimizer's step: what is not finite stays out of the weights
-        self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip))
+        self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip), spread=replicas.spread)
         self.step += 1
 
     def _read(self) -> None:

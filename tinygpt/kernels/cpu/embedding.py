@@ -30,21 +30,26 @@ def add_rows(table: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
 
 
 class RowsGradient(Deferred):
-    """The gradient of a table (V, C) of which rows `ids` (N,) were read: zero but for these. Added to a gradient that
-    exists, it touches them alone, and not the other forty-nine thousand of a GPT-2."""
+    """The gradient of a table (V, C) of which rows `ids` (N,) were read: zero but for these, to which `read` (N, C) is
+    added. Added to a gradient that exists, it touches them alone, and not the other forty-nine thousand of a GPT-2."""
 
-    def __init__(self, ids: np.ndarray, rows: np.ndarray, shape: tuple[int, ...]) -> None:
-        self.ids, self.rows, self.shape = ids, rows, shape
+    def __init__(self, ids: np.ndarray, read: np.ndarray, shape: tuple[int, int]) -> None:
+        self.ids, self.read, self.shape = ids, read, shape
 
     def __call__(self) -> np.ndarray:
-        dw = np.zeros(self.shape, dtype=self.rows.dtype)
-        add_rows(dw, self.ids, self.rows)
+        dw = np.zeros(self.shape, dtype=self.read.dtype)
+        add_rows(dw, self.ids, self.read)
         return dw
 
     def add_to(self, total: np.ndarray, vacant: bool) -> None:
         if vacant:
             total[...] = 0
-        add_rows(total, self.ids, self.rows)
+        add_rows(total, self.ids, self.read)
+
+    def rows(self, part: slice) -> RowsGradient:
+        start, stop, _ = part.indices(self.shape[0])
+        inside = (self.ids >= start) & (self.ids < stop)
+        return RowsGradient(self.ids[inside] - start, self.read[inside], (stop - start, self.shape[1]))
 
 
 @accelerates(embedding)

@@ -19,8 +19,11 @@ from .blocks import is_float
 __all__ = ["ProductGradient", "linear_in_place"]
 
 
+PIECE = 1 << 20  # elements of a product that are still in the cache when they are added
+
+
 class ProductGradient(Deferred):
-    """The matrix product a @ b."""
+    """The matrix product a @ b, of a vector or a matrix a."""
 
     def __init__(self, a: np.ndarray, b: np.ndarray) -> None:
         self.a, self.b = a, b
@@ -31,8 +34,16 @@ class ProductGradient(Deferred):
     def add_to(self, total: np.ndarray, vacant: bool) -> None:
         if vacant:
             np.matmul(self.a, self.b, out=total)
-        else:
+        elif total.size <= PIECE:
             total += self.a @ self.b
+        else:
+            step = max(1, PIECE * len(total) // total.size)
+            for start in range(0, len(total), step):
+                part = slice(start, start + step)
+                self.rows(part).add_to(total[part], vacant)
+
+    def rows(self, part: slice) -> ProductGradient:
+        return ProductGradient(self.a, self.b[:, part]) if self.a.ndim == 1 else ProductGradient(self.a[part], self.b)
 
 
 @accelerates(linear)

@@ -100,7 +100,7 @@ def linear_cross_entropy_chunked(
             dweight, dbias = np.zeros_like(weight), np.zeros(n_vocab, dtype=x.dtype)
             for chunk in chunks:
                 e, share = factors(chunk)
-                dweight += e.T @ (rows[chunk] * share)
+                ProductGradient(e.T, rows[chunk] * share).add_to(dweight, vacant=chunk.start == 0)
                 dbias += e.T @ share[:, 0]
         if used.size == importance.size:
             dx = drows
