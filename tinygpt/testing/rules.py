@@ -146,9 +146,12 @@ def _check_deferred(name: str, dx: Deferred, expected: Array) -> None:
     dx.add_to(fresh, vacant=True)
     if not near(expected + 1, total) or not near(expected, fresh):
         raise Broken("deferred gradient", f"add_to adds something else than the gradient of {name}", name)
-    if expected.ndim:
+    if expected.ndim:  # a part may be added up in another order than the whole, so rounding is allowed for
         half = slice(0, (len(expected) + 1) // 2)
-        if not near(expected[half], dx.rows(half)()):
+        part = total[half] * 0 + 1
+        dx.rows(half).add_to(part, vacant=False)
+        tolerances = (FLOOR32, FLOAT32) if total.dtype == np.float32 else ()
+        if not near((expected + 1)[half], part, *tolerances):
             raise Broken("deferred gradient", f"rows gives something else than rows of the gradient of {name}", name)
 
 
