@@ -18,6 +18,7 @@ what it adds, and which file comes before and after. docs/reading.md follows one
     evaluation/      how good is it: loss, perplexity, bits per byte
     training/        the loop, replicas, checkpoints; from a text file to a model folder
     chat.py          a conversation with a model, within what its context holds
+    pipelines/       one line from a folder to what its model does
     testing/         the gradient checker: is your derivative right?
     cli/             the command line
 
@@ -34,17 +35,19 @@ from .autograd import Tensor, no_grad
 from .backend import cuda_available, manual_seed, set_default_device
 
 if TYPE_CHECKING:
-    from . import data, evaluation, generation, models, nn, optim, pretrained, testing, tokenizers, training
+    from . import data, evaluation, generation, models, nn, optim, pipelines, pretrained, testing, tokenizers, training
     from .models import load_model
+    from .pipelines import pipeline
     from .tokenizers import load_tokenizer
 
 __all__ = [
     "Tensor", "__version__", "autograd", "backend", "cuda_available", "data", "evaluation", "generation", "kernels",
-    "load_model", "load_tokenizer", "manual_seed", "models", "nn", "no_grad", "ops", "optim", "pretrained",
-    "set_default_device", "testing", "tokenizers", "training",
+    "load_model", "load_tokenizer", "manual_seed", "models", "nn", "no_grad", "ops", "optim", "pipeline",
+    "pipelines", "pretrained", "set_default_device", "testing", "tokenizers", "training",
 ]
 
-_LATER = {"load_model": "models", "load_tokenizer": "tokenizers"}  # what stands in a package that is imported when used
+# What stands in a package that is imported when it is used.
+_LATER = {"load_model": "models", "load_tokenizer": "tokenizers", "pipeline": "pipelines"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,71 +1,50 @@
 """Texts to labels: running a model with a classification head over a list of texts.
 
-Shapes: N texts, K labels, B batch, T time.
+Shapes: N texts, K labels.
 
-Read before: classification.py, models/bert.py. Read next: bleu.py.
+Read before: classification.py, data/texts.py, models/bert.py. Read next: bleu.py.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from .. import ops
 from ..autograd import no_grad
 from ..backend import to_numpy
-from ..data import pad
+from ..data import encode_within, similar_lengths
 from ..models import BERT, GPT
 from ..tokenizers import Tokenizer
 
-__all__ = ["encode_within", "label_logits", "label_numbers", "label_probabilities"]
+__all__ = ["label_logits", "label_numbers", "label_probabilities"]
 
 
-def encode_within(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list[list[int]]:
-    """The ids of texts in the tokenizer's template, none longer than `length`: long texts lose their end.
-
-    Raises:
-        ValueError: a text without tokens, or no room for text beside the template.
-
-    Warns:
-        UserWarning: how many texts were cut.
-    """
-    prefix, suffix = list(tokenizer.prefix_ids), list(tokenizer.suffix_ids)
-    room = length - len(prefix) - len(suffix)
-    if room < 1:
-        raise ValueError(f"the context of {length} tokens leaves no room for text beside the tokenizer's template")
-    found = tokenizer.encode_batch(texts, add_special_tokens=False)
-    if empty := [number for number, ids in enumerate(found) if not ids]:
-        raise ValueError(f"text {empty[0]} is empty; leave empty texts out")
-    if n_long := sum(len(ids) > room for ids in found):
-        warnings.warn(f"{n_long:,} of {len(found):,} texts are longer than the model's context of {length} tokens and "
-                      "were cut", stacklevel=2)
-    return [prefix + ids[:room] + suffix for ids in found]
-
-
-@no_grad()
 def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int]], batch_size: int = 32,
                  keep_going: Callable[[], bool] = lambda: True) -> np.ndarray:
-    """(N, K): the score of each label for each text's ids.
+    """(N, K) float32: the score of each label for each row of ids.
 
     Args:
         model: with a classification head; switched to `eval` for the time being.
         rows: ids, in the tokenizer's template, none longer than the context.
-        batch_size: texts read at once; texts of similar length go together.
+        batch_size: rows read at once; those of similar length go together.
         keep_going: asked after each batch; when it says False, the scores of the rest are 0.
+
+    Raises:
+        ValueError: a model without such a head.
     """
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    found = np.zeros((len(rows), model.config.n_labels))
+    if not model.config.n_labels:
+        raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
+    found = np.zeros((len(rows), model.config.n_labels), dtype=np.float32)
     training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), batch_size):
-            places = order[start:start + batch_size]
-            ids = pad([rows[place] for place in places], model.config.pad_token_id or 0)  # (B, T)
-            mask = pad([[1] * len(rows[place]) for place in places], 0)
-            found[places] = to_numpy(model(ids, attention_mask=mask).data)
-            if not keep_going():
-                break
+        with no_grad():
+            for places, ids, mask in similar_lengths(rows, batch_size, model.config.pad_token_id or 0):
+                found[places] = to_numpy(model(ids, attention_mask=mask).data)
+                if not keep_going():
+                    break
     finally:
         model.train(training)
     return found
@@ -77,19 +56,16 @@ def label_probabilities(model: BERT | GPT, tokenizer: Tokenizer, texts: Sequence
 
     Args:
         model: with a classification head; switched to `eval` for the time being.
-        texts: none empty; those longer than the context are cut, with a warning.
-        batch_size: texts read at once; texts of similar length go together.
+        texts: those longer than the context are cut, with a warning.
+        batch_size: texts read at once.
 
     Raises:
-        ValueError: a model without such a head, or with one that does not choose one label; an empty text.
+        ValueError: a model without such a head, or with one that does not choose one label; an empty text that
+            nothing stands around.
     """
-    if not model.config.n_labels:
-        raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
     model.config.check_one_label()
-    rows = encode_within(tokenizer, texts, model.config.block_size)
-    logits = label_logits(model, rows, batch_size)
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)
+    logits = label_logits(model, encode_within(tokenizer, texts, model.config.block_size), batch_size)
+    return ops.softmax(logits.astype(np.float64), axis=-1).data
 
 
 def label_numbers(labels: Sequence[str], names: Sequence[str], places: Sequence[str]) -> list[int]:

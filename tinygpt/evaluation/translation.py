@@ -1,6 +1,6 @@
 """How well a model translates: its translations of given sources, scored against given targets.
 
-Read before: bleu.py, chrf.py, models/encoder_decoder.py. Read next: diversity.py.
+Read before: bleu.py, chrf.py, data/texts.py, models/encoder_decoder.py. Read next: diversity.py.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..data import pad
+from ..data import encode_within, similar_lengths
 from ..models import EncoderDecoder
 from ..tokenizers import Tokenizer
 from .bleu import Bleu, corpus_bleu
 from .chrf import ChrF, corpus_chrf
-from .labelling import encode_within
 
-__all__ = ["Translation", "score_translations", "translate"]
+__all__ = ["Translation", "score_translations", "translate", "write_targets"]
 
 
 @dataclass(frozen=True)
@@ -41,37 +40,47 @@ class Translation:
                 "n_pairs": self.n_pairs}
 
 
-def translate(model: EncoderDecoder, tokenizer: Tokenizer, sources: Sequence[str], *, num_beams: int = 1,
-              max_new_tokens: int | None = None, batch_size: int = 32) -> list[str]:
-    """The model's translation of each source: its likeliest tokens one by one, or the best of `num_beams` beams.
+def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_beams: int = 1,
+                  max_new_tokens: int | None = None, length_penalty: float = 1.0,
+                  batch_size: int = 32) -> list[list[int]]:
+    """The target that the model writes for each row of source ids: decoder ids, the start token included.
 
     Args:
         model: switched to `eval` for the time being.
-        sources: none empty; those longer than the context are cut, with a warning.
+        rows: none empty; those of similar length go together.
+        num_beams: 1 takes the likeliest tokens one by one; above, beam search with `length_penalty`.
         max_new_tokens: at most so many; by default what the context holds.
-        batch_size: sources read at once; those of similar length go together.
+        batch_size: sources read at once.
 
     Raises:
-        ValueError: an empty source, or settings that nothing can be generated with.
+        ValueError: settings that nothing can be generated with.
     """
     c = model.config
-    rows = encode_within(tokenizer, sources, c.block_size)
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    found = [""] * len(rows)
+    found: list[list[int]] = [[]] * len(rows)
     training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), batch_size):
-            places = order[start:start + batch_size]
-            ids = pad([rows[place] for place in places], c.pad_token_id or 0)  # (B, S)
-            mask = pad([[1] * len(rows[place]) for place in places], 0)
+        for places, ids, mask in similar_lengths(rows, batch_size, c.pad_token_id or 0):
             written = model.generate(ids, c.block_size - 1 if max_new_tokens is None else max_new_tokens,
-                                     attention_mask=mask, num_beams=num_beams)  # (B, 1 + new)
+                                     attention_mask=mask, num_beams=num_beams,
+                                     length_penalty=length_penalty)  # (B, 1 + new)
             for place, row in zip(places, written):
-                found[place] = tokenizer.decode(row, skip_special_tokens=True)
+                found[place] = row.tolist()
     finally:
         model.train(training)
     return found
+
+
+def translate(model: EncoderDecoder, tokenizer: Tokenizer, sources: Sequence[str], **options: Any) -> list[str]:
+    """The model's translation of each source.
+
+    Args:
+        model: switched to `eval` for the time being.
+        sources: those longer than the context are cut, with a warning.
+        options: as for `write_targets`.
+    """
+    rows = encode_within(tokenizer, sources, model.config.block_size)
+    return [tokenizer.decode(row, skip_special_tokens=True) for row in write_targets(model, rows, **options)]
 
 
 def score_translations(translations: Sequence[str], references: Sequence[str]) -> Translation:

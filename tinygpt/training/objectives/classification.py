@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ...data import EpochSampler, pad
+from ...data import EpochSampler, encode_within, pad
 from ...data.example_file import read_example_file, write_example_file
 from ...data.labelled import Labelled, class_balance, label_names, read_labelled, split_labelled
 from ...data.pairs import IdPair
 from ...evaluation import Classification, label_logits, label_numbers, plot_confusion
-from ...evaluation.labelling import encode_within
 from ...models import BERT, GPT, BERTConfig, PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer

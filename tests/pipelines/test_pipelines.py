@@ -1,0 +1,305 @@
+"""Pipelines: bad input in one clear line, batches that change nothing, settings, and what each task needs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_models import KINDS, LABELS, reader, save, translator, writer
+
+import tinygpt
+from tinygpt import pipeline
+from tinygpt.autograd import no_grad
+from tinygpt.cli import build_parser
+from tinygpt.pipelines import PIPELINES, tasks_of
+from tinygpt.tokenizers import ByteBPE, CharTokenizer
+
+GREEDY = {"do_sample": False, "max_new_tokens": 6}
+
+
+def make(task: str, **settings):
+    model, tok = KINDS[task]()
+    return pipeline(task, model, tok, **settings)
+
+
+def inputs_for(task: str) -> list[str]:
+    texts = ["the dog", "a", "the quick brown fox jumps over the lazy dog", "fox"]
+    return [f"{text}<mask>" for text in texts] if task == "fill-mask" else texts
+
+
+def close(a, b) -> bool:
+    """The same but for the rounding of float32 in another order."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(close, a, b))
+    return a == pytest.approx(b, abs=1e-5) if isinstance(a, float) else a == b
+
+
+# -- which task, which model ------------------------------------------------------------------------------------------
+
+
+def test_there_is_a_model_for_every_pipeline():
+    assert set(KINDS) == set(PIPELINES)
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_a_folder_a_model_and_a_model_without_a_task(task, tmp_path):
+    model, tok = KINDS[task]()
+    folder = save((model, tok), tmp_path)
+    settings = GREEDY if task == "text-generation" else {}
+    texts = inputs_for(task)
+    found = pipeline(task, model=folder, device="cpu")(texts, **settings)
+    assert found == pipeline(task, tmp_path, device=-1)(texts, **settings)
+    assert found == pipeline(task, model, tok)(texts, **settings) == pipeline(task, model, folder)(texts, **settings)
+    assert pipeline(model=folder).task == (tasks_of(model)[0])
+    assert isinstance(pipeline(task, folder), PIPELINES[task])
+
+
+@pytest.mark.parametrize("task", KINDS)
+@pytest.mark.parametrize("served", KINDS)
+def test_a_model_of_another_task_says_what_it_is_and_serves(task, served, tmp_path):
+    model, tok = KINDS[served]()
+    if task in tasks_of(model):
+        return
+    folder = save((model, tok), tmp_path)
+    with pytest.raises(ValueError) as error:
+        pipeline(task, folder)
+    message = str(error.value)
+    assert folder in message and type(model).__name__ in message and PIPELINES[task].needs in message
+    assert message.endswith("it serves " + ", ".join(tasks_of(model))) and "\n" not in message
+
+
+def test_names_of_tasks():
+    model, tok = reader("classification")
+    assert pipeline("sentiment-analysis", model, tok).task == "text-classification"
+    assert pipeline("translation_en_to_es", *translator()).task == "translation"
+    with pytest.raises(ValueError, match="unknown task 'fill-maks'; did you mean 'fill-mask'. The tasks are .*nt"):
+        pipeline("fill-maks", model, tok)
+    with pytest.raises(ValueError, match="unknown task 'poetry'; the tasks are text-generation, "):
+        pipeline("poetry", model, tok)
+
+
+@pytest.mark.parametrize("task", [*KINDS, "sentiment-analysis", "translation_en_to_es"])
+def test_without_a_model_it_says_how_to_train_one(task):
+    with pytest.raises(ValueError) as error:
+        pipeline(task)
+    command = str(error.value).partition("Train one: ")[2].partition("   ")[0]
+    words = shlex.split(command)
+    assert words[0] == "tinygpt" and f"model={words[-1]!r}" in str(error.value) and words[-2] == "--out"
+    if words[1] in build_parser().format_help():
+        build_parser().parse_args(words[1:])
+    with pytest.raises(ValueError, match="needs a task and a model"):
+        pipeline()
+
+
+def test_folders_and_tokenizers_that_do_not_serve(tmp_path):
+    model, tok = reader("classification")
+    with pytest.raises(FileNotFoundError, match="there is no model folder"):
+        pipeline("sentiment-analysis", tmp_path / "nowhere")
+    model.save_pretrained(tmp_path)
+    with pytest.raises(FileNotFoundError, match="tokenizer|vocab"):
+        pipeline("sentiment-analysis", tmp_path)
+    with pytest.raises(ValueError, match="needs its tokenizer"):
+        pipeline("sentiment-analysis", model)
+    with pytest.raises(TypeError, match="the tokenizer is a types.SimpleNamespace, expected a folder, or"):
+        pipeline("sentiment-analysis", model, SimpleNamespace())
+    with pytest.raises(TypeError, match="the model is a types.SimpleNamespace, expected a folder"):
+        pipeline("sentiment-analysis", SimpleNamespace(), tok)
+    larger = ByteBPE.train("abc", vocab_size=400, special_tokens=[f"<{number}>" for number in range(100)])
+    with pytest.raises(ValueError, match=r"is of another model: it has \d+ tokens, and the model \d+"):
+        pipeline("sentiment-analysis", model, larger)
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": {}}}))
+    with pytest.raises(ValueError, match="WordPiece"):
+        pipeline("sentiment-analysis", tmp_path)
+    with pytest.raises(ValueError, match="needs a tokenizer with a mask token; its special tokens are <.endoftext"):
+        pipeline("fill-mask", reader("masked_lm")[0], writer()[1])
+
+
+# -- calling ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_batches_change_nothing(task):
+    texts, settings = inputs_for(task), GREEDY if task == "text-generation" else {}
+    pipe = make(task)
+    together = pipe(texts, **settings)
+    for batch_size in (1, 3):
+        assert close(pipe(texts, batch_size=batch_size, **settings), together)
+        assert close(list(pipe(iter(texts), batch_size=batch_size, **settings)), together)
+    assert close(pipe(tuple(texts), **settings), together)
+    alone = [pipe(text, **settings) for text in texts]
+    listed = task in ("text-classification", "translation")  # a text alone comes in a list
+    assert close([one[0] for one in alone] if listed else alone, together)
+    assert pipe([]) == [] and list(pipe(iter([]))) == []
+
+
+def test_an_iterator_is_read_a_batch_at_a_time():
+    read = []
+
+    def texts():
+        for text in ("the", "dog", "a fox"):
+            read.append(text)
+            yield text
+
+    results = make("text-classification", batch_size=2)(texts())
+    assert read == []
+    next(results)
+    assert read == ["the", "dog"]
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_what_is_no_text_is_refused(task):
+    pipe = make(task)
+    with pytest.raises(TypeError, match=f"{task}' takes a text or a list of texts, got int"):
+        pipe(3)
+    with pytest.raises(TypeError, match="item 1 of the list is int: '3'"):
+        pipe(["the<mask>", 3])
+    with pytest.raises(TypeError, match="has no setting 'bogus'; it has batch_size, "):
+        pipe("the<mask>", bogus=1)
+    with pytest.raises(TypeError, match="has no setting 'bogus'"):
+        make(task, bogus=1)
+    for wrong in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got"):
+            pipe("the<mask>", batch_size=wrong)
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_a_text_that_is_too_long_is_cut_and_said(task):
+    pipe = make(task)
+    text = "the lazy dog sleeps<mask>" + " and the dog sleeps" * 30
+    settings = GREEDY if task == "text-generation" else {}
+    with pytest.warns(UserWarning, match="24"):
+        found = pipe(text, **settings)
+    assert close(found, pipe(text, truncation=True, **settings))  # no warning, which would be an error
+    with pytest.raises(ValueError, match="24"):
+        pipe(text, truncation=False, **settings)
+
+
+def test_the_model_is_left_without_dropout_and_without_a_graph():
+    model, tok = reader("classification")
+    assert model.training
+    pipe = pipeline("text-classification", model, tok)
+    assert pipe("the dog") == pipe("the dog") and not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# -- each task --------------------------------------------------------------------------------------------------------
+
+
+def test_classification_scores_are_the_softmax_of_the_logits():
+    model, tok = reader("classification")
+    found = pipeline("text-classification", model, tok, top_k=None)("the dog")[0]
+    with no_grad():
+        logits = model([tok.encode("the dog")]).data[0].astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum()
+    assert {row["label"]: row["score"] for row in found} == pytest.approx(
+        {LABELS[number]: p[number] for number in range(3)}, rel=1e-5)
+    assert [row["score"] for row in found] == sorted((row["score"] for row in found), reverse=True)
+    for settings in ({"top_k": 0}, {"top_k": "2"}, {"top_k": True}, {"function_to_apply": "max"}, {"max_length": 0}):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            pipeline("text-classification", model, tok)("the dog", **settings)
+    with pytest.raises(ValueError, match="pairs of texts are not read"):
+        pipeline("text-classification", model, tok)({"text": "a", "text_pair": "b"})
+    with pytest.raises(ValueError, match="text 1 is empty, and this tokenizer puts nothing around"):
+        pipeline("text-classification", *writer("classification"))(["a", ""])
+
+
+def test_masks_cannot_be_forged_and_must_be_there():
+    model, tok = reader("masked_lm")
+    pipe = pipeline("fill-mask", model, tok)
+    found = pipe("the <mask> </s> dog", top_k=1)
+    assert found[0]["sequence"].endswith(" </s> dog")  # as plain text: a special token would be left out
+    with pytest.raises(ValueError, match="text 1 has no <mask>: 'the dog'"):
+        pipe(["<mask>", "the dog"])
+    with pytest.raises(ValueError, match="its <mask> was cut off"):
+        pipe("dog " * 40 + "<mask>", truncation=True)
+    for settings, message in (({"targets": []}, "targets is empty"), ({"targets": ""}, "a target is empty"),
+                              ({"top_k": 0}, "top_k"), ({"tokenizer_kwargs": {"padding": True}}, "'padding'")):
+        with pytest.raises(ValueError, match=message):
+            pipe("<mask>", **settings)
+    assert len(pipe("<mask>", top_k=10_000)) == len(tok)
+
+
+def test_a_target_of_a_character_tokenizer():
+    pipe = pipeline("fill-mask", *reader("masked_lm", "char"))
+    assert {guess["token_str"] for guess in pipe("do<mask>", targets=["g", "x"])} == {"g", "x"}
+
+
+def test_features_are_those_of_the_model():
+    model, tok = reader("masked_lm")
+    pipe = pipeline("feature-extraction", model, tok)
+    found = pipe(["the dog", "a"], return_tensors=True)
+    for text, features in zip(["the dog", "a"], found):
+        with no_grad():
+            expected = model.features([tok.encode(text)]).data
+        assert features.dtype == np.float32 and features == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(np.array(pipe("the dog"), dtype=np.float32), found[0])
+
+
+def test_drawn_texts_follow_the_seed():
+    pipe = make("text-generation", max_new_tokens=8, seed=5)
+    prompts, three = ["the dog", "a"], {"num_return_sequences": 3}
+    twice = pipe(prompts, **three)
+    assert twice == pipe(prompts, **three) != pipe(prompts, seed=6, **three)
+    assert len(twice) == 2 and len({record["generated_text"] for record in twice[0]}) == 3
+    assert pipe("the dog") == [twice[0][0]]
+    assert pipe("the dog", seed=None) != pipe("the dog", seed=None)
+    assert pipe("the dog", temperature=0) == pipe("the dog", do_sample=False)
+    with pytest.raises(ValueError, match="seed is -1"):
+        pipe("the dog", seed=-1)
+
+
+def test_generation_ends_where_it_is_told():
+    pipe = make("text-generation", do_sample=False, max_new_tokens=12, return_full_text=False)
+    tok = pipe.tokenizer
+    ids = pipe("a lazy", return_tensors=True)[0]["generated_token_ids"]
+    n = len(tok.encode("a lazy"))
+    assert ids[:n] == tok.encode("a lazy") and len(ids) == n + 12
+    end = ids[n + 4]
+    first = ids.index(end, n)
+    assert pipe("a lazy", eos_token_id=end, return_tensors=True)[0]["generated_token_ids"] == ids[:first + 1]
+    assert pipe(["a lazy", "the"], max_length=n + 2, return_tensors=True)[0][0]["generated_token_ids"] == ids[:n + 2]
+    with pytest.raises(ValueError, match="max_length 2 leaves no room"):
+        pipe("a lazy dog", max_length=2)
+    for settings in ({"num_beams": 0}, {"max_new_tokens": 0}, {"num_return_sequences": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(settings))} must be a whole number of at least 1"):
+            pipe("a", **settings)
+    with pytest.raises(ValueError, match="beams are not drawn"):
+        pipe("a", num_beams=2, do_sample=True)
+
+
+def test_an_empty_prompt_begins_with_the_token_that_texts_begin_with():
+    assert make("text-generation")("", **GREEDY)[0]["generated_text"]
+    model, _ = writer()
+    bare = CharTokenizer.train("abc")
+    model = type(model)(replace(model.config, bos_token_id=None, eos_token_id=None, pad_token_id=None))
+    with pytest.raises(ValueError, match="a prompt is empty, and this model has no token that a text begins with"):
+        pipeline("text-generation", model, bare)("")
+
+
+def test_translation_settings():
+    pipe = make("translation")
+    ids = pipe("the dog", return_tensors=True, max_new_tokens=5)[0]["translation_token_ids"]
+    assert len(ids) == 6 and pipe("the dog", max_new_tokens=5)[0]["translation_text"] == pipe.tokenizer.decode(
+        ids, skip_special_tokens=True)
+    for settings in ({"num_beams": 0}, {"max_new_tokens": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(settings))} must be a whole number of at least 1"):
+            pipe("a", **settings)
+
+
+# -- importing --------------------------------------------------------------------------------------------------------
+
+
+def test_importing_tinygpt_does_not_import_pipelines():
+    code = "import sys, tinygpt; print('tinygpt.pipelines' in sys.modules); tinygpt.pipeline; print(" \
+           "'tinygpt.pipelines' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+    assert tinygpt.pipeline is pipeline and "pipeline" in tinygpt.__all__

@@ -1,0 +1,131 @@
+"""What every pipeline does: one text or many in, batches through the model, results as transformers shapes them.
+
+A pipeline is a model with its tokenizer and the settings that it was made with; each call may override these. A kind of
+pipeline defines which models it is for, its settings, and `run`, from a list of inputs to as many results.
+
+Read before: models/base.py, data/texts.py. Read next: text_classification.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, ClassVar
+
+from ..autograd import no_grad
+from ..models import PretrainedModel
+from ..tokenizers import Tokenizer
+
+__all__ = ["Pipeline", "Settings", "context_length"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every pipeline can be told; a kind of pipeline adds its own.
+
+    Attributes:
+        batch_size: how many inputs the model reads at once. It changes the speed, and results by rounding only.
+    """
+
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number of at least 1, got {self.batch_size!r}")
+
+
+class Pipeline(ABC):
+    """A model with its tokenizer, to be called on text.
+
+    Args:
+        model: one that the pipeline `serves`; it is put into `eval`.
+        tokenizer: the model's.
+        settings: defaults of this pipeline's calls; see the Settings of its kind.
+
+    Attributes:
+        model, tokenizer: as given.
+        settings: the defaults.
+
+    Raises:
+        TypeError: an unknown setting.
+        ValueError: a setting out of range.
+    """
+
+    task: ClassVar[str]
+    needs: ClassVar[str]  # which models it is for, in words
+    recipe: ClassVar[str]  # the command that trains one
+    settings_class: ClassVar[type[Settings]] = Settings
+
+    def __init__(self, model: PretrainedModel, tokenizer: Tokenizer, **settings: Any) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.settings = self._with(self.settings_class(), settings)
+
+    @classmethod
+    @abstractmethod
+    def serves(cls, model: PretrainedModel) -> bool:
+        """Whether this is a pipeline for that model."""
+
+    @abstractmethod
+    def run(self, inputs: list[Any], settings: Any) -> list[Any]:
+        """One result for each input, in order."""
+
+    def is_input(self, value: Any) -> bool:
+        """Whether a value is one input, and no list of them."""
+        return isinstance(value, str)
+
+    def _with(self, settings: Settings, given: dict[str, Any]) -> Settings:
+        """The settings with those given in place of theirs."""
+        known = [field.name for field in dataclasses.fields(settings)]
+        if unknown := [name for name in given if name not in known]:
+            raise TypeError(f"the pipeline {self.task!r} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+        return dataclasses.replace(settings, **given)
+
+    def __call__(self, inputs: Any, **settings: Any) -> Any:
+        """Run one input, a list of them, or an iterator, whose results come as an iterator, a batch at a time.
+
+        Args:
+            inputs: what the pipeline takes: as a rule a text.
+            settings: those that shall differ from the defaults in this call.
+
+        Raises:
+            TypeError: something else than inputs, or an unknown setting.
+            ValueError: a setting out of range, or a text that nothing can be done with.
+        """
+        chosen = self._with(self.settings, settings)
+        if self.is_input(inputs):
+            return self.shape_one(self._run([inputs], chosen)[0], inputs, settings)
+        if isinstance(inputs, Iterator):
+            return self._stream(inputs, chosen)
+        if isinstance(inputs, (list, tuple)):
+            return self.shape_many(self._run(list(inputs), chosen))
+        raise TypeError(f"the pipeline {self.task!r} takes a text or a list of texts, got {type(inputs).__name__}")
+
+    def shape_one(self, result: Any, value: Any, given: dict[str, Any]) -> Any:
+        """What a call with a single input returns."""
+        return result
+
+    def shape_many(self, results: list[Any]) -> list[Any]:
+        """What a call with a list of inputs returns."""
+        return results
+
+    def _run(self, inputs: list[Any], settings: Settings) -> list[Any]:
+        for place, value in enumerate(inputs):
+            if not self.is_input(value):
+                raise TypeError(f"the pipeline {self.task!r} takes texts; item {place} of the list is "
+                                f"{type(value).__name__}: {str(value)[:40]!r}")
+        with no_grad():
+            return self.run(inputs, settings)
+
+    def _stream(self, inputs: Iterator[Any], settings: Settings) -> Iterator[Any]:
+        while batch := list(islice(inputs, settings.batch_size)):
+            yield from self._run(batch, settings)
+
+
+def context_length(model: PretrainedModel, max_length: int | None = None) -> int:
+    """How many tokens of a text are read: the model's context, or `max_length` where that is less."""
+    block_size: int = model.config.block_size  # type: ignore[attr-defined]
+    if max_length is not None and (type(max_length) is not int or max_length < 1):
+        raise ValueError(f"max_length must be a whole number of at least 1, or None, got {max_length!r}")
+    return block_size if max_length is None else min(max_length, block_size)

@@ -1,0 +1,150 @@
+"""Text: `pipeline("text-generation", model=…)("Once upon a time")`.
+
+Read before: base.py, generation/decode.py. Read next: translation.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+from ..generation import TextStream, left_pad
+from ..generation.decode import as_list
+from ..models import GPT, PretrainedModel
+from .base import Pipeline, Settings
+
+__all__ = ["GenerationSettings", "TextGenerationPipeline"]
+
+FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSettings(Settings):
+    """How text is written; the defaults are those of transformers.
+
+    Attributes:
+        max_new_tokens: at most so many tokens.
+        max_length: instead: at most so many with the prompt's.
+        do_sample: draw tokens, rather than take the likeliest. By default it is drawn, but not with beams.
+        temperature, top_k, top_p, min_p, repetition_penalty: see `generation.Sampling`.
+        num_beams, length_penalty: above 1, beam search.
+        num_return_sequences: how many texts for each prompt.
+        seed: the same seed and batch size give the same texts; None draws a fresh seed.
+        stop_sequence: a text, or several, after which a text ends; it stands at its end.
+        eos_token_id: ids after which a text ends; the configuration's by default, None for none.
+        return_full_text: the prompt with its continuation, or the continuation alone.
+        return_tensors: "generated_token_ids", those of the prompt and of the continuation, instead of the text.
+        truncation: what happens to a prompt longer than the context: None takes its end with a warning, True without
+            one, False raises.
+    """
+
+    max_new_tokens: int = 256
+    max_length: int | None = None
+    do_sample: bool | None = None
+    temperature: float = 0.7
+    top_k: int | None = 50
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    num_return_sequences: int = 1
+    seed: int | None = None
+    stop_sequence: str | Sequence[str] | None = None
+    eos_token_id: int | Sequence[int] | None = FROM_CONFIG
+    return_full_text: bool = True
+    return_tensors: bool = False
+    truncation: bool | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if self.num_beams > 1 and self.do_sample:
+            raise ValueError("beams are not drawn: give do_sample=True or num_beams, not both")
+        if self.num_return_sequences > 1 and not self.samples:
+            raise ValueError("num_return_sequences above 1 needs do_sample=True: without drawing they are all the same")
+
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn."""
+        drawn = self.num_beams == 1 if self.do_sample is None else self.do_sample
+        return drawn and self.temperature > 0
+
+
+class TextGenerationPipeline(Pipeline):
+    """Prompts to texts: [{"generated_text": …}] for one prompt, and for a list of prompts a list of such lists."""
+
+    task = "text-generation"
+    needs = "a decoder"
+    recipe = "tinygpt pretrain --out runs/first"
+    settings_class = GenerationSettings
+    model: GPT
+
+    @classmethod
+    def serves(cls, model: PretrainedModel) -> bool:
+        """A GPT that predicts tokens."""
+        return isinstance(model, GPT) and model.config.head == "lm"
+
+    def run(self, inputs: list[str], settings: GenerationSettings) -> list[list[dict[str, Any]]]:
+        """For each prompt a list of as many dicts as texts were asked for."""
+        s = settings
+        prompts = [self._prompt(text, s) for text in inputs]
+        rows = [ids for ids in prompts for _ in range(s.num_return_sequences)]
+        new = [ids for start in range(0, len(rows), s.batch_size)
+               for ids in self._continue(rows[start:start + s.batch_size], s, start)]
+        records = [self._record(text, prompts[place], new[place * s.num_return_sequences + number], s)
+                   for place, text in enumerate(inputs) for number in range(s.num_return_sequences)]
+        return [records[start:start + s.num_return_sequences]
+                for start in range(0, len(records), s.num_return_sequences)]
+
+    def _prompt(self, text: str, settings: GenerationSettings) -> list[int]:
+        """The ids to go on from."""
+        ids, context = self.tokenizer.encode(text), self.model.config.block_size
+        if not ids:
+            config = self.model.config
+            begins = [token for token in (config.bos_token_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+                      if token is not None]
+            if not begins:
+                raise ValueError("a prompt is empty, and this model has no token that a text begins with")
+            ids = begins[:1]
+        if settings.max_length is not None and settings.max_length <= len(ids):
+            raise ValueError(f"max_length {settings.max_length} leaves no room for new tokens after a prompt of "
+                             f"{len(ids)}")
+        return ids[-context:] if settings.truncation else ids
+
+    def _continue(self, prompts: list[list[int]], settings: GenerationSettings, start: int) -> list[list[int]]:
+        """The new tokens of each prompt, the one that ended it included."""
+        s, config = settings, self.model.config
+        eos = config.eos_token_id if s.eos_token_id is FROM_CONFIG else s.eos_token_id
+        longest = [s.max_new_tokens if s.max_length is None else s.max_length - len(ids) for ids in prompts]
+        ids, mask = left_pad(prompts, config.pad_token_id or 0)
+        stop = as_list(s.stop_sequence)
+        how: dict[str, Any] = {"num_beams": s.num_beams, "length_penalty": s.length_penalty} if s.num_beams > 1 else {
+            "temperature": s.temperature if s.samples else 0.0, "top_k": s.top_k, "top_p": s.top_p, "min_p": s.min_p,
+            "repetition_penalty": s.repetition_penalty, "seed": None if s.seed is None else s.seed + start,
+            "long_prompt": "error" if s.truncation is False else "crop", "stop": stop or None,
+            "decode": self.tokenizer.decode}
+        written = self.model.generate(ids, max(longest), attention_mask=mask, eos_token_id=eos, **how)
+        return [self._until_end(row[:n], as_list(eos), stop)
+                for row, n in zip(written[:, ids.shape[1]:].tolist(), longest)]
+
+    def _until_end(self, new: list[int], eos: list[int], stop: list[str]) -> list[int]:
+        """The new tokens of a row up to the one that ended it; what follows is filling."""
+        text = TextStream(self.tokenizer.decode, stop)
+        for place, token in enumerate(new):
+            if stop:
+                text.push(token)
+            if token in eos or text.stopped:
+                return new[:place + 1]
+        return new
+
+    def _record(self, text: str, prompt: list[int], new: list[int], settings: GenerationSettings) -> dict[str, Any]:
+        if settings.return_tensors:
+            return {"generated_token_ids": [*prompt, *new]}
+        written = self.tokenizer.decode(new, skip_special_tokens=True)
+        return {"generated_text": text + written if settings.return_full_text else written}

@@ -1,0 +1,69 @@
+"""Translation: `pipeline("translation", model=…)("…")`, or whatever else an encoder-decoder was trained to write.
+
+Read before: base.py, evaluation/translation.py. Read next: factory.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..data import encode_within
+from ..evaluation.translation import write_targets
+from ..models import EncoderDecoder, PretrainedModel
+from .base import Pipeline, Settings, context_length
+
+__all__ = ["TranslationPipeline", "TranslationSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationSettings(Settings):
+    """How translations are written.
+
+    Attributes:
+        max_new_tokens: at most so many; by default what the context holds.
+        num_beams: 1 takes the likeliest tokens one by one; above, beam search with `length_penalty`.
+        return_tensors: the ids, "translation_token_ids", instead of the text.
+        truncation: as in text classification.
+    """
+
+    max_new_tokens: int | None = None
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    return_tensors: bool = False
+    truncation: bool | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.num_beams) is not int or self.num_beams < 1:
+            raise ValueError(f"num_beams must be a whole number of at least 1, got {self.num_beams!r}")
+        if self.max_new_tokens is not None and (type(self.max_new_tokens) is not int or self.max_new_tokens < 1):
+            raise ValueError(f"max_new_tokens must be a whole number of at least 1, got {self.max_new_tokens!r}")
+
+
+class TranslationPipeline(Pipeline):
+    """Texts to translations: [{"translation_text": …}] for one text, and for a list a list of such dicts."""
+
+    task = "translation"
+    needs = "an encoder-decoder"
+    recipe = "tinygpt pretrain --objective seq2seq --data synthetic-phrases --out runs/phrases"
+    settings_class = TranslationSettings
+    model: EncoderDecoder
+
+    @classmethod
+    def serves(cls, model: PretrainedModel) -> bool:
+        """An encoder-decoder."""
+        return isinstance(model, EncoderDecoder)
+
+    def run(self, inputs: list[str], settings: TranslationSettings) -> list[dict[str, Any]]:
+        """A dict for each text."""
+        rows = encode_within(self.tokenizer, inputs, context_length(self.model), truncation=settings.truncation)
+        written = write_targets(self.model, rows, num_beams=settings.num_beams, batch_size=settings.batch_size,
+                                max_new_tokens=settings.max_new_tokens, length_penalty=settings.length_penalty)
+        if settings.return_tensors:
+            return [{"translation_token_ids": row} for row in written]
+        return [{"translation_text": self.tokenizer.decode(row, skip_special_tokens=True)} for row in written]
+
+    def shape_one(self, result: Any, value: Any, given: dict[str, Any]) -> Any:
+        """A text alone gets a list."""
+        return [result]
