@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import reader, save, translator, writer
+from tiny_models import chatter, reader, save, translator, writer
 
 from tinygpt import pipeline
 
@@ -139,6 +139,17 @@ def test_a_stop_sequence_ends_the_text(tmp_path):
     stop = next(letter for letter in whole[2:] if letter.isascii())
     more = {"do_sample": False, "max_new_tokens": 12, "stop_sequence": stop}
     same(our("a lazy", **more), their("a lazy", **more))
+
+
+def test_conversations(tmp_path):
+    pytest.importorskip("jinja2")
+    folder = save(chatter(), tmp_path)
+    their, our = theirs("text-generation", folder), pipeline("text-generation", folder)
+    chat = [{"role": "system", "content": "a"}, {"role": "user", "content": "the dog"}]
+    for inputs in (chat, [chat], [chat, chat[1:]], [*chat, {"role": "assistant", "content": "a lazy"}]):
+        for more in ({}, {"return_full_text": False}, {"return_tensors": True}):
+            more = {"do_sample": False, "max_new_tokens": 6, **more}
+            same(our(inputs, **more), their(inputs, **more))
 
 
 @pytest.mark.parametrize("architecture", ["marian", "bart"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinygpt.backend import manual_seed
+from tinygpt.data.chat_template import add_chat_template
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig, PretrainedModel
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
 from tinygpt.tokenizers.base import Tokenizer
@@ -38,6 +41,14 @@ def writer(head: str = "lm", architecture: str = "gpt2") -> tuple[GPT, Tokenizer
     return GPT(GPTConfig(vocab_size=len(tok), head=head, id2label=labels, architecture=architecture,
                          bos_token_id=tok.eos_token_id, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id,
                          **SIZES)), tok
+
+
+def chatter() -> tuple[GPT, Tokenizer]:
+    """A decoder whose tokenizer has a chat template."""
+    model, tok = writer()
+    tok = add_chat_template(tok)
+    manual_seed(3)
+    return GPT(replace(model.config, vocab_size=len(tok), block_size=64)), tok
 
 
 def translator(architecture: str = "marian") -> tuple[EncoderDecoder, Tokenizer]:

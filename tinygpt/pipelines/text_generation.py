@@ -1,6 +1,9 @@
 """Text: `pipeline("text-generation", model=…)("Once upon a time")`.
 
-Read before: base.py, generation/decode.py. Read next: translation.py.
+A conversation, a list of messages {"role": …, "content": …}, goes through the tokenizer's chat template and gets the
+assistant's answer.
+
+Read before: base.py, generation/decode.py, data/chat_template.py. Read next: translation.py.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
+from ..data.chat_template import Message, chat_template
 from ..generation import TextStream, left_pad
 from ..generation.decode import as_list
 from ..models import GPT, PretrainedModel
@@ -77,7 +81,12 @@ class GenerationSettings(Settings):
 
 
 class TextGenerationPipeline(Pipeline):
-    """Prompts to texts: [{"generated_text": …}] for one prompt, and for a list of prompts a list of such lists."""
+    """Prompts to texts: [{"generated_text": …}] for one prompt, and for a list of prompts a list of such lists.
+
+    A prompt is a text or a conversation. A conversation comes back with the answer as its last message, and what its
+    messages say is plain text, whatever special tokens it names. One that ends with the assistant's own message is
+    gone on with there.
+    """
 
     task = "text-generation"
     needs = "a decoder"
@@ -90,21 +99,34 @@ class TextGenerationPipeline(Pipeline):
         """A GPT that predicts tokens."""
         return isinstance(model, GPT) and model.config.head == "lm"
 
-    def run(self, inputs: list[str], settings: GenerationSettings) -> list[list[dict[str, Any]]]:
+    def is_input(self, value: Any) -> bool:
+        """A text, or a list of messages."""
+        return isinstance(value, str) or _is_chat(value)
+
+    def run(self, inputs: list[Any], settings: GenerationSettings) -> list[list[dict[str, Any]]]:
         """For each prompt a list of as many dicts as texts were asked for."""
         s = settings
-        prompts = [self._prompt(text, s) for text in inputs]
+        prompts = [self._prompt(given, s) for given in inputs]
+        eos = self._ends(any(map(_is_chat, inputs)), s)
         rows = [ids for ids in prompts for _ in range(s.num_return_sequences)]
         new = [ids for start in range(0, len(rows), s.batch_size)
-               for ids in self._continue(rows[start:start + s.batch_size], s, start)]
-        records = [self._record(text, prompts[place], new[place * s.num_return_sequences + number], s)
-                   for place, text in enumerate(inputs) for number in range(s.num_return_sequences)]
+               for ids in self._continue(rows[start:start + s.batch_size], s, start, eos)]
+        records = [self._record(given, prompts[place], new[place * s.num_return_sequences + number], s)
+                   for place, given in enumerate(inputs) for number in range(s.num_return_sequences)]
         return [records[start:start + s.num_return_sequences]
                 for start in range(0, len(records), s.num_return_sequences)]
 
-    def _prompt(self, text: str, settings: GenerationSettings) -> list[int]:
+    def _ends(self, chat: bool, settings: GenerationSettings) -> list[int]:
+        """The tokens that end a text: those of the settings, or the configuration's and in a chat the template's."""
+        if settings.eos_token_id is not FROM_CONFIG:
+            return as_list(settings.eos_token_id)
+        return [*as_list(self.model.config.eos_token_id),
+                *(chat_template(self.tokenizer).stop_ids if chat else [])]
+
+    def _prompt(self, given: str | list[Message], settings: GenerationSettings) -> list[int]:
         """The ids to go on from."""
-        ids, context = self.tokenizer.encode(text), self.model.config.block_size
+        context = self.model.config.block_size
+        ids = self.tokenizer.encode(given) if isinstance(given, str) else self._chat(given)
         if not ids:
             config = self.model.config
             begins = [token for token in (config.bos_token_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
@@ -117,10 +139,18 @@ class TextGenerationPipeline(Pipeline):
                              f"{len(ids)}")
         return ids[-context:] if settings.truncation else ids
 
-    def _continue(self, prompts: list[list[int]], settings: GenerationSettings, start: int) -> list[list[int]]:
+    def _chat(self, messages: list[Message]) -> list[int]:
+        """The ids of a conversation up to where the assistant goes on."""
+        template = chat_template(self.tokenizer)
+        if messages[-1]["role"] != "assistant":
+            return template.prompt(messages)
+        ids = template.encode(messages)[0].tolist()
+        return ids[:len(ids) - 1 - ids[::-1].index(template.end_id)]  # its turn is open again
+
+    def _continue(self, prompts: list[list[int]], settings: GenerationSettings, start: int,
+                  eos: list[int]) -> list[list[int]]:
         """The new tokens of each prompt, the one that ended it included."""
         s, config = settings, self.model.config
-        eos = config.eos_token_id if s.eos_token_id is FROM_CONFIG else s.eos_token_id
         longest = [s.max_new_tokens if s.max_length is None else s.max_length - len(ids) for ids in prompts]
         ids, mask = left_pad(prompts, config.pad_token_id or 0)
         stop = as_list(s.stop_sequence)
@@ -129,8 +159,8 @@ class TextGenerationPipeline(Pipeline):
             "repetition_penalty": s.repetition_penalty, "seed": None if s.seed is None else s.seed + start,
             "long_prompt": "error" if s.truncation is False else "crop", "stop": stop or None,
             "decode": self.tokenizer.decode}
-        written = self.model.generate(ids, max(longest), attention_mask=mask, eos_token_id=eos, **how)
-        return [self._until_end(row[:n], as_list(eos), stop)
+        written = self.model.generate(ids, max(longest), attention_mask=mask, eos_token_id=eos or None, **how)
+        return [self._until_end(row[:n], eos, stop)
                 for row, n in zip(written[:, ids.shape[1]:].tolist(), longest)]
 
     def _until_end(self, new: list[int], eos: list[int], stop: list[str]) -> list[int]:
@@ -143,8 +173,22 @@ class TextGenerationPipeline(Pipeline):
                 return new[:place + 1]
         return new
 
-    def _record(self, text: str, prompt: list[int], new: list[int], settings: GenerationSettings) -> dict[str, Any]:
+    def _record(self, given: str | list[Message], prompt: list[int], new: list[int],
+                settings: GenerationSettings) -> dict[str, Any]:
         if settings.return_tensors:
             return {"generated_token_ids": [*prompt, *new]}
         written = self.tokenizer.decode(new, skip_special_tokens=True)
-        return {"generated_text": text + written if settings.return_full_text else written}
+        if not settings.return_full_text:
+            return {"generated_text": written}
+        if isinstance(given, str):
+            return {"generated_text": given + written}
+        *before, last = given
+        if last["role"] != "assistant":
+            return {"generated_text": [*given, {"role": "assistant", "content": written}]}
+        return {"generated_text": [*before, {"role": "assistant", "content": last["content"] + written}]}
+
+
+def _is_chat(value: Any) -> bool:
+    """Whether it is a list of messages, as transformers tells: by its first."""
+    return isinstance(value, (list, tuple)) and len(value) > 0 and isinstance(value[0], dict) \
+        and {"role", "content"} <= value[0].keys()
