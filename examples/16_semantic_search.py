@@ -20,7 +20,7 @@ by how rare they are (TF-IDF).
 Where the words are the same, counting them is hard to beat, and a model of this size does not. The printed table says
 by how much.
 
-Read before: 10_masked_words.py, tinygpt/pipelines/feature_extraction.py. Read next: 17_evaluation.py. Reimers and
+Read before: 10_masked_words.py, tinygpt/pipelines/feature_extraction.py. Reimers and
 Gurevych, "Sentence-BERT" (2019); Mu and Viswanath, "All-but-the-top" (2018), on what all vectors have in common; Lee et
 al., "Latent retrieval" (2019), the second test.
 """
@@ -246,6 +246,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, tuple[float, 
     print(f"\nmore like this: {passages[0].text[:100]} …")
     show(passages, vectors @ vectors[0], 3, skip=1)
 
+    if not perturbed(passages):
+        parser.exit(0, "\nno paragraph has two sentences, so there is nothing to measure\n")
     rates = {name: hit_rates(way, passages, args.seed) for name, way in (("model", model), ("TF-IDF", ByWords()))}
     print("\n" + format_table(
         [[name, *(value for test in tests.values() for value in test)] for name, tests in rates.items()],

@@ -52,6 +52,8 @@ TINY = {
                                r"exact match on 12 held-out instructions: \d+\.\d%"),
     "14_chat.py": Tiny("--steps 1 --out {out}", r"38 tokens, of which 3 mark turns"),
     "15_few_shot.py": Tiny("--steps 2 --questions 16", r"four examples instead of none: [+-]\d+\.\d% ± \d"),
+    "16_semantic_search.py": Tiny("--steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --batch-size 4 --threads 1",
+                                  r"TF-IDF +\d\.\d{4} +\d\.\d{4} +\d\.\d{4}"),
 }
 
 

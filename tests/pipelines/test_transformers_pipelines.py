@@ -55,8 +55,10 @@ BOTH_CASES = [("the dog", {}), (["the dog"], {}), (TEXTS, {}), ({"text": "the do
 @pytest.mark.parametrize("made_with", [{}, {"top_k": None}, {"top_k": 1}, {"function_to_apply": "sigmoid"}], ids=str)
 @pytest.mark.parametrize("pair", [
     lambda: reader("classification"), lambda: reader("classification", "char", "bert"),
-    lambda: reader("classification", n_labels=1), lambda: writer("classification")],
-    ids=["roberta", "bert-char", "one-label", "gpt2"])
+    lambda: reader("classification", n_labels=1), lambda: writer("classification"),
+    lambda: reader("classification", problem_type="regression"),
+    lambda: reader("classification", problem_type="multi_label_classification")],
+    ids=["roberta", "bert-char", "one-label", "gpt2", "regression", "multi-label"])
 def test_text_classification(pair, made_with, tmp_path):
     folder = save(pair(), tmp_path)
     their, our = (make("text-classification", folder, **made_with) for make in (theirs, lambda t, f, **s: pipeline(

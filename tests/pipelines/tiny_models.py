@@ -24,13 +24,13 @@ def reader_tokenizer(kind: str = "bpe") -> Tokenizer:
 
 
 def reader(head: str | None, kind: str = "bpe", architecture: str = "roberta", n_labels: int = 3,
-           ) -> tuple[BERT, Tokenizer]:
+           problem_type: str | None = None) -> tuple[BERT, Tokenizer]:
     """An encoder with a head."""
     tok = reader_tokenizer(kind)
     manual_seed(3)
     labels = {number: LABELS[number] for number in range(n_labels)} if head == "classification" else None
     return BERT(BERTConfig(vocab_size=len(tok), pad_token_id=tok.pad_token_id, architecture=architecture, head=head,
-                           id2label=labels, dropout=0.1, **SIZES)), tok
+                           id2label=labels, problem_type=problem_type, dropout=0.1, **SIZES)), tok
 
 
 def writer(head: str = "lm", architecture: str = "gpt2") -> tuple[GPT, Tokenizer]:

@@ -57,7 +57,7 @@ def encode_within(tokenizer: Tokenizer, texts: Sequence[str], length: int, *, tr
     return [prefix + ids[:room] + suffix for ids in found]
 
 
-def similar_lengths(rows: Sequence[Sequence[int]], batch_size: int,
+def similar_lengths(rows: Sequence[Sequence[int] | np.ndarray], batch_size: int,
                     pad_id: int) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
     """Every row once, the short ones first, in batches.
 

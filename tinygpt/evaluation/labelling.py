@@ -21,7 +21,7 @@ from ..tokenizers import Tokenizer
 __all__ = ["label_logits", "label_numbers", "label_probabilities"]
 
 
-def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int]], batch_size: int = 32,
+def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], batch_size: int = 32,
                  keep_going: Callable[[], bool] = lambda: True) -> np.ndarray:
     """(N, K) float32: the score of each label for each row of ids.
 

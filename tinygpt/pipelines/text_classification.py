@@ -34,7 +34,8 @@ class ClassificationSettings(Settings):
     Attributes:
         top_k: how many labels for each text, the likeliest first; None for all. Left alone it is the likeliest.
         function_to_apply: what makes scores of the model's outputs: "softmax" (probabilities that sum to 1), "sigmoid"
-            (each label by itself), "none"; "default" is softmax, or sigmoid for a model with a single label.
+            (each label by itself), "none". "default" is softmax; sigmoid for a model with a single label or with
+            problem_type "multi_label_classification"; none for "regression".
         truncation: what happens to a text that is too long: None cuts its end with a warning, True without one, False
             raises.
         max_length: read at most so many tokens of a text.
@@ -86,16 +87,21 @@ class TextClassificationPipeline(Pipeline):
         texts = [value if isinstance(value, str) else value["text"] for value in inputs]
         rows = encode_within(self.tokenizer, texts, context_length(self.model, settings.max_length),
                              truncation=settings.truncation)
-        name = settings.function_to_apply
-        if name == "default":
-            name = "sigmoid" if self.model.config.n_labels == 1 else "softmax"
-        scores = FUNCTIONS[name](label_logits(self.model, rows, settings.batch_size))  # (N, K)
+        function = FUNCTIONS[self._default() if settings.function_to_apply == "default" else settings.function_to_apply]
+        scores = function(label_logits(self.model, rows, settings.batch_size))  # (N, K)
         names = self.model.config.id2label or {}
         found = [[{"label": names[label], "score": float(row[label])} for label in np.argsort(-row, kind="stable")]
                  for row in scores]
         if settings.top_k is BEST:
             return [labels[0] for labels in found]
         return [labels[:settings.top_k] for labels in found]
+
+    def _default(self) -> str:
+        """The function that fits the question that the model answers."""
+        problem = self.model.config.problem_type
+        if problem == "regression":
+            return "none"
+        return "sigmoid" if problem == "multi_label_classification" or self.model.config.n_labels == 1 else "softmax"
 
     def shape_one(self, result: Any, value: Any, given: dict[str, Any]) -> Any:
         """A text alone gets a list, unless this very call says how many labels, as in transformers."""

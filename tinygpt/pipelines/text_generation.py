@@ -126,7 +126,7 @@ class TextGenerationPipeline(Pipeline):
     def _prompt(self, given: str | list[Message], settings: GenerationSettings) -> list[int]:
         """The ids to go on from."""
         context = self.model.config.block_size
-        ids = self.tokenizer.encode(given) if isinstance(given, str) else self._chat(given)
+        ids = self.tokenizer.encode_prompt(given) if isinstance(given, str) else self._chat(given)
         if not ids:
             config = self.model.config
             begins = [token for token in (config.bos_token_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
