@@ -28,6 +28,7 @@ class Tiny:
 
     Attributes:
         arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {pairs} one of pairs,
+            {messages} labelled ones,
             {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
         prints: a regular expression that its standard output must match somewhere.
     """
@@ -43,6 +44,7 @@ TINY = {
     "04_generation.py": Tiny("--model {model} --steps 5 --prompt", r"continued as it is alone: True"),
     "05_sorting.py": Tiny("--steps 3 --tests 20 --out {out}", r"\d+ of 20 test sequences sorted"),
     "06_names.py": Tiny("--data {names} --steps 3 --out {out}", r"test loss \d\.\d{4} nats per character"),
+    "08_spam.py": Tiny("--data {messages} --steps 2 --labels 20 --threads 1", r"the gain from reading +-?\d+\.\d\d%"),
     "09_stories260k.py": Tiny("{shared}/data/stories260K --out {out} --tokens 5", r"Once upon a time"),
     "10_masked_words.py": Tiny("--data {text} --steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --out {out}",
                                r"guessed right: +\d+\.\d%"),
@@ -73,9 +75,12 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
     files = tmp_path_factory.mktemp("examples")
     rng = random.Random(0)
     text, names, pairs = files / "text.txt", files / "names.txt", files / "pairs.tsv"
+    messages = files / "messages.tsv"
     words = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 8))) for _ in range(200)]
     text.write_text(" ".join(rng.choices([*words, "\n"], k=1000)), encoding="utf-8")
     names.write_text("\n".join(sorted(set(words))) + "\n\n", encoding="utf-8")
+    messages.write_text("".join(f"{'spam' if i % 2 else 'ham'}\t{word} {word[::-1]}\n" for i, word in enumerate(words)),
+                        encoding="utf-8")
     pairs.write_text("".join(f"{word} {word}\t{word[::-1]}\n" for word in words), encoding="utf-8")
 
     @functools.cache
@@ -84,7 +89,7 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
         if "{shared}" in TINY[name].arguments and not SHARED.is_dir():
             pytest.skip("no shared folder beside the checkout")
         model = run_it("03_pretraining.py")[1] if "{model}" in TINY[name].arguments else None
-        arguments = [argument.format(out=out, text=text, names=names, pairs=pairs, model=model,
+        arguments = [argument.format(out=out, text=text, names=names, pairs=pairs, model=model, messages=messages,
                                      shared=SHARED)
                      for argument in TINY[name].arguments.split()]
         if arguments[-1] == "--prompt":

@@ -1,10 +1,12 @@
 """Measuring what a model can do.
 
 Reading order: table.py, confidence.py → language_modeling.py → likelihood.py → next_token.py → masked_words.py →
-multiple_choice.py → classification.py, confusion_plot.py, labelling.py → bleu.py, chrf.py, translation.py →
-diversity.py, continuations.py → answers.py, robustness.py. docs/evaluation.md says what each figure means.
+multiple_choice.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py, chrf.py,
+translation.py → diversity.py, continuations.py → answers.py, robustness.py. docs/evaluation.md says what each figure
+means.
 """
 
+from .bag_of_words import NaiveBayes
 from .bleu import Bleu, corpus_bleu
 from .chrf import ChrF, corpus_chrf
 from .classification import Classification, confusion_matrix
@@ -23,10 +25,11 @@ from .table import format_table
 from .translation import Translation, score_translations, translate
 
 __all__ = [
-    "Bleu", "ChrF", "Classification", "Diversity", "Forgery", "MaskedWords", "MultipleChoice", "NextToken", "Probe",
-    "Question", "TextLoss", "Translation", "answer_questions", "byte_lengths", "confusion_matrix", "continuation_nats",
-    "continue_texts", "corpus_bleu", "corpus_chrf", "distinct", "ends_in_loop", "forging_prompts", "format_table",
-    "is_multiple_choice", "label_logits", "label_numbers", "label_probabilities", "masking_of", "measure_diversity",
-    "plot_confusion", "predict_text", "probe_special_tokens", "read_questions", "repeated", "score_translations",
-    "text_loss", "translate", "wilson_interval",
+    "Bleu", "ChrF", "Classification", "Diversity", "Forgery", "MaskedWords", "MultipleChoice", "NaiveBayes",
+    "NextToken", "Probe", "Question", "TextLoss", "Translation", "answer_questions", "byte_lengths",
+    "confusion_matrix", "continuation_nats", "continue_texts", "corpus_bleu", "corpus_chrf", "distinct",
+    "ends_in_loop", "forging_prompts", "format_table", "is_multiple_choice", "label_logits", "label_numbers",
+    "label_probabilities", "masking_of", "measure_diversity", "plot_confusion", "predict_text",
+    "probe_special_tokens", "read_questions", "repeated", "score_translations", "text_loss", "translate",
+    "wilson_interval",
 ]

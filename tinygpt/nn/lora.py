@@ -139,7 +139,7 @@ def add_lora(model: Module, rank: int, alpha: float | None = None, targets: Sequ
     for name, (parent, attribute, start, stop) in places:
         layer = getattr(parent, attribute)
         if not isinstance(layer, LoRALinear):
-            layer = LoRALinear(layer, (2 * rank if alpha is None else alpha) / rank)
+            layer = LoRALinear(layer, (2 * rank if alpha is None else alpha) / max(rank, 1))
             setattr(parent, attribute, layer)
         layer.add(name, start, stop, rank)
 
