@@ -23,8 +23,31 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default=None, metavar="NAME",
+                     help="run the tests that need a GPU on this device, cuda say; without it they are skipped")
     parser.addoption("--require-oracles", action="store_true",
                      help="a test that skips because a package is missing fails instead")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One clear line where the device that was asked for is not there, and no test is run."""
+    name = config.getoption("--device")
+    if name is not None:
+        from tinygpt.backend import DeviceError, resolve_device
+        try:
+            resolve_device(name)
+        except (DeviceError, ValueError) as error:
+            raise pytest.UsageError(f"--device {name}: {error}") from None
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    """The full name of the device that `--device` asked for; the test is skipped where none was."""
+    name = request.config.getoption("--device")
+    if name is None:
+        pytest.skip("needs a GPU: pytest --device cuda")
+    from tinygpt.backend import resolve_device
+    return resolve_device(name)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,8 +22,9 @@ def _default_device_afterwards():
 
 @pytest.fixture
 def without_cuda(monkeypatch):
-    """No CUDA backend that another test has registered."""
-    monkeypatch.delitem(backend._BY_KIND, "cuda", raising=False)
+    """No CUDA backend before, and none that the test has made afterwards."""
+    monkeypatch.setattr(backend, "_BY_KIND", {kind: b for kind, b in backend._BY_KIND.items() if kind != "cuda"})
+    monkeypatch.setattr(backend, "_BY_TYPE", dict(backend._BY_TYPE))
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
@@ -82,19 +83,35 @@ def test_the_default_does_not_move_what_is_on_a_device():
 def test_cuda_without_cupy(without_cuda, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # importing it raises ImportError
     assert not tg.cuda_available()
-    with pytest.raises(backend.DeviceError, match="CuPy is not installed.*'tinygpt\\[cuda\\]'.*cupy-cuda12x"):
+    with pytest.raises(backend.DeviceError, match="CuPy is not installed.*'cupy-cuda13x\\[ctk\\]'.*580.*cupy-cuda12x"):
         tg.Tensor([1.0], device="cuda")
     with pytest.raises(backend.DeviceError, match="CuPy is not installed"):
         tg.set_default_device("cuda:1")
     assert tg.Tensor([1.0]).device == "cpu"
 
 
-def test_cupy_without_a_gpu(without_cuda, monkeypatch):
+@pytest.mark.parametrize("driver, wheel, message", [
+    (13010, 13020, "CuPy is installed but finds no usable NVIDIA GPU.*nvidia-smi.*CUDA_VISIBLE_DEVICES"),
+    (13010, 12080, "finds no usable NVIDIA GPU"),
+    (0, 13020, "there is no NVIDIA driver; install one"),
+    (12080, 13020, "for CUDA 13 and the NVIDIA driver is too old.*supports CUDA 12.8; .*580.*cupy-cuda12x instead"),
+    (11040, 12090, "for CUDA 12 and the NVIDIA driver is too old.*supports CUDA 11.4"),
+])
+def test_cupy_without_a_gpu(without_cuda, monkeypatch, driver, wheel, message):
     cupy = types.ModuleType("cupy")
-    cupy.cuda = types.SimpleNamespace(is_available=lambda: False)
+    cupy.cuda = types.SimpleNamespace(is_available=lambda: False, runtime=types.SimpleNamespace(
+        driverGetVersion=lambda: driver, runtimeGetVersion=lambda: wheel))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     assert not tg.cuda_available()
-    with pytest.raises(backend.DeviceError, match="CuPy is installed but finds no usable NVIDIA GPU.*nvidia-smi"):
+    with pytest.raises(backend.DeviceError, match=message):
+        tg.Tensor([1.0], device="cuda")
+
+
+def test_a_gpu_without_the_cuda_libraries(without_cuda, monkeypatch):
+    pretend_cupy(monkeypatch, 1)
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs", None)
+    assert not tg.cuda_available()
+    with pytest.raises(backend.DeviceError, match="without the CUDA libraries.*'cupy-cuda13x\\[ctk\\]'"):
         tg.Tensor([1.0], device="cuda")
 
 
@@ -107,8 +124,10 @@ def test_no_silent_fall_back_from_the_environment(without_cuda, monkeypatch):
 
 def pretend_cupy(monkeypatch, n_devices):
     """A `cupy` that finds GPUs, made of the pretend device."""
-    cupy, cupyx, scipy, special = (types.ModuleType(name) for name in
-                                   ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"))
+    cupy, cupyx, scipy, special, *backends, libraries = (types.ModuleType(name) for name in (
+        "cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special", "cupy_backends", "cupy_backends.cuda",
+        "cupy_backends.cuda.libs"))
+    libraries.cublas = libraries.nvrtc = None
     cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True, Device=fake_device._device,
         runtime=types.SimpleNamespace(getDeviceCount=lambda: n_devices))
@@ -120,7 +139,7 @@ def pretend_cupy(monkeypatch, n_devices):
     cupy.asarray = lambda x: ndarray(np.array(x), fake_device._current_index())
     cupy.asnumpy = fake_device.FakeArray.get
     special.erf = fake_device._erf
-    for module in (cupy, cupyx, scipy, special):
+    for module in (cupy, cupyx, scipy, special, *backends, libraries):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(ndarray, "device", property(lambda self: types.SimpleNamespace(id=self.index)), raising=False)
 

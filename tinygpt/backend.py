@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "Array", "Backend", "DeviceError", "array_module", "backend_of", "cuda_available", "default_device", "device_of",
-    "generator", "manual_seed", "on_device", "register_backend", "resolve_device", "set_default_device", "to_device",
-    "to_numpy",
+    "Array", "Backend", "DeviceError", "array_module", "backend_of", "cuda_available", "default_device",
+    "device_memory", "device_of", "generator", "manual_seed", "on_device", "register_backend", "resolve_device",
+    "set_default_device", "to_device", "to_numpy",
 ]
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
@@ -44,6 +44,7 @@ class Backend:
         index_of: array -> the number of its device.
         scope: device number -> a context manager that makes this device the current one.
         erf: the device's own error function, or None where ops/erf.py computes it.
+        memory: device number -> its free and all its memory, in bytes; None where nobody asks.
         raw_module: (source, options) -> compiled CUDA kernels (see kernels/cuda/launch.py); None where there are none.
     """
 
@@ -55,6 +56,7 @@ class Backend:
     index_of: Callable[[Array], int]
     scope: Callable[[int], contextlib.AbstractContextManager]
     erf: Callable[[Array], Array] | None = None
+    memory: Callable[[int], tuple[int, int]] | None = None
     raw_module: Callable[[str, tuple[str, ...]], Any] | None = None
 
 
@@ -79,15 +81,30 @@ def register_backend(backend: Backend) -> None:
 
 
 def _cuda_problem() -> str | None:
-    """Why there is no CUDA device here, or None if there is one. Importing CuPy proves nothing about a GPU."""
+    """Why there is no CUDA device here, or None if there is one. Importing CuPy proves nothing about a GPU.
+
+    CUDA's versions are numbers such as 13020, for 13.2; the driver's is the latest it supports, 0 if there is none.
+    """
     try:
         import cupy
     except ImportError as error:
-        return (f"CuPy is not installed ({error}); install it with `pip install 'tinygpt[cuda]'` (CUDA 13) or "
-                "`pip install cupy-cuda12x` (CUDA 12)")
+        return (f"CuPy is not installed ({error}); install it with `pip install 'cupy-cuda13x[ctk]'` (driver 580 or "
+                "later) or `pip install 'cupy-cuda12x[ctk]'` (driver 525 or later)")
     if not cupy.cuda.is_available():  # False, and no exception, without a driver or a device
-        return ("CuPy is installed but finds no usable NVIDIA GPU; install the NVIDIA driver that your CuPy wheel "
-                "needs (`nvidia-smi` must list a device) and check CUDA_VISIBLE_DEVICES")
+        driver, needed = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
+        if driver == 0:
+            return "CuPy is installed but there is no NVIDIA driver; install one (`nvidia-smi` must list a device)"
+        if driver // 1000 < needed // 1000:
+            return (f"CuPy is installed for CUDA {needed // 1000} and the NVIDIA driver is too old for it: it supports "
+                    f"CUDA {driver // 1000}.{driver % 1000 // 10}; update the driver (CUDA 12 needs 525 or later, "
+                    f"CUDA 13 needs 580) or install cupy-cuda{driver // 1000}x instead")
+        return ("CuPy is installed but finds no usable NVIDIA GPU; `nvidia-smi` must list a device: check "
+                "CUDA_VISIBLE_DEVICES")
+    try:
+        from cupy_backends.cuda.libs import cublas, nvrtc  # noqa: F401  (the wheel alone does not bring them)
+    except ImportError as error:
+        return (f"CuPy is installed without the CUDA libraries ({' '.join(str(error).split())}); install them with "
+                "`pip install 'cupy-cuda13x[ctk]'`, or 'cupy-cuda12x[ctk]' for CUDA 12")
     return None
 
 
@@ -108,9 +125,15 @@ def _cuda_backend() -> Backend:
             with cupy.cuda.Device(index):
                 return cupy.asarray(x)
 
+        def memory(index: int) -> tuple[int, int]:
+            with cupy.cuda.Device(index) as device:
+                free, total = device.mem_info
+                return free + cupy.get_default_memory_pool().free_bytes(), total  # the pool keeps what was freed
+
         register_backend(Backend(
             kind="cuda", module=cupy, array_type=cupy.ndarray, put=put, get=cupy.asnumpy,
             index_of=lambda x: x.device.id, scope=cupy.cuda.Device, erf=erf,
+            memory=memory,
             raw_module=lambda source, options: cupy.RawModule(code=source, options=options),
         ))
     return _BY_KIND["cuda"]
@@ -184,6 +207,13 @@ def to_device(x: Any, device: str) -> Array:
 def to_numpy(x: Array) -> np.ndarray:
     """`x` as a NumPy array on the host; no copy where it is one already."""
     return backend_of(x).get(x) if not isinstance(x, np.ndarray) else x
+
+
+def device_memory(device: str) -> tuple[int, int] | None:
+    """Free memory and all memory of a device, in bytes; None for the host, which has no such limit of its own."""
+    kind, index = _parse(device)
+    memory = _backend_for(kind).memory
+    return None if memory is None else memory(index)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

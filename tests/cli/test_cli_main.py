@@ -13,6 +13,7 @@ import pytest
 from command import command, error_line
 
 import tinygpt
+from tinygpt import kernels
 from tinygpt.backend import cuda_available
 from tinygpt.cli import generate, main
 
@@ -25,10 +26,13 @@ def test_version(capsys):
 def test_verbose_version_names_python_numpy_blas_gpu_and_threads(capsys, order):
     done = command(capsys, *order)
     lines = done.out.splitlines()
-    assert done.code == 0 and lines[0] == f"tinygpt {tinygpt.__version__}" and len(lines) == 5
+    assert done.code == 0 and lines[0] == f"tinygpt {tinygpt.__version__}" and len(lines) == 7
     assert platform.python_version() in lines[1] and np.__version__ in lines[2]
-    assert re.match(r"NumPy +\S+ with \S+", lines[2]) and re.match(r"threads \d+ ", lines[4])
-    assert ("CuPy" in lines[3]) and ("none" in lines[3]) == (not cuda_available())
+    assert re.match(r"NumPy +\S+ with \S+", lines[2]) and re.match(r"threads \d+ ", lines[6])
+    assert lines[3].startswith("CuPy    ") and lines[4].startswith("GPU     ")
+    assert ("none: " in lines[4]) == (not cuda_available()) and lines[5].startswith("kernels none: ")
+    with kernels.cuda.switch(True):
+        assert "kernels AdamW, dropout, " in command(capsys, *order).out
 
 
 def test_as_a_module():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import fake_device
 import numpy as np
 import pytest
 
+from tinygpt import backend
 from tinygpt.backend import manual_seed, to_numpy
 from tinygpt.data import WindowSampler
 from tinygpt.models import GPT, GPTConfig
@@ -86,6 +88,29 @@ def test_a_step_that_is_not_finite_is_found_before_anything_is_saved(bad, what, 
     if saved:
         state = read_checkpoint(path)
         assert state.step == saved[-1] and all(np.isfinite(x).all() for x in state.weights().values())
+
+
+@pytest.mark.parametrize("device", ["cpu", "fake"])
+def test_out_of_memory_says_what_was_asked_what_is_free_and_what_to_do(device, tmp_path, monkeypatch):
+    class OutOfMemoryError(MemoryError):
+        """As CuPy's."""
+
+    with_memory = dataclasses.replace(fake_device.BACKEND, memory=lambda index: (3 << 29, 80 << 30))
+    monkeypatch.setitem(backend._BY_KIND, "fake", with_memory)
+    trainer = trainer_of(device, save_every=4)
+    path, loss = tmp_path / "state.safetensors", trainer.model.loss
+    trainer.save = lambda trainer: write_checkpoint(path, trainer.model, trainer.optimizer, trainer.step, {})
+
+    def hungry(**batch):
+        if trainer.step == 6:
+            raise OutOfMemoryError("Out of memory allocating 1,073,741,824 bytes (allocated so far: 5,368 bytes).")
+        return loss(**batch)
+    trainer.model.loss = hungry
+    free = "" if device == "cpu" else "; 1.50 of its 80.00 GiB are free"
+    with pytest.raises(MemoryError, match=rf"step 7: out of memory on {trainer.model.device}: .*1,073,741,824 bytes"
+                                          rf".*\){free}\. The last checkpoint is kept; .*--batch-size.*--accumulate"):
+        trainer.run()
+    assert read_checkpoint(path).step == 4
 
 
 def test_a_run_goes_on_from_a_checkpoint_on_the_device(tmp_path):

@@ -12,17 +12,20 @@ import numpy as np
 
 from .._version import __version__
 from ..backend import DeviceError, resolve_device
+from ..kernels.cuda import fused_kernels
 from ..training.parallel import physical_cores
 
 __all__ = ["versions"]
 
 
 def versions() -> Iterator[str]:
-    """Lines: tinygpt, Python, NumPy and its BLAS, CuPy and its GPU or why there is none, threads."""
+    """Lines: tinygpt, Python, NumPy and its BLAS, CuPy, its GPU or why there is none, fused kernels, threads."""
     yield f"tinygpt {__version__}"
     yield f"Python  {platform.python_version()} on {platform.platform()}"
     yield f"NumPy   {np.__version__} with {_blas()}"
+    yield f"CuPy    {_cupy()}"
     yield f"GPU     {_gpu()}"
+    yield f"kernels {', '.join(fused_kernels()) or 'none: a GPU runs the rules; TINYGPT_KERNELS=cuda turns them on'}"
     yield f"threads {physical_cores()} replicas train side by side unless --threads says otherwise"
 
 
@@ -35,6 +38,14 @@ def _blas() -> str:
     return ", ".join(f"{info['internal_api']} {info['version']} ({info['num_threads']} threads)" for info in found)
 
 
+def _cupy() -> str:
+    try:
+        import cupy
+    except ImportError as error:
+        return f"not installed ({error})"
+    return f"{cupy.__version__} for CUDA {_dotted(cupy.cuda.runtime.runtimeGetVersion())}"
+
+
 def _gpu() -> str:
     try:
         resolve_device("cuda")
@@ -42,5 +53,11 @@ def _gpu() -> str:
         return f"none: {error}"
     import cupy
 
-    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    return f"{name} with CuPy {cupy.__version__} and CUDA {cupy.cuda.runtime.runtimeGetVersion()}"
+    runtime = cupy.cuda.runtime
+    names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]
+    return f"{', '.join(names)}; the driver supports CUDA {_dotted(runtime.driverGetVersion())}"
+
+
+def _dotted(version: int) -> str:
+    """CUDA's 13020 as 13.2."""
+    return f"{version // 1000}.{version % 1000 // 10}"

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backend import Array, array_module, on_device, to_numpy
+from ..backend import Array, array_module, device_memory, on_device, to_numpy
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
 from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
@@ -162,6 +162,7 @@ class Trainer:
 
         Raises:
             DivergedError: the loss is not finite; the last checkpoint is left as it is.
+            MemoryError: a step does not fit; the message says what was asked for, what is free, and what to reduce.
         """
         o = self.options
         eval_every = o.eval_every or max(1, o.steps // 10)
@@ -184,9 +185,12 @@ class Trainer:
                 if self.progress is not None:
                     self.progress.resume_clock()
                 with blas_threads(1):  # one for each replica; between the pauses BLAS has all cores
-                    while self.step < pause and not stop.received:
-                        self._train_step(replicas)
-                    self._read()
+                    try:
+                        while self.step < pause and not stop.received:
+                            self._train_step(replicas)
+                        self._read()
+                    except MemoryError as error:
+                        raise MemoryError(self._out_of_memory(error)) from None
             self.interrupted = stop.received
             self._save()
 
@@ -258,6 +262,14 @@ class Trainer:
     def _diverged(self, step: int, what: str) -> DivergedError:
         return DivergedError(f"step {step}: {what}; training has diverged. The last checkpoint is kept; try a lower "
                              "learning rate (--lr) or a longer warmup (--warmup-steps)")
+
+    def _out_of_memory(self, error: MemoryError) -> str:
+        device = self.optimizer.flat.device
+        memory = device_memory(device)
+        free = "" if memory is None else f"; {memory[0] / 2**30:.2f} of its {memory[1] / 2**30:.2f} GiB are free"
+        asked = str(error).rstrip(".") or "it is not said how much was asked for"
+        return (f"step {self.step + 1}: out of memory on {device}: {asked}{free}. The last checkpoint is kept; reduce "
+                "--batch-size, or cut each batch into more parts with --accumulate, or reduce --block-size")
 
     def _save(self) -> None:
         if self.save is not None and self._saved != self.step:
