@@ -25,7 +25,9 @@ __all__ = ["Tolerance", "Verdict", "judge"]
 
 RTOL = 1e-6              # of one entry: a thousand times smaller than an error of 0.1 %
 ROUNDING = 1e-13         # of the largest gradient of the argument: what cancellation may leave of an entry that is ~0
+NOISE = 256.0            # times the outputs' rounding: slopes so small are made of it, as 1 − σ is where σ ≈ 1
 KNOWN_WELL = 2.5e-4      # an oracle that errs by more than this share of S says nothing about an error of 0.1 %
+CONFIRMED = 1e-2         # where the complex step is wrong, it is by more than this; so well must differences know it
 BENT = 1e-4              # slopes to either side that differ by more than this share of S deserve a second look
 CONSTANT = 1e-9          # slopes below this share of the function's values cannot be told from zero by differences
 
@@ -87,12 +89,15 @@ def judge(problem: Problem, gradient: Sequence[np.ndarray], u: Sequence[np.ndarr
     n = max(1, sum(d.size for _, d, _ in along))
     allowed = tolerance.of(scale, n, sum(float(np.abs(d).sum()) for _, d, _ in along))
     allowed += ROUNDING * sum(largest * float(np.abs(d).sum()) for _, d, largest in along if np.isfinite(largest))
+    exact, reason = (None, "") if method == "central" else line.complex_step
+    near = line.central(SMALL_STEP)
+    if exact is not None and _hidden(line, a, exact, allowed):
+        return Verdict("inconclusive", "complex step", a, exact, 0.0, scale, "too small to be seen in the function's "
+                       "values, where only the complex step sees another slope"), ""
+    allowed += NOISE * line.rounding
     rough = allowed + tolerance.of(scale, 1, 0.0)  # for differences, which are no better than this
     if not np.isfinite(a):
         return _not_finite(line, a), ""
-
-    exact, reason = (None, "") if method == "central" else line.complex_step
-    near = line.central(SMALL_STEP)
     if method == "complex" and exact is not None:
         return Verdict("pass" if abs(a - exact) <= allowed else "fail", "complex step", a, exact, 0.0, scale), ""
     if exact is not None and near is not None and near.error <= KNOWN_WELL * scale and abs(a - exact) <= allowed \
@@ -100,6 +105,12 @@ def judge(problem: Problem, gradient: Sequence[np.ndarray], u: Sequence[np.ndarr
             and line.bend(SMALL_STEP) <= BENT * scale + 16 * near.error:
         return Verdict("pass", "complex step and central difference", a, exact, 0.0, scale), reason
     return _by_differences(line, near, a, exact, scale, allowed, rough, n), reason
+
+
+def _hidden(line: Line, a: float, exact: float, allowed: float) -> bool:
+    """Whether the gradient differs from the complex step at numbers too small to be the rounding of anything seen."""
+    size = max(abs(a), abs(exact))
+    return a != 0 and exact != 0 and abs(a - exact) > max(allowed, 1e-3 * size) and size < 1e-3 * line.rounding
 
 
 def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | None, scale: float, allowed: float,
@@ -113,13 +124,14 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
         return Verdict("inconclusive", "Richardson ladder", a, np.nan, np.inf, scale,
                        "the function is not finite, or raises, to one side of the input")
     d, error, oracle = estimate.value, estimate.error, "Richardson ladder"
-    if a == 0 and scale == 0 and line.is_still:
+    if line.is_still and scale <= allowed:
         return Verdict("pass", oracle, a, 0.0)
-    if line.is_flat and abs(a) <= ROUNDING * line.problem.magnitude * (scale > 0):  # constant, up to rounding
+    if line.is_flat and abs(a) <= 2 * NOISE * line.rounding * (scale > 0):  # constant, up to rounding
         return Verdict("pass", oracle, a, d, error)
 
     size = max(scale, abs(d))
-    if exact is not None and abs(exact - d) <= rough + 4 * error and error <= KNOWN_WELL * size:
+    confirmed = error <= max(CONFIRMED * size, KNOWN_WELL * line.vanishing)
+    if exact is not None and abs(exact - d) <= rough + 4 * error and confirmed:
         oracle = "complex step and Richardson ladder"
         if abs(a - exact) <= allowed:
             return Verdict("pass", oracle, a, exact, 0.0, scale)
@@ -133,6 +145,9 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     known = max(KNOWN_WELL * size, CONSTANT * values)
     if error <= known and abs(a - d) <= allowed + min(4 * error, known):
         return Verdict("pass", oracle, a, d, error, scale)
+    if KNOWN_WELL * size < error and abs(a - d) <= 4 * error and \
+            max(abs(a), abs(d), error) <= 16 * NOISE * line.rounding:  # nothing but rounding
+        return Verdict("pass", oracle, a, d, error)
     reason = {"jump": "the function jumps at this input", "steep": "the slopes grow without bound as the step shrinks"}
     return Verdict("inconclusive", oracle, a, d, error, scale, reason.get(
         shape, "the rungs of the ladder disagree: the function is too rough, or computed too coarsely"))

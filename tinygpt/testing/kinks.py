@@ -44,6 +44,15 @@ class KinkFailure:
         return self.low if self.analytic < self.low else self.high
 
 
+@dataclass(frozen=True)
+class Sides:
+    """Slopes to the left and to the right of every output, and how far they may be off."""
+
+    left: np.ndarray
+    right: np.ndarray
+    doubt: np.ndarray
+
+
 class Slopes:
     """Slopes to either side, for every output, along weighted sets of entries."""
 
@@ -51,8 +60,8 @@ class Slopes:
         self.problem, self.sizes = problem, sizes
         self.ones = np.ones(problem.base.size)
 
-    def along(self, entries: Sequence[Entry], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray] | None:
-        """(left slopes, right slopes) of all outputs; None where the function is not finite nearby."""
+    def along(self, entries: Sequence[Entry], weights: Sequence[float]) -> Sides | None:
+        """The slopes of all outputs; None where the function is not finite nearby."""
         u: list[np.ndarray | None] = [None] * len(self.problem.inputs)
         for (k, i), weight in zip(entries, weights):
             if u[k] is None:
@@ -60,19 +69,21 @@ class Slopes:
             u[k].reshape(-1)[i] = weight * self.sizes[k].reshape(-1)[i]  # type: ignore[union-attr]
         line = Line(self.problem, u, self.ones)
         sides = []
+        doubt = np.zeros(self.problem.base.size)
         for sign in (-1, 1):
             near, far = line.at(sign * SMALL_STEP), line.at(sign * LARGE_STEP)
             if near is None or far is None:
                 return None
             slope, coarse = ((y - self.problem.base) / (sign * h) for y, h in ((near, SMALL_STEP), (far, LARGE_STEP)))
             sides.append(slope + (slope - coarse) / (LARGE_STEP / SMALL_STEP - 1))  # the curvature's part cancels
-        return sides[0], sides[1]
+            doubt += 0.25 * np.abs(slope - coarse)
+        return Sides(sides[0], sides[1], doubt + 4 * self.problem.rounding / SMALL_STEP)
 
 
-def _apart(left: np.ndarray, right: np.ndarray, base: np.ndarray) -> np.ndarray:
+def _apart(sides: Sides, base: np.ndarray) -> np.ndarray:
     """Which outputs have a kink: slopes that differ by more than curvature and rounding explain."""
-    noise = 16 * EPS * np.abs(base) / SMALL_STEP
-    return np.abs(right - left) > 1e-3 * np.maximum(np.abs(left), np.abs(right)) + noise
+    noise = 16 * EPS * np.abs(base) / SMALL_STEP + sides.doubt
+    return np.abs(sides.right - sides.left) > 1e-3 * np.maximum(np.abs(sides.left), np.abs(sides.right)) + noise
 
 
 def _clusters(n: int, together: Iterator[tuple[int, int]]) -> list[list[int]]:
@@ -94,8 +105,8 @@ def _promised(gradient: Sequence[np.ndarray | None], entries: Sequence[Entry], w
     return total
 
 
-def _outside(a: float, left: float, right: float) -> bool:
-    slack = RTOL * max(abs(left), abs(right), abs(a))
+def _outside(a: float, left: float, right: float, doubt: float) -> bool:
+    slack = RTOL * max(abs(left), abs(right), abs(a)) + doubt
     return not min(left, right) - slack <= a <= max(left, right) + slack
 
 
@@ -117,13 +128,14 @@ def examine(problem: Problem, gradient: Sequence[np.ndarray], kinks: Sequence[En
     """
     slopes = Slopes(problem, sizes)
     undecided: list[Entry] = []
-    single: dict[Entry, tuple[np.ndarray, np.ndarray]] = {}
+    single: dict[Entry, Sides] = {}
     calm: list[Entry] = []  # where the promise lies between the slopes of Σ v·f: to be looked at if there is room
     for entry in kinks:
         sides = slopes.along([entry], [1.0])
         if sides is None:
             undecided.append(entry)
-        elif _outside(_promised(gradient, [entry], [1.0], sizes), float(v @ sides[0]), float(v @ sides[1])):
+        elif _outside(_promised(gradient, [entry], [1.0], sizes), float(v @ sides.left), float(v @ sides.right),
+                      float(np.abs(v) @ sides.doubt)):
             single[entry] = sides
         else:
             calm.append(entry)
@@ -136,26 +148,31 @@ def examine(problem: Problem, gradient: Sequence[np.ndarray], kinks: Sequence[En
         single[calm[i]] = sides
     failures: list[KinkFailure] = []
     bent = np.zeros(problem.base.size, dtype=bool)
-    for left, right in single.values():
-        bent |= _apart(left, right, problem.base)
+    for sides in single.values():
+        bent |= _apart(sides, problem.base)
 
     smooth = np.where(bent, 0.0, v)  # what the kinked outputs leave
     if smooth.any():
         rest = problem.vjp([x.copy() for x in problem.inputs], problem.spread(smooth))
-        for entry, (left, right) in single.items():
-            a, d = _promised(rest, [entry], [1.0], sizes), float(smooth @ (left + right)) / 2
-            if abs(a - d) > RTOL * float(np.abs(smooth) @ np.abs(right)) + RTOL * abs(a):
+        for entry, sides in single.items():
+            a, d = _promised(rest, [entry], [1.0], sizes), float(smooth @ (sides.left + sides.right)) / 2
+            if abs(a - d) > float(np.abs(smooth) @ (RTOL * np.abs(sides.right) + sides.doubt)) + RTOL * abs(a):
                 failures.append(KinkFailure([entry], -1, a, d, d))
 
     outputs = rng.permutation(np.flatnonzero(bent))
-    accused = sum((_apart(*single[entry], problem.base) for entry in suspects), np.zeros(problem.base.size))
+    accused = sum((_apart(single[entry], problem.base) for entry in suspects), np.zeros(problem.base.size))
     for j in outputs[np.argsort(-accused[outputs], kind="stable")][:MAX_OUTPUTS]:
-        mine = [entry for entry, (left, right) in single.items() if _apart(left, right, problem.base)[j]]
+        mine = [entry for entry, sides in single.items() if _apart(sides, problem.base)[j]]
         failures += _one_output(problem, slopes, single, mine, int(j), sizes, rng)
     return failures, undecided
 
 
-def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, tuple[np.ndarray, np.ndarray]],
+def _of_output(sides: Sides, j: int) -> tuple[float, float, float]:
+    """(left slope, right slope, doubt) of output j."""
+    return float(sides.left[j]), float(sides.right[j]), float(sides.doubt[j])
+
+
+def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, Sides],
                 entries: list[Entry], j: int, sizes: Sequence[np.ndarray],
                 rng: np.random.Generator) -> list[KinkFailure]:
     """The failures of one output at its kinked entries, alone and together."""
@@ -164,28 +181,30 @@ def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, tuple[np.n
     row = problem.vjp([x.copy() for x in problem.inputs], problem.spread(unit))
     failures = []
     for entry in entries:
-        left, right = (float(side[j]) for side in single[entry])
+        left, right, doubt = _of_output(single[entry], j)
         a = _promised(row, [entry], [1.0], sizes)
-        if _outside(a, left, right):
+        if _outside(a, left, right, doubt):
             failures.append(KinkFailure([entry], j, a, min(left, right), max(left, right)))
     if failures or len(entries) < 2:
         return failures
 
-    def joint(chosen: Sequence[Entry], weights: Sequence[float]) -> tuple[float, float, bool] | None:
-        """(left slope, right slope, whether they are more than the sum of the single ones) of output j."""
+    def joint(chosen: Sequence[Entry], weights: Sequence[float]) -> tuple[float, float, float, bool] | None:
+        """(left slope, right slope, doubt, whether they are more than the sum of the single ones) of output j."""
         sides = slopes.along(chosen, weights)
         if sides is None:
             return None
-        left, right = float(sides[0][j]), float(sides[1][j])
-        sums = [sum(w * float(single[entry][side][j]) for entry, w in zip(chosen, weights)) for side in (0, 1)]
-        slack = 1e-4 * sum(w * max(abs(float(side[j])) for side in single[entry]) for entry, w in zip(chosen, weights))
-        return left, right, abs(left - sums[0]) > slack or abs(right - sums[1]) > slack
+        left, right, doubt = _of_output(sides, j)
+        alone = [(w, *_of_output(single[entry], j)) for entry, w in zip(chosen, weights)]
+        slack = doubt + sum(w * (1e-4 * max(abs(lo), abs(hi)) + off) for w, lo, hi, off in alone)
+        interact = abs(left - sum(w * lo for w, lo, _, _ in alone)) > slack or abs(
+            right - sum(w * hi for w, _, hi, _ in alone)) > slack
+        return left, right, doubt, interact
 
     def pairs() -> Iterator[tuple[int, int]]:
         for p in range(len(entries)):
             for q in range(p):
                 found = joint([entries[p], entries[q]], [1.0, 1.0])
-                if found is not None and found[2]:
+                if found is not None and found[3]:
                     yield p, q
 
     for cluster in _clusters(len(entries), pairs()):
@@ -193,7 +212,7 @@ def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, tuple[np.n
         for weights in [np.ones(len(chosen)), *rng.uniform(0.5, 1.5, (N_WEIGHTS, len(chosen)))]:
             found = joint(chosen, weights) if len(chosen) > 1 else None
             a = _promised(row, chosen, weights, sizes)
-            if found is not None and _outside(a, found[0], found[1]):
+            if found is not None and _outside(a, *found[:3]):
                 failures.append(KinkFailure(chosen, j, a, min(found[:2]), max(found[:2])))
                 break
     return failures

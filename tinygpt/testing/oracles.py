@@ -2,7 +2,7 @@
 
 All look along a line: φ(t) = Σ v·f(x + t·u), whose slope at 0 the gradient must reproduce.
 
-* complex step: φ'(0) = Im φ(ih)/h. No subtraction, so h may be 1e-30 and the result is exact to rounding. But it
+* complex step: φ'(0) = Im φ(ih)/h. No subtraction, so h may be 1e-60 and the result is exact to rounding. But it
   differentiates the formula that complex numbers see: |z| drops the imaginary part, and the answer is silently wrong.
 * central difference: (φ(h) − φ(−h))/2h. Believes nothing but values, and is right to about 1e-8 at best.
 * ladder: central differences at h, h/4, h/16, …, each pair of rungs combined so that the leading error cancels
@@ -24,17 +24,17 @@ from functools import cached_property
 
 import numpy as np
 
-from .problem import Problem
+from .problem import EPS, Problem
 
 __all__ = ["EPS", "Estimate", "LARGE_STEP", "Line", "SMALL_STEP", "TINY_STEP"]
 
-EPS = float(np.finfo(np.float64).eps)
-IMAGINARY_STEP = 1e-30
+IMAGINARY_STEP = 1e-60
 SMALL_STEP = 2.0**-17   # near ε^⅓, where the error of a central difference is least; a power of two, so x ± h is exact
 LARGE_STEP = 2.0**-14   # a second look, to tell a kink from a bend
 RUNGS = tuple(2.0**-k for k in range(2, 32, 2))  # 0.25 … 1e-9
 TINY_STEP = 2.0**-26    # a kink that still shows at this step counts as one
 CONVERGED = 1e-10
+POWERS = (16.0, 4.0)    # steps shrink by 4, so h² by 16: smooth functions; and h by 4: those like max(x, 0)² at 0
 STRAIGHT = 2.0**-14     # from here on down a smooth function is a straight line, and what is left is rounding
 
 
@@ -48,12 +48,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of a ladder: the central difference, and whether anything moved to either side."""
+    """One step of a ladder: the central difference, and how far the outputs moved to either side."""
 
     h: float
     slope: Estimate
-    below: bool
-    above: bool
+    below: float
+    above: float
 
 
 class Line:
@@ -69,6 +69,7 @@ class Line:
         self.problem, self.u, self.v = problem, u, v
         self.rungs: list[Rung] = []  # of the last ladder
         self._values: dict[float, np.ndarray | None] = {0.0: problem.base}
+        self._depends: np.ndarray = np.zeros(v.shape, dtype=bool)
         self._bends: dict[float, float] = {}
 
     def at(self, t: float) -> np.ndarray | None:
@@ -103,7 +104,9 @@ class Line:
             return None, "its output is real for complex inputs"
         if y.shape != self.v.shape or not np.isfinite(y).all():
             return None, "it is not finite for complex inputs"
-        return float(self.v @ y.imag) / IMAGINARY_STEP, ""
+        self._depends = self._depends | (y.imag != 0)
+        slope = float(self.v @ y.imag) / IMAGINARY_STEP
+        return (0.0 if abs(slope) < 1e-50 * self.problem.magnitude else slope), ""  # h² is not to be seen
 
     def central(self, h: float) -> Estimate | None:
         """(φ(h) − φ(−h))/2h, with the rounding of the values as its error; None where f is not finite."""
@@ -111,7 +114,8 @@ class Line:
         if above is None or below is None:
             return None
         change = above - below
-        moved = change != 0
+        self._depends = self._depends | (change != 0)  # what moved for a longer step is rounded for a shorter one too
+        moved = self._depends
         noise = EPS * float(np.abs(self.v[moved]) @ np.maximum(np.abs(above[moved]), np.abs(below[moved])))
         return Estimate(float(self.v @ change) / (2 * h), noise / h)
 
@@ -134,33 +138,46 @@ class Line:
             the best estimate, or None if no two neighbouring rungs are finite.
         """
         self.rungs = []
-        rows: list[list[float]] = []
+        tableaus: list[list[list[float]]] = [[] for _ in POWERS]
         best: Estimate | None = None
         for h in RUNGS:
             difference = self.central(h)
             if difference is None:
-                rows.append([])
+                for rows in tableaus:
+                    rows.append([])
                 continue
-            previous = rows[-1] if rows else []
-            rows.append(_extrapolated(difference.value, previous))
             self.rungs.append(Rung(h, difference, *self._moved(h)))
-            best = _better(best, rows[-1], previous, difference.error)
+            for base, rows in zip(POWERS, tableaus):
+                previous = rows[-1] if rows else []
+                rows.append(_extrapolated(difference.value, previous, base))
+                best = _better(best, rows[-1], previous, difference.error)
             if best is not None and len(self.rungs) > 3 and abs(a - best.value) <= allowed \
                     and best.error <= CONVERGED * max(scale, abs(best.value)):
                 return best
-        noise = self.noise
-        by_step = {rung.h: rung for rung in self.rungs}
-        best = None
-        for h, row, previous in zip(RUNGS[1:], rows[1:], rows):
-            if row and previous:
-                best = _better(best, row, previous, max(by_step[h].slope.error, noise / h))
-        return best
+        noise, by_step = self.noise, {rung.h: rung for rung in self.rungs}
+        candidates = [(h, entry) for rows in tableaus for h, row, previous in zip(RUNGS[1:], rows[1:], rows)
+                      if row and previous
+                      and (entry := _better(None, row, previous, max(by_step[h].slope.error, noise / h))) is not None]
+        for h, entry in sorted(candidates, key=lambda candidate: candidate[1].error):
+            if self._bears_out(h, entry, noise):
+                return entry
+        return None if not candidates else Estimate(self.rungs[-1].slope.value, np.inf)
 
-    def _moved(self, h: float) -> tuple[bool, bool]:
-        """Whether any output changes below and above."""
+    def _bears_out(self, h: float, entry: Estimate, noise: float) -> bool:
+        """Whether the shorter steps are on their way to this estimate: a slope that holds for long ones only is none."""
+        shorter = [rung for rung in self.rungs if rung.h < h]
+        for rung, following in zip(shorter, shorter[1:]):
+            rounding = max(rung.slope.error, following.slope.error) + noise / following.h
+            apart, moving = abs(rung.slope.value - entry.value), abs(rung.slope.value - following.slope.value)
+            if apart > 4 * moving + 30 * rounding + 10 * entry.error + 1e-6 * abs(entry.value):
+                return False
+        return True
+
+    def _moved(self, h: float) -> tuple[float, float]:
+        """Σ |v·change| below and above."""
         below, above = self.at(-h), self.at(h)
         assert below is not None and above is not None
-        return bool((below != self.problem.base).any()), bool((above != self.problem.base).any())
+        return tuple(float(np.abs(self.v) @ np.abs(y - self.problem.base)) for y in (below, above))  # type: ignore
 
     @property
     def noise(self) -> float:
@@ -174,13 +191,24 @@ class Line:
             fine = [rung for rung in fine if self.bend(rung.h) <= 0.2 * self.bend(SMALL_STEP)]
         changes = [2 * rung.h * rung.slope.value for rung in fine]
         noise = 0.5 * float(np.median([abs(a - 4 * b) for a, b in zip(changes, changes[1:])] or [0.0]))
-        if changes and not all(changes):
-            moving = [rung for rung in self.rungs if rung.slope.value]
-            if any(rung.above and rung.below for rung in moving):  # not a kink close by, of which one side only moves
-                noise = max([noise, *(2 * rung.h * abs(rung.slope.value) for rung in moving[-1:])])
-            if max(map(abs, changes)) <= 64 * EPS * self.problem.magnitude:  # they drown in the last digit
-                noise = max(noise, EPS * self.problem.magnitude)
+        if any(not rung.above and not rung.below for rung in fine):  # rounded values stick for the tiniest steps …
+            moves = [min(rung.above, rung.below) for rung in self.rungs]
+            noise = max(noise, min((move for move in moves if move), default=0.0) / 4)  # … and then jump by one digit
+            if not any(rung.above or rung.below for rung in fine):
+                noise = max(noise, self.rounding)
         return noise
+
+    @property
+    def rounding(self) -> float:
+        """How far rounding moves φ through the outputs that move along this line; through all if none has moved yet."""
+        parts = self.v * self.problem.rounding
+        return float(np.linalg.norm(parts[self._depends] if self._depends.any() else parts))
+
+    @property
+    def vanishing(self) -> float:
+        """How steep the last ladder was where it was steepest, if its slope shrinks to nothing with the step; else 0."""
+        slopes = [abs(rung.slope.value) for rung in self.rungs]
+        return max(slopes) if slopes[-1] < 1e-3 * max(slopes) else 0.0
 
     @property
     def is_still(self) -> bool:
@@ -191,7 +219,7 @@ class Line:
     @property
     def is_flat(self) -> bool:
         """True if the last ladder saw nothing but rounding: changes too small, that do not grow with the step."""
-        rounding = 1e-14 * self.problem.magnitude
+        rounding = 64 * self.rounding
         slopes = [rung.slope.value for rung in self.rungs]
         if any(abs(2 * rung.h * slope) > rounding for rung, slope in zip(self.rungs, slopes)):
             return False
@@ -210,11 +238,11 @@ class Line:
         return max(self.bend(h) * h for h in (TINY_STEP, 4 * TINY_STEP, 16 * TINY_STEP))
 
 
-def _extrapolated(slope: float, previous: list[float]) -> list[float]:
-    """A row of the tableau: each entry cancels one more even power of the step, which shrinks by 4 a row."""
+def _extrapolated(slope: float, previous: list[float], base: float) -> list[float]:
+    """A row of the tableau: each entry cancels one more power of what the error shrinks by from row to row."""
     row = [slope]
     for j, old in enumerate(previous):
-        row.append(row[j] + (row[j] - old) / (16.0**(j + 1) - 1))
+        row.append(row[j] + (row[j] - old) / (base**(j + 1) - 1))
     return row
 
 

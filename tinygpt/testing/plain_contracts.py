@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend import Array
 from .contracts import NONDETERMINISTIC, Broken, near, overlap, same
-from .problem import PlainProblem, host_array
+from .problem import EPS, PlainProblem, host_array
 from .values import LAYOUTS, in_layout
 
 __all__ = ["check_plain"]
@@ -86,7 +86,7 @@ def _other_layout(problem: PlainProblem, layout: str, value: np.ndarray, gradien
     except Exception as error:  # other engines may not take every array of NumPy's
         notes.append(f"inputs laid out in memory as {layout} are refused ({type(error).__name__})")
         return
-    if not near(value, other, problem.magnitude, COARSE):
+    if not near(value, other, float(problem.rounding.max(initial=0)) / EPS, COARSE):
         raise Broken("layouts", f"the result changes when the inputs are laid out in memory as {layout}")
     for name, a, b in zip(problem.names, gradient, gradient_other):
         if (a is None) != (b is None) or (a is not None and not near(a, b, 0.0, COARSE)):

@@ -19,7 +19,10 @@ from ..autograd import Operation, Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
-__all__ = ["CallProblem", "PlainProblem", "Problem", "TensorProblem", "host_array"]
+__all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "host_array"]
+
+EPS = float(np.finfo(np.float64).eps)
+AMPLIFIED = 1000.0  # how many times its own size a number inside may move an output, at the most
 
 
 class Problem:
@@ -30,7 +33,8 @@ class Problem:
         names: the names of the checked arguments.
         inputs: where the gradient is checked: float64 arrays on the host.
         base: the joined finite outputs at `inputs`.
-        magnitude: the size of the numbers that the function works with, for judging what is mere rounding.
+        magnitude: the size of the numbers that the function works with, as far as they can be seen.
+        rounding: how far rounding inside the function moves each element of `base`.
         evaluations: how often `forward` has run.
     """
 
@@ -40,6 +44,7 @@ class Problem:
         self.finite: np.ndarray | None = None
         self.base = np.zeros(0)
         self.magnitude = 1.0
+        self.moved = self.rounding = np.zeros(0)
 
     def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
         """The floating-point outputs at `arrays`, which may be complex."""
@@ -67,7 +72,33 @@ class Problem:
         if not np.isfinite(self.base).all():
             self.finite = np.isfinite(self.base)
             self.base = self.base[self.finite]
-        self.magnitude = max([1.0, *(float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base))])
+        self.moved = self.shaken(EPS)
+        self.saw_sizes([float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base)])
+
+    def shaken(self, eps: float) -> np.ndarray:
+        """How far each output moves when the inputs are shaken in their last digits, of which `eps` is one.
+
+        Values that cancel inside a function leave its outputs with more rounding than their own size tells, and values
+        that are multiplied by 1e-9 with less than the size of the numbers inside; this sees both.
+        """
+        rng, moved = np.random.default_rng(0), np.zeros(self.base.shape)
+        for digits in (1, 2, 4, 8):
+            try:
+                y = self.forward([x + x * (digits * eps * rng.choice([-1.0, 1.0], x.shape)) for x in self.inputs])
+            except Exception:  # the inputs may lie at the edge of the domain
+                continue
+            if y.shape == moved.shape:
+                moved = np.fmax(moved, np.where(np.isfinite(y), np.abs(y - self.base), 0))
+        return moved
+
+    def saw_sizes(self, sizes: Iterable[float]) -> None:
+        """Numbers of these sizes occur: what moves an output by much more than their rounding is a jump, not noise."""
+        self.magnitude = max([self.magnitude, *sizes])
+        self.rounding = self.rounding_of(self.moved, EPS)
+
+    def rounding_of(self, moved: np.ndarray, eps: float) -> np.ndarray:
+        """What `shaken` saw, no less than the outputs' own last digit and no more than rounding explains."""
+        return np.maximum(eps * np.abs(self.base), np.minimum(moved, AMPLIFIED * eps * self.magnitude))
 
     def spread(self, v: np.ndarray) -> np.ndarray:
         """A cotangent of the finite outputs as one of all outputs."""

@@ -28,6 +28,15 @@ def in_dtype(inputs: Sequence[Any], dtype: Any) -> list[Any]:
     return [x.astype(dtype) if _floating(x) else x for x in inputs]
 
 
+def _running(function: Callable[[], Any]) -> Any:
+    """What the function returns; Broken if it raises."""
+    try:
+        with np.errstate(all="ignore"):
+            return function()
+    except Exception as error:
+        raise Broken("backward runs", f"{type(error).__name__}: {error}") from error
+
+
 class RuleCall:
     """One call of a rule: its outputs, its closure, and the names of its inputs.
 
@@ -59,10 +68,7 @@ class RuleCall:
 
     def deferred(self, cotangents: Sequence[Array]) -> list[Any]:
         """What the closure returns for each checked input, functions not yet called; None for the other inputs."""
-        try:
-            found = self.backward(tuple(cotangents) if self.several else cotangents[0])
-        except (ValueError, TypeError, IndexError, AttributeError, KeyError, ArithmeticError) as error:
-            raise Broken("backward runs", f"{type(error).__name__}: {error}") from error
+        found = _running(lambda: self.backward(tuple(cotangents) if self.several else cotangents[0]))
         if not isinstance(found, (tuple, list)):
             raise Broken("form", f"backward returned {type(found).__name__}, expected a tuple of gradients")
         if len(found) != len(self.names):
@@ -75,7 +81,7 @@ class RuleCall:
         found = []
         with np.errstate(all="ignore"):
             for k, dx in enumerate(self.deferred(cotangents)):
-                dx = dx() if callable(dx) else dx
+                dx = _running(dx) if callable(dx) else dx
                 if dx is not None:
                     dx = np.asarray(dx) if isinstance(dx, np.generic) else dx
                     check_form(self.names[k], dx, self.inputs[k])

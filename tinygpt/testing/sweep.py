@@ -3,7 +3,7 @@
 Few entries are looked along one by one. Many are dealt out at random to groups, and within a group the direction is
 random. A group that does not pass is cut in half, until single entries are left or every part is acquitted by itself.
 
-Read before: compare.py. Read next: kinks.py, gradcheck.py.
+Read before: compare.py, values.py. Read next: kinks.py, gradcheck.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 
 from .compare import Tolerance, Verdict, judge
 from .problem import Problem
+from .values import scales
 
-__all__ = ["Sweep", "scales"]
+__all__ = ["Sweep"]
 
 MAX_DIRECTIONS = 128
 MAX_DIRECTIONS_LARGE = 24  # for more than LARGE entries, where one evaluation takes milliseconds
@@ -24,15 +25,6 @@ LARGE = 100_000
 ENOUGH_KINKS = 6  # among so many
 MAX_CUTS = 2_000  # how many more directions may be spent on finding the entries that look wrong, for up to a thousand
 MIN_CUTS = 48     # entries; in proportion fewer for more of them, down to what a search among millions needs
-
-
-def scales(x: np.ndarray) -> np.ndarray:
-    """How far each entry is stepped per unit: about its own size, or that of its smaller neighbours if it is tiny."""
-    sizes = np.abs(x)
-    nonzero = sizes[sizes > 0]
-    if not nonzero.size:
-        return np.ones_like(x)
-    return np.maximum(sizes, np.quantile(nonzero, 0.1))
 
 
 def _groups(inputs: Sequence[np.ndarray], rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
@@ -105,7 +97,7 @@ class Sweep:
         """Another look at an undecided entry, in longer steps: a tiny entry may stand among numbers near 1."""
         size = self.scales[k].reshape(-1)
         for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0):
-            if step > 8 * size[part[0]] and verdict.kind == "inconclusive":
+            if step > 2 * size[part[0]] and verdict.kind == "inconclusive":
                 verdict = self._judge(self._along(k, part, np.array([step])))
                 size[part[0]] = step
         return verdict
@@ -114,7 +106,7 @@ class Sweep:
         """Judge a group of entries of input k, cutting it where it does not pass; True if all is well, kinks apart."""
         size = self.scales[k].reshape(-1)
         verdict = self._judge(self._along(k, part, size[part] * (self._random(part.size) if part.size > 1 else 1.0)))
-        if verdict.kind == "inconclusive" and part.size == 1:
+        if verdict.kind == "inconclusive" and part.size == 1 and verdict.oracle != "complex step":
             verdict = self._stride(k, part, verdict)
         if verdict.kind == "pass":
             return True
@@ -139,7 +131,9 @@ class Sweep:
     def _mixed(self) -> None:
         """One direction across everything: a function may be fine along each axis and not be differentiable at all."""
         verdict = self._judge([size * self._random(size.size).reshape(size.shape) for size in self.scales])
-        if verdict.kind == "kink" or (verdict.kind != "pass" and verdict.discrepancy > 1e-4):
+        gap = abs(verdict.analytic - verdict.numeric)
+        wrong = verdict.kind != "pass" and verdict.discrepancy > 1e-4 and gap > 10 * verdict.error
+        if verdict.kind == "kink" or wrong:
             self.oracles[verdict.oracle] += 1
             self.verdicts.append((0, -1, Verdict(
                 "inconclusive", verdict.oracle, verdict.analytic, verdict.numeric, verdict.error, verdict.scale,

@@ -84,7 +84,7 @@ def _remainders(problem: ParameterProblem, gradient: list[np.ndarray], direction
     slope = sum(float(np.sum(g * u)) for g, u in zip(gradient, directions) if u is not None)
     if not math.isfinite(slope) or not np.isfinite(problem.base).all() or not problem.base.size:
         return ("inconclusive" if math.isfinite(slope) else "failed"), "the loss or its gradient is not finite"
-    noise = 16 * (EPS if wide else float(np.finfo(np.float32).eps)) * problem.magnitude
+    noise = 16 * float(problem.rounding.max()) * (1 if wide else float(np.finfo(np.float32).eps) / EPS)
     found: list[tuple[float, float]] = []
     for h in STEPS:
         y = line.at(h)

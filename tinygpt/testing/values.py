@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import Array
 
-__all__ = ["LAYOUTS", "draw_cotangent", "draw_values", "in_layout"]
+__all__ = ["LAYOUTS", "draw_cotangent", "draw_values", "in_layout", "scales"]
 
 LAYOUTS = ("C", "F", "strided", "reversed")  # row-major; column-major; every other element of a larger array; backwards
 
@@ -46,3 +46,12 @@ def draw_values(rng: np.random.Generator, shape: tuple[int, ...], low: float = -
 def draw_cotangent(rng: np.random.Generator, n: int) -> np.ndarray:
     """n numbers of both signs, none near zero, and exact in any floating-point type."""
     return rng.integers(64, 193, n) / 128 * rng.choice([-1.0, 1.0], n)
+
+
+def scales(x: np.ndarray) -> np.ndarray:
+    """How far each entry is stepped per unit: about its own size, or that of its smaller neighbours if it is tiny."""
+    sizes = np.abs(x)
+    nonzero = sizes[sizes > 0]
+    if not nonzero.size:
+        return np.ones_like(x)
+    return np.maximum(sizes, np.quantile(nonzero, 0.1))

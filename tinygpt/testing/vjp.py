@@ -25,7 +25,7 @@ from .report import Finding, GradcheckError, GradcheckReport
 from .rule_snippet import rule_snippet
 from .rules import RuleCall, check_float32, check_rule, in_dtype
 
-__all__ = ["as_rule", "check_vjp", "input_names"]
+__all__ = ["as_function", "as_rule", "check_vjp", "input_names"]
 
 
 def check_vjp(rule: Callable, *inputs: Any, constants: Sequence[str] = (), rtol: float | None = None,
@@ -68,7 +68,7 @@ def check_vjp(rule: Callable, *inputs: Any, constants: Sequence[str] = (), rtol:
         report.findings.append(Finding("contract", str(broken), broken.argument, oracle=f"contract: {broken.contract}"))
     else:
         given = [Tensor(x, requires_grad=True) if k in checked else x for k, x in enumerate(plain)]
-        problem = TensorProblem(_as_function(rule, name, settings), tuple(given[:len(inputs)]), {})
+        problem = TensorProblem(as_function(rule, name, settings), tuple(given[:len(inputs)]), {})
         report = check_problem(problem, Tolerance(rtol, atol), method, seed)
     report.reproduce = lambda: rule_snippet(rule, plain, settings, names, constants, report.findings[0], seed)
     if raise_exception and not report:
@@ -81,7 +81,7 @@ def _array(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, np.generic) else x
 
 
-def _as_function(rule: Callable, name: str, settings: dict[str, Any]) -> Callable:
+def as_function(rule: Callable, name: str, settings: dict[str, Any]) -> Callable:
     """The rule as a function of Tensors, without an entry in `OPS`."""
     operation = Operation(name, rule)
 

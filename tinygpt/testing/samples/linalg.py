@@ -24,9 +24,9 @@ def matmul(rng: Rng) -> Sample:
         n = m = k  # square, where a missing transpose has the right shape
     left, right = broadcast_shapes(rng, 2, max_dims=2)
     x, y = (*left, n, k), (*right, k, m)
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
         x = (k,)
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
         y = (k,)
     return Sample((draw_values(rng, x), draw_values(rng, y)))
 
@@ -52,9 +52,9 @@ def scaled_dot_product_attention(rng: Rng) -> Sample:
     choice = rng.random()
     if choice < 0.3:
         mask = rng.random((*lead, heads, length, n_keys)) < 0.7  # a query may find that it may look nowhere
-    elif choice < 0.4:
+    elif choice < 0.35:
         mask = rng.random((n_keys,)) < 0.7
-    elif choice < 0.6:
+    elif choice < 0.65:
         mask = draw_values(rng, (length, n_keys))
     settings: dict[str, Any] = {}
     if rng.random() < 0.5:

@@ -1,0 +1,151 @@
+"""What a bug is checked on: examples, drawn from a seed, of four kinds."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygpt import Tensor
+from tinygpt.autograd import OPS, Operation, Twin
+from tinygpt.testing import check_model, check_vjp, gradcheck, op_db
+from tinygpt.testing.parameters import ParameterProblem, evaluating, in_float64
+from tinygpt.testing.problem import Problem, TensorProblem
+from tinygpt.testing.report import GradcheckReport
+from tinygpt.testing.samples import Sample
+from tinygpt.testing.twins import check_twin
+from tinygpt.testing.vjp import as_function, input_names
+
+from .mutation import Edit, mutant
+
+__all__ = ["BUGS", "Bug", "Example", "FunctionExample", "ModelExample", "RuleExample", "TwinExample", "add", "edit"]
+
+
+class Example:
+    """One example of a bug."""
+
+    def ours(self, seed: int) -> GradcheckReport:
+        """What our checker says."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def problem(self) -> Iterator[Problem]:
+        """The function and its gradient, for other checkers."""
+        raise NotImplementedError
+        yield
+
+
+@dataclass
+class RuleExample(Example):
+    """A rule and a sample."""
+
+    rule: Callable
+    sample: Sample
+
+    def ours(self, seed: int) -> GradcheckReport:
+        return check_vjp(self.rule, *self.sample.inputs, constants=self.sample.constants, seed=seed,
+                         raise_exception=False, **self.sample.settings)
+
+    @contextlib.contextmanager
+    def problem(self) -> Iterator[Problem]:
+        names = input_names(self.rule, len(self.sample.inputs))
+        inputs = [Tensor(x, requires_grad=True) if getattr(getattr(x, "dtype", None), "kind", "") == "f"
+                  and name not in self.sample.constants else x for name, x in zip(names, self.sample.inputs)]
+        yield _started(TensorProblem(as_function(self.rule, "rule", self.sample.settings), tuple(inputs), {}))
+
+
+@dataclass
+class FunctionExample(Example):
+    """A function of Tensors and its inputs."""
+
+    func: Callable
+    inputs: tuple[Any, ...]
+
+    def ours(self, seed: int) -> GradcheckReport:
+        return gradcheck(self.func, *self.inputs, seed=seed, raise_exception=False)
+
+    @contextlib.contextmanager
+    def problem(self) -> Iterator[Problem]:
+        yield _started(TensorProblem(self.func, self.inputs, {}))
+
+
+@dataclass
+class ModelExample(Example):
+    """A model and a batch."""
+
+    model: Any
+    batch: dict[str, np.ndarray]
+
+    def ours(self, seed: int) -> GradcheckReport:
+        return check_model(self.model, self.batch, seed=seed, raise_exception=False)
+
+    @contextlib.contextmanager
+    def problem(self) -> Iterator[Problem]:
+        parameters = dict(self.model.named_parameters())
+        with evaluating(self.model), in_float64(parameters):
+            yield _started(ParameterProblem(lambda: self.model.loss(**self.batch), parameters))
+
+
+@dataclass
+class TwinExample(Example):
+    """A twin and a sample of its operation."""
+
+    name: str
+    twin: Twin
+    sample: Sample
+
+    def ours(self, seed: int) -> GradcheckReport:
+        return check_twin(OPS[self.name], self.twin, self.sample, seed)
+
+    @contextlib.contextmanager
+    def problem(self) -> Iterator[Problem]:
+        operation = Operation(self.name, OPS[self.name].rule)
+        operation.twins = [self.twin]
+        inputs = [Tensor(x, requires_grad=True) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
+                  for x in self.sample.inputs]
+        yield _started(TensorProblem(lambda *xs: operation(xs, self.sample.settings), tuple(inputs), {}))
+
+
+def _started(problem: Problem) -> Problem:
+    problem.start()
+    return problem
+
+
+@dataclass
+class Bug:
+    """A wrong gradient.
+
+    Attributes:
+        name: by which it is switched on.
+        draw: makes one example, with the bug in it.
+        on: makes a context in which the bug is active everywhere; empty for a rule's bug, which travels in the example.
+        costly: whether one example takes a second rather than milliseconds.
+    """
+
+    name: str
+    draw: Callable[[np.random.Generator], Example]
+    on: Callable[[], contextlib.AbstractContextManager] = field(default=contextlib.nullcontext)
+    costly: bool = False
+
+    def example(self, seed: int, i: int) -> Example:
+        """The i-th example of a seed."""
+        return self.draw(np.random.default_rng([seed, zlib.crc32(self.name.encode()), i]))
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def add(bug: Bug) -> None:
+    """Enter a bug."""
+    assert bug.name not in BUGS, f"two bugs are called {bug.name}"
+    BUGS[bug.name] = bug
+
+
+def edit(name: str, operation: str, *edits: Edit, **names: Any) -> None:
+    """Enter a bug that edits the rule of an operation."""
+    rule = mutant(OPS[operation].rule, *edits, **names)
+    add(Bug(name, lambda rng: RuleExample(rule, op_db[operation].draw(rng))))

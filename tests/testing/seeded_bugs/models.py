@@ -1,0 +1,86 @@
+"""Bugs in layers, cache and losses of a whole model, where each operation by itself is right."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tinygpt
+from tinygpt import nn
+from tinygpt.models import GPT, GPTConfig
+from tinygpt.nn.cache import LayerCache
+
+from .cases import Bug, ModelExample, add
+from .engine import patched
+from .mutation import Edit, mutant
+
+
+def gpt(rng: np.random.Generator, **fixed: Any) -> ModelExample:
+    """A GPT of one or two layers with weights far from zero, and a batch with targets left out."""
+    tinygpt.manual_seed(int(rng.integers(0, 2**31)))
+    n_head = int(rng.choice([1, 2]))
+    settings: dict[str, Any] = dict(
+        vocab_size=int(rng.integers(5, 9)), block_size=12, n_layer=int(rng.integers(1, 3)), n_head=n_head,
+        n_embd=4 * n_head, architecture=str(rng.choice(["gpt2", "llama"])), initializer_range=0.4,
+        tie_word_embeddings=bool(rng.random() < 0.5))
+    config = GPTConfig(**settings | fixed)
+    rows, length = int(rng.integers(2, 4)), int(rng.integers(4, 9))
+    ids, targets = rng.integers(0, config.vocab_size, (2, rows, length))
+    targets[rng.random(targets.shape) < 0.2] = -100
+    targets[:, 0] = 1
+    return ModelExample(GPT(config), {"ids": ids, "targets": targets})
+
+
+def gpt2(rng: np.random.Generator) -> ModelExample:
+    return gpt(rng, architecture="gpt2")
+
+
+def tied(rng: np.random.Generator) -> ModelExample:
+    return gpt(rng, tie_word_embeddings=True)
+
+
+def llama(rng: np.random.Generator) -> ModelExample:
+    return gpt(rng, architecture="llama")
+
+
+def _edited(owner: type, method: str, *edits: Edit, **names: Any) -> Callable[[], contextlib.AbstractContextManager]:
+    return lambda: patched(owner, method, mutant(getattr(owner, method), *edits, **names))
+
+
+def model_bug(name: str, draw: Callable[[np.random.Generator], ModelExample], owner: type, method: str,
+              *edits: Edit, **names: Any) -> None:
+    add(Bug(name, draw, _edited(owner, method, *edits, **names), costly=True))
+
+
+model_bug("model: causal mask off by one", gpt, nn.MultiHeadAttention, "forward", (
+    "q, k, v, mask, causal=causal", "q, k, v, one_more(q, k) if mask is None else mask"),
+    one_more=lambda q, k: np.tri(q.shape[2], k.shape[2], k.shape[2] - q.shape[2] + 1, dtype=bool))
+model_bug("model: no causal mask", gpt, nn.MultiHeadAttention, "forward", ("causal=causal", "causal=False"))
+model_bug("cache: keys stored one place late", gpt, LayerCache, "append", (
+    "self.keys[:, :, self.length:end] = keys",
+    "self.keys[:, :, max(0, self.length - 1):end - (self.length > 0)] = keys"))
+model_bug("cache: positions start at 0 again", gpt, GPT, "features", (
+    "positions_of(padding, start, end)", "positions_of(padding, 0, ids.shape[1])"))
+model_bug("cache: the last chunk only is looked at", gpt, LayerCache, "append", (
+    "self.keys[:, :, :end], self.values[:, :, :end]", "keys, values"))
+model_bug("padding: mask ignored", gpt, GPT, "features", ("mask = None if padding is None else", "mask = None and"))
+model_bug("padding: positions shift on the left", gpt2, GPT, "features", (
+    "positions_of(padding, start, end)", "positions_of(None, start, end)"))
+model_bug("tied weights: the output's use detached", tied, GPT, "loss", (
+    "self.output_weight", "self.output_weight.detach()"))
+model_bug("tied weights: the input's use detached", tied, nn.Embedding, "forward", (
+    "self.weight)", "self.weight.detach())"))
+model_bug("residual: the stream detached", gpt, nn.TransformerBlock, "_add", (
+    "return x + self.dropout(layer(norm(x)))", "return x.detach() + self.dropout(layer(norm(x)))"))
+model_bug("loss: mean over rows of means", gpt, GPT, "loss", (
+    "return ops.linear_cross_entropy(x, self.output_weight, None, targets, weights, reduction=reduction)",
+    "parts = [ops.linear_cross_entropy(x[i:i + 1], self.output_weight, None, targets[i:i + 1], None if weights is None "
+    "else weights[i:i + 1], reduction=reduction) for i in range(len(targets))]\n"
+    "    return sum(parts[1:], parts[0]) * (1 / len(parts) if reduction == 'mean' else 1)"))
+model_bug("loss: a batch's rows leak into each other", gpt, GPT, "features", (
+    "return self.norm(x)", "return self.norm(x + x.mean(axis=0, keepdims=True) * 0.01)"))
+model_bug("rotary: keys turned by half their angle", llama, nn.MultiHeadAttention, "forward", (
+    "rotary(k, angles)", "rotary(k.detach(), angles)"))

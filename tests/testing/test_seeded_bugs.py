@@ -1,0 +1,81 @@
+"""The checker is tested with wrong gradients: each seeded bug is caught, and what is right passes."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from seeded_bugs import BUGS, STANDINS
+from seeded_bugs.mutation import mutant
+
+from tinygpt.autograd import OPS
+from tinygpt.testing import check_vjp, op_db
+
+SEED, EXAMPLES = 7, 100
+
+
+def test_the_bugs_are_many_and_of_many_kinds() -> None:
+    assert len(BUGS) >= 60
+    for kind in ("attention", "rotary", "dropout", "cache", "tied", "fused", "engine", "twin", "causal"):
+        assert any(kind in name for name in BUGS), kind
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_every_bug_is_caught(name: str) -> None:
+    bug = BUGS[name]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for i in range(EXAMPLES):
+            with bug.on():
+                report = bug.example(SEED, i).ours(SEED)
+            if not report:
+                assert report.findings and str(report)
+                return
+    pytest.fail(f"not caught in {EXAMPLES} examples")
+
+
+@pytest.mark.parametrize("name", ["engine: fan-out overwritten", "model: causal mask off by one",
+                                  "twin of the loss: bias not added"])
+def test_without_the_bug_the_same_examples_pass(name: str) -> None:
+    bug = BUGS[name]
+    for i in range(2):
+        example = bug.example(SEED, i)
+        if hasattr(example, "twin"):
+            example.twin = OPS[example.name].twins[0]
+        report = example.ours(SEED)
+        assert report, str(report)
+
+
+def test_an_edit_that_no_longer_fits_says_so() -> None:
+    with pytest.raises(ValueError, match="rewrite the bug"):
+        mutant(OPS["exp"].rule, ("no such text", ""))
+
+
+def test_an_edit_that_changes_nothing_is_no_bug() -> None:
+    rule = mutant(OPS["tanh"].rule, ("1 - out * out", "1 - out ** 2"))
+    for i, sample in enumerate(op_db["tanh"].samples(10)):
+        assert check_vjp(rule, *sample.inputs, seed=i)
+
+
+def test_stand_ins_pass_what_is_right() -> None:
+    bug = BUGS["tanh: 1 − y"]
+    for passes in STANDINS.values():
+        verdicts = []
+        for i in range(10):
+            example = bug.example(SEED, i)
+            example.rule = OPS["tanh"].rule
+            with example.problem() as problem:
+                verdicts.append(passes(problem, np.random.default_rng(i)))
+        assert all(verdicts)
+
+
+def test_correct_examples_of_every_operation_pass() -> None:
+    """A few of the ten thousand of benchmark_gradcheck.py."""
+    names = [name for name in OPS if name in op_db]
+    for i in range(2 * len(names)):
+        name = names[i % len(names)]
+        sample = op_db[name].draw(np.random.default_rng([99, i]))
+        report = check_vjp(OPS[name].rule, *sample.inputs, constants=sample.constants, seed=i, raise_exception=False,
+                           **sample.settings)
+        assert report, f"{name}, example {i}: {report}"
