@@ -14,18 +14,21 @@ Read before: oracles.py. Read next: sweep.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .oracles import LARGE_STEP, SMALL_STEP, Estimate, Line
+from .oracles import EPS, LARGE_STEP, SMALL_STEP, Estimate, Line
 from .problem import Problem
 
-__all__ = ["Tolerance", "Verdict", "judge"]
+__all__ = ["BELOW", "Tolerance", "Verdict", "judge"]
+
+BELOW = "nothing: below the function's rounding"  # the oracle of a slope that no oracle can see
 
 RTOL = 1e-6              # of one entry: a thousand times smaller than an error of 0.1 %
 ROUNDING = 1e-13         # of the largest gradient of the argument: what cancellation may leave of an entry that is ~0
 NOISE = 256.0            # times the outputs' rounding: slopes so small are made of it, as 1 − σ is where σ ≈ 1
+CLOSE = 4e-14            # of S, to which a sum of right entries is right
 KNOWN_WELL = 2.5e-4      # an oracle that errs by more than this share of S says nothing about an error of 0.1 %
 CONFIRMED = 1e-2         # where the complex step is wrong, it is by more than this; so well must differences know it
 BENT = 1e-4              # slopes to either side that differ by more than this share of S deserve a second look
@@ -59,6 +62,7 @@ class Verdict:
     error: float = 0.0    # the oracle's own uncertainty
     scale: float = 0.0    # S
     reason: str = ""
+    close: bool = True    # False for a group that is as right as an average entry must be, but not to rounding
 
     @property
     def discrepancy(self) -> float:
@@ -67,13 +71,14 @@ class Verdict:
         return gap / scale if scale else 0.0
 
 
-def judge(problem: Problem, gradient: Sequence[np.ndarray], u: Sequence[np.ndarray | None], v: np.ndarray,
-          tolerance: Tolerance, method: str) -> tuple[Verdict, str]:
+def judge(problem: Problem, gradient: Sequence[np.ndarray], largest: Sequence[tuple[float, float]],
+          u: Sequence[np.ndarray | None], v: np.ndarray, tolerance: Tolerance, method: str) -> tuple[Verdict, str]:
     """Compare along one direction.
 
     Args:
         problem: started.
         gradient: for each input.
+        largest: for each input, the largest entry of its gradient, and the largest slope along a step of its own size.
         u: the direction, an array for each input or None.
         v: the cotangent that the gradient was taken with.
         tolerance: what the user allows.
@@ -83,18 +88,22 @@ def judge(problem: Problem, gradient: Sequence[np.ndarray], u: Sequence[np.ndarr
         the verdict, and why the complex step was set aside ("" if it was not).
     """
     line = Line(problem, u, v)
-    along = [(g[d != 0], d[d != 0], float(np.abs(g).max(initial=0))) for g, d in zip(gradient, u) if d is not None]
+    along = [(g[d != 0], d[d != 0], most) for g, d, most in zip(gradient, u, largest) if d is not None]
     a = sum(float(g @ d) for g, d, _ in along)
     scale = sum(float(np.abs(g) @ np.abs(d)) for g, d, _ in along)
     n = max(1, sum(d.size for _, d, _ in along))
     allowed = tolerance.of(scale, n, sum(float(np.abs(d).sum()) for _, d, _ in along))
-    allowed += ROUNDING * sum(largest * float(np.abs(d).sum()) for _, d, largest in along if np.isfinite(largest))
+    cancelled = ROUNDING * sum(min(entry * float(np.abs(d).sum()), slope * d.size) for _, d, (entry, slope) in along
+                               if np.isfinite(entry))
     exact, reason = (None, "") if method == "central" else line.complex_step
     near = line.central(SMALL_STEP)
-    if exact is not None and _hidden(line, a, exact, allowed):
-        return Verdict("inconclusive", "complex step", a, exact, 0.0, scale, "too small to be seen in the function's "
+    if not _is_smaller(a, exact, EPS / ROUNDING * cancelled):
+        allowed += cancelled
+    if exact is not None and abs(a - exact) > max(allowed, 1e-3 * abs(a)) and _is_smaller(a, exact, line.rounding):
+        return Verdict("inconclusive", BELOW, a, exact, np.inf, scale, "too small to be seen in the function's "
                        "values, where only the complex step sees another slope"), ""
-    allowed += NOISE * line.rounding
+    noise = NOISE * line.rounding
+    strict, allowed = allowed, allowed + noise * min(1.0, noise / max(abs(a), abs(exact or 0.0), noise or 1.0))
     rough = allowed + tolerance.of(scale, 1, 0.0)  # for differences, which are no better than this
     if not np.isfinite(a):
         return _not_finite(line, a), ""
@@ -103,14 +112,18 @@ def judge(problem: Problem, gradient: Sequence[np.ndarray], u: Sequence[np.ndarr
     if exact is not None and near is not None and near.error <= KNOWN_WELL * scale and abs(a - exact) <= allowed \
             and abs(a - near.value) <= rough + 8 * near.error \
             and line.bend(SMALL_STEP) <= BENT * scale + 16 * near.error:
-        return Verdict("pass", "complex step and central difference", a, exact, 0.0, scale), reason
-    return _by_differences(line, near, a, exact, scale, allowed, rough, n), reason
+        exactly = abs(a - exact) <= CLOSE * scale + strict - (0 if tolerance.rtol else RTOL / n * scale)
+        verdict = Verdict("pass", "complex step and central difference", a, exact, 0.0, scale, close=exactly)
+    else:
+        verdict = _by_differences(line, near, a, exact, scale, allowed, rough, n)
+    if verdict.kind == "pass" and abs(a - verdict.numeric) > strict + min(4 * verdict.error, KNOWN_WELL * scale):
+        verdict = replace(verdict, oracle=BELOW, scale=0.0)
+    return verdict, reason
 
 
-def _hidden(line: Line, a: float, exact: float, allowed: float) -> bool:
-    """Whether the gradient differs from the complex step at numbers too small to be the rounding of anything seen."""
-    size = max(abs(a), abs(exact))
-    return a != 0 and exact != 0 and abs(a - exact) > max(allowed, 1e-3 * size) and size < 1e-3 * line.rounding
+def _is_smaller(a: float, exact: float | None, rounding: float) -> bool:
+    """Whether the slopes are numbers too small to be made of this rounding: not zero, and far below it."""
+    return a != 0 and exact is not None and exact != 0 and max(abs(a), abs(exact)) < rounding / 64
 
 
 def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | None, scale: float, allowed: float,

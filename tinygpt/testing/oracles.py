@@ -164,7 +164,7 @@ class Line:
         return None if not candidates else Estimate(self.rungs[-1].slope.value, np.inf)
 
     def _bears_out(self, h: float, entry: Estimate, noise: float) -> bool:
-        """Whether the shorter steps are on their way to this estimate: a slope that holds for long ones only is none."""
+        """Whether the shorter steps are on their way to this estimate: what holds for long ones only is no slope."""
         shorter = [rung for rung in self.rungs if rung.h < h]
         for rung, following in zip(shorter, shorter[1:]):
             rounding = max(rung.slope.error, following.slope.error) + noise / following.h
@@ -200,7 +200,7 @@ class Line:
 
     @property
     def rounding(self) -> float:
-        """How far rounding moves φ through the outputs that move along this line; through all if none has moved yet."""
+        """How far rounding moves φ, by the outputs that move along this line, or all if none was seen to."""
         parts = self.v * self.problem.rounding
         return float(np.linalg.norm(parts[self._depends] if self._depends.any() else parts))
 

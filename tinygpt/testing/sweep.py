@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .compare import Tolerance, Verdict, judge
+from .compare import BELOW, Tolerance, Verdict, judge
 from .problem import Problem
 from .values import scales
 
@@ -24,6 +24,7 @@ MAX_DIRECTIONS_LARGE = 24  # for more than LARGE entries, where one evaluation t
 LARGE = 100_000
 ENOUGH_KINKS = 6  # among so many
 MAX_CUTS = 2_000  # how many more directions may be spent on finding the entries that look wrong, for up to a thousand
+SPARE_CUTS = 64   # for groups that are right, but not as right as right entries make them
 MIN_CUTS = 48     # entries; in proportion fewer for more of them, down to what a search among millions needs
 
 
@@ -56,8 +57,11 @@ class Sweep:
         self.problem, self.gradient, self.v, self.tolerance = problem, gradient, v, tolerance
         self.method, self.rng = method, rng
         self.scales = [scales(x) for x in problem.inputs]
+        self.largest = [(float(np.abs(g).max(initial=0)), float(np.abs(g * size).max(initial=0)))
+                        for g, size in zip(gradient, self.scales)]
         self.n = sum(x.size for x in problem.inputs)
         self.cuts = min(MAX_CUTS, max(MIN_CUTS, 1000 * MAX_CUTS // max(1, self.n)))
+        self.spare = SPARE_CUTS
         self.verdicts: list[tuple[int, int, Verdict]] = []
         self.kinks: list[tuple[int, int]] = []
         self.oracles: Counter[str] = Counter()
@@ -72,19 +76,27 @@ class Sweep:
                 return
         if self.n > 1 and not self.verdicts and not self.kinks:
             self._mixed()
+        if self.oracles[BELOW]:
+            self.notes[f"{self.oracles[BELOW]} slopes are lost in the rounding of the function's values and could not "
+                       "be compared"] = None
 
     def _judge(self, u: Sequence[np.ndarray | None]) -> Verdict:
-        verdict, reason = judge(self.problem, self.gradient, u, self.v, self.tolerance, self.method)
+        verdict, reason = judge(self.problem, self.gradient, self.largest, u, self.v, self.tolerance, self.method)
         if reason:
             self.notes[f"the complex step was set aside: {reason}; the ladder decided alone"] = None
-        if verdict.kind == "pass":
-            self.oracles[verdict.oracle] += 1
-            self.worst = max(self.worst, verdict.discrepancy if verdict.scale else 0.0)
         return verdict
+
+    def _count(self, verdict: Verdict) -> None:
+        self.oracles[verdict.oracle] += 1
+        self.worst = max(self.worst, verdict.discrepancy if verdict.scale else 0.0)
 
     def _random(self, n: int) -> np.ndarray:
         """Weights of both signs, none near zero."""
         return self.rng.uniform(0.5, 1.5, n) * self.rng.choice([-1.0, 1.0], n)
+
+    def _weights(self, n: int) -> np.ndarray:
+        """Of a group of n entries."""
+        return self._random(n) if n > 1 else np.ones(1)
 
     def _along(self, k: int, part: np.ndarray, weights: np.ndarray) -> list[np.ndarray | None]:
         """The direction that is `weights` at some entries of input k and zero elsewhere."""
@@ -94,21 +106,28 @@ class Sweep:
         return [flat.reshape(x.shape) if i == k else None for i in range(len(self.problem.inputs))]
 
     def _stride(self, k: int, part: np.ndarray, verdict: Verdict) -> Verdict:
-        """Another look at an undecided entry, in longer steps: a tiny entry may stand among numbers near 1."""
+        """Another look, in longer steps, at what could not be seen: a tiny entry may stand among numbers near 1."""
         size = self.scales[k].reshape(-1)
         for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0):
-            if step > 2 * size[part[0]] and verdict.kind == "inconclusive":
-                verdict = self._judge(self._along(k, part, np.array([step])))
-                size[part[0]] = step
+            if step > 2 * size[part].max() and (verdict.kind == "inconclusive" or verdict.oracle == BELOW):
+                longer = self._judge(self._along(k, part, step * self._weights(part.size)))
+                if longer.oracle == BELOW or part.size > 1 and longer.kind != "pass":
+                    continue
+                if verdict.kind == "inconclusive" or longer.kind != "inconclusive":
+                    verdict, size[part] = longer, step
         return verdict
 
     def _look(self, k: int, part: np.ndarray) -> bool:
         """Judge a group of entries of input k, cutting it where it does not pass; True if all is well, kinks apart."""
         size = self.scales[k].reshape(-1)
-        verdict = self._judge(self._along(k, part, size[part] * (self._random(part.size) if part.size > 1 else 1.0)))
-        if verdict.kind == "inconclusive" and part.size == 1 and verdict.oracle != "complex step":
+        verdict = self._judge(self._along(k, part, size[part] * self._weights(part.size)))
+        if verdict.oracle == BELOW or verdict.kind == "inconclusive" and part.size == 1:
             verdict = self._stride(k, part, verdict)
+        if verdict.kind == "pass" and not verdict.close and part.size > 1 and self.spare > 0:
+            self.spare -= 1
+            return all([self._look(k, half) for half in np.array_split(part, 2)])
         if verdict.kind == "pass":
+            self._count(verdict)
             return True
         if part.size == 1:
             if verdict.kind == "kink":
@@ -133,7 +152,9 @@ class Sweep:
         verdict = self._judge([size * self._random(size.size).reshape(size.shape) for size in self.scales])
         gap = abs(verdict.analytic - verdict.numeric)
         wrong = verdict.kind != "pass" and verdict.discrepancy > 1e-4 and gap > 10 * verdict.error
-        if verdict.kind == "kink" or wrong:
+        if verdict.kind == "pass":
+            self._count(verdict)
+        elif verdict.kind == "kink" or wrong:
             self.oracles[verdict.oracle] += 1
             self.verdicts.append((0, -1, Verdict(
                 "inconclusive", verdict.oracle, verdict.analytic, verdict.numeric, verdict.error, verdict.scale,

@@ -54,4 +54,4 @@ def scales(x: np.ndarray) -> np.ndarray:
     nonzero = sizes[sizes > 0]
     if not nonzero.size:
         return np.ones_like(x)
-    return np.maximum(sizes, np.quantile(nonzero, 0.1))
+    return np.maximum(sizes, np.quantile(nonzero, 0.1, method="lower"))

@@ -13,7 +13,8 @@ __all__ = ["expression", "plain"]
 
 UNARY: tuple[Callable[[Tensor], Tensor], ...] = (
     ops.tanh, ops.sigmoid, ops.silu, ops.gelu, ops.softmax, ops.relu, ops.absolute, ops.sin,
-    lambda x: ops.layer_norm(x, epsilon=0.1), lambda x: ops.exp(x * 0.3), lambda x: ops.sqrt(x * x + 1), lambda x: ops.log(x * x + 1), lambda x: x * x,
+    lambda x: ops.layer_norm(x, epsilon=0.1), lambda x: ops.exp(x * 0.3), lambda x: ops.sqrt(x * x + 1),
+    lambda x: ops.log(x * x + 1), lambda x: x * x,
     lambda x: x.transpose(1, 0), lambda x: x[::-1], lambda x: x - x.mean(axis=0), lambda x: x[[0, 0, -1]],
     lambda x: ops.clip(x, low=-0.5, high=0.5), lambda x: x.max(axis=1, keepdims=True) + x)
 BINARY: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
