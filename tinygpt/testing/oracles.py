@@ -206,7 +206,7 @@ class Line:
 
     @property
     def vanishing(self) -> float:
-        """How steep the last ladder was where it was steepest, if its slope shrinks to nothing with the step; else 0."""
+        """How steep the last ladder was at its steepest, if its slope shrinks to nothing with the step; else 0."""
         slopes = [abs(rung.slope.value) for rung in self.rungs]
         return max(slopes) if slopes[-1] < 1e-3 * max(slopes) else 0.0
 
