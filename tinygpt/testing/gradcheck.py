@@ -18,7 +18,7 @@ from .compare import Tolerance, Verdict
 from .contracts import Broken
 from .kinks import examine
 from .plain_contracts import check_plain
-from .problem import CallProblem, PlainProblem, TensorProblem
+from .problem import CallProblem, PlainProblem, TensorProblem, without_gradients
 from .report import Finding, GradcheckError, GradcheckReport
 from .snippet import snippet
 from .sweep import Sweep
@@ -92,7 +92,17 @@ def _check(problem: CallProblem, tolerance: Tolerance, method: str, rng: np.rand
     v = np.ones(1) if isinstance(problem, PlainProblem) else draw_cotangent(rng, problem.base.size)
     report.inputs = dict(zip(problem.names, problem.inputs))
     report.reproduce = lambda: snippet(problem, report.findings[0], v, report.seed)
+    others = problem.others() if isinstance(problem, TensorProblem) else []
+    if others:
+        report.note(f"{problem.name} uses {len(others)} Tensors with a gradient that are not among its arguments: "
+                    "theirs was not checked")
+    with without_gradients(others):
+        _compare(problem, v, tolerance, method, rng, report)
 
+
+def _compare(problem: CallProblem, v: np.ndarray, tolerance: Tolerance, method: str, rng: np.random.Generator,
+             report: GradcheckReport) -> None:
+    """The contracts and the numbers, with the cotangent v."""
     try:
         if isinstance(problem, TensorProblem):
             found = check_tensors(problem, v, rng)

@@ -10,7 +10,8 @@ Read before: arguments.py. Read next: oracles.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,23 @@ from ..autograd import Operation, Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
-__all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "host_array"]
+__all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "host_array", "without_gradients"]
 
 EPS = float(np.finfo(np.float64).eps)
 AMPLIFIED = 1000.0  # how many times its own size a number inside may move an output, at the most
+
+
+@contextlib.contextmanager
+def without_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """No `.grad` inside the block; what there was is restored after it."""
+    before = [t.grad for t in tensors]
+    try:
+        for t in tensors:
+            t.grad = None
+        yield
+    finally:
+        for t, grad in zip(tensors, before):
+            t.grad = grad
 
 
 class Problem:
@@ -138,6 +152,24 @@ class TensorProblem(CallProblem):
     def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
         with no_grad():
             return [out.data for out in self.call([Tensor(array) for array in self.arguments.placed(list(arrays))])]
+
+    def others(self) -> list[Tensor]:
+        """The leaves that the function uses and was not given: parameters in its closure, say."""
+        mine = self.tensors([x.copy() for x in self.inputs])
+        with np.errstate(all="ignore"):
+            waiting: list[Any] = [out._node or out for out in self.call(mine) if out.requires_grad]
+        seen = {id(t) for t in mine}
+        found = []
+        while waiting:
+            source = waiting.pop()
+            if source is None or id(source) in seen:
+                continue
+            seen.add(id(source))
+            if isinstance(source, Tensor):
+                found.append(source)
+            else:
+                waiting += source.sources
+        return found
 
     def split(self, outputs: Sequence[Tensor], v: np.ndarray) -> list[Array]:
         """A joined cotangent cut into one for each output, of its shape, dtype and device."""

@@ -106,15 +106,18 @@ class Sweep:
         return [flat.reshape(x.shape) if i == k else None for i in range(len(self.problem.inputs))]
 
     def _stride(self, k: int, part: np.ndarray, verdict: Verdict) -> Verdict:
-        """Another look, in longer steps, at what could not be seen: a tiny entry may stand among numbers near 1."""
+        """Another look at what could not be seen: in longer steps, for a tiny entry may stand among numbers near 1; and
+        in shorter ones, for it may stand close to the edge of the domain."""
         size = self.scales[k].reshape(-1)
-        for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0):
-            if step > 2 * size[part].max() and (verdict.kind == "inconclusive" or verdict.oracle == BELOW):
-                longer = self._judge(self._along(k, part, step * self._weights(part.size)))
-                if longer.oracle == BELOW or part.size > 1 and longer.kind != "pass":
-                    continue
-                if verdict.kind == "inconclusive" or longer.kind != "inconclusive":
-                    verdict, size[part] = longer, step
+        usual = float(size[part].max())
+        longer = [step for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0) if step > 2 * usual]
+        shorter = [usual / 2**10, usual / 2**20] if part.size == 1 else []
+        for step in longer + shorter:
+            if verdict.kind != "inconclusive" and (verdict.oracle != BELOW or step < usual):
+                continue
+            other = self._judge(self._along(k, part, step * self._weights(part.size)))
+            if other.oracle != BELOW and other.kind != "inconclusive" and (other.kind == "pass" or part.size == 1):
+                verdict, size[part] = other, step
         return verdict
 
     def _look(self, k: int, part: np.ndarray) -> bool:
