@@ -6,14 +6,22 @@ import pytest
 
 from tinygpt.autograd import OPS
 from tinygpt.cli import main
+from tinygpt.testing import op_db
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gradcheck", "softmax", "silu", "--examples", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["operation", "examples", "worst"]
-    assert [line.split()[0] for line in lines[1:]] == ["softmax", "silu", "silu:"]
-    assert all("ok" in line for line in lines[1:])
+    assert lines[0].split() == ["operation", "examples", "worst", "error", "oracle", "time"]
+    assert [line.split()[0] for line in lines[1:4]] == ["softmax", "silu", "silu_blocked"]
+    assert "complex, central" in lines[1] and "its rule" in lines[3]
+    assert lines[-1].startswith("2 operations and 1 fast twin, ") and lines[-1].endswith("all right")
+
+
+def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [name for name in OPS if name in op_db]
+    assert main(["gradcheck", *names, "--examples", "1"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_a_wrong_rule_is_shown_and_the_exit_code_is_1(
@@ -24,10 +32,14 @@ def test_a_wrong_rule_is_shown_and_the_exit_code_is_1(
     assert main(["gradcheck", "exp", "--examples", "4"]) == 1
     out = capsys.readouterr().out
     assert "4 of 4 WRONG" in out or "3 of 4 WRONG" in out
+    assert "wrong or undecided" in out
     assert "wrong gradient" in out and "To reproduce" in out
 
 
 def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["gradcheck", "nothing"]) == 2
-    assert "no operation nothing; there are absolute, add" in capsys.readouterr().err
+    assert main(["gradcheck", "qqq"]) == 2
+    assert "no operation qqq: expected one of absolute, add" in capsys.readouterr().err
+    assert main(["gradcheck", "tanh", "sofmax"]) == 2
+    assert "no operation sofmax: did you mean softmax" in capsys.readouterr().err
+    assert main(["gradcheck", "--seed", "-1"]) == 2
     assert main(["gradcheck", "--examples", "0"]) == 2

@@ -152,7 +152,7 @@ def _finding(sweep: Sweep, k: int, i: int, verdict: Verdict, missing: bool) -> F
         message = (f"no gradient arrives at {name}, but the function depends on it (a constant by design? then pass a "
                    "Tensor without requires_grad to gradcheck, or name it in constants= of check_vjp)")
     else:
-        message = verdict.reason or f"wrong gradient: off by {verdict.discrepancy:.2g} of its size"
+        message = verdict.reason or f"wrong gradient: off by {100 * verdict.discrepancy:.3g}%"
     return Finding("gradient" if verdict.kind == "fail" else "inconclusive", message, name, index,
                    verdict.analytic / step, verdict.numeric / step, verdict.error / step, verdict.oracle)
 
