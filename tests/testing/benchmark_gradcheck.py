@@ -144,8 +144,9 @@ def main() -> int:
     most = max((count for result in results.values() for count in result.after if count is not None), default=0)
     print(f"\n{caught} of {len(results)} bugs caught in all of {args.seeds} seeds, within {most} examples.")
     for label, counts in (("one example", "one"), ("many examples", "many")):
-        totals = {s: sum(getattr(result, counts)[s] == standin_seeds for result in results.values()) for s in STANDINS}
-        print(f"Stand-ins in all of {standin_seeds} seeds, with {label}: " + ", ".join(f"{s} {n}" for s, n in totals.items()) + ".")
+        totals = [f"{s} {sum(getattr(result, counts)[s] == standin_seeds for result in results.values())}"
+                  for s in STANDINS]
+        print(f"Stand-ins in all of {standin_seeds} seeds, with {label}: {', '.join(totals)}.")
     print(f"({time.perf_counter() - start:.0f} s)")
 
     start = time.perf_counter()

@@ -128,5 +128,8 @@ class GradcheckError(AssertionError):
     """A check that did not pass; `.report` says why."""
 
     def __init__(self, report: GradcheckReport) -> None:
-        super().__init__(str(report))
+        super().__init__(report)
         self.report = report
+
+    def __str__(self) -> str:  # written when it is read: Hypothesis raises hundreds of these to find the smallest
+        return str(self.report)
