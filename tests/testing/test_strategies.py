@@ -102,7 +102,7 @@ def wrong_when(condition, name="wrong"):
 def test_counterexamples_shrink(condition, smallest):
     wrong = wrong_when(condition)
 
-    @given_grads(x=strategies.tensors())
+    @given_grads({"method": "complex"}, x=strategies.tensors(ties=False))  # one oracle will do: it is tried 300 times
     def check(x):
         return wrong(x)
     with pytest.raises(GradcheckError) as caught:
