@@ -436,6 +436,12 @@ def test_a_function_that_computes_in_float32_inside():
     assert gradcheck(lambda x: x.astype(np.float32).tanh(), X)
 
 
+def test_a_staircase_is_inconclusive_not_wrong():
+    f = lambda x: float(np.sum(np.tanh(x.astype(np.float16)).astype(np.float64)))
+    assert status(f, X, grad=lambda x: 1 - np.tanh(x) ** 2) == "inconclusive"
+    assert status(f, X, grad=np.zeros_like) != "passed"
+
+
 def test_values_that_cancel():
     big = 1e8
     assert status(lambda x: np.sum((x + big) - big), X, grad=np.ones_like) == "passed"
@@ -459,3 +465,84 @@ def test_the_same_seed_gives_the_same_report():
 def test_no_graph_is_needed_by_the_plain_kind():
     with tg.no_grad():
         assert gradcheck(lambda x: np.sum(x * x), X, grad=lambda x: 2 * x)
+
+
+# -- scales, rounding, and what cannot be seen ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e-15, 1e9])
+@pytest.mark.parametrize("f, g", [
+    (lambda x: np.mean(x * x), lambda x: 2 * x / x.size),
+    (lambda x: np.mean(x * np.abs(x)), lambda x: 2 * np.abs(x) / x.size),
+    (lambda x: np.log(np.sum(np.exp(x))), lambda x: np.exp(x) / np.sum(np.exp(x))),
+    (lambda x: np.linalg.norm(x), lambda x: x / np.linalg.norm(x)),
+    (lambda x: np.mean(np.maximum(x, 0)), lambda x: (x > 0) / x.size),
+], ids=["mean of squares", "x|x|", "logsumexp", "norm", "relu"])
+def test_small_gradients_of_many_entries_at_any_scale(f, g, scale):
+    """A mean over a thousand numbers times 1e-9: gradients near 1e-12 are gradients, not rounding."""
+    x = np.random.default_rng(3).standard_normal(1000)
+    where = int(np.flatnonzero(x > 0.5)[7])
+
+    def wrong(x):
+        dx = g(x) * scale
+        dx[where] *= 1.001
+        return dx
+    assert status(lambda x: f(x) * scale, x, grad=lambda x: g(x) * scale) == "passed"
+    assert status(lambda x: f(x) * scale, x, grad=lambda x: g(x) * scale * 1.001) == "failed"
+    report = gradcheck(lambda x: f(x) * scale, x, grad=wrong, raise_exception=False)
+    assert report.status == "failed" and report.findings[0].index == (where,)
+
+
+@pytest.mark.parametrize("sizes", [[1e-6, 1e6], [1e-3, 1.0, 1e3], [1e-9, 1.0, 1e9], [1e-30, 1.0], [1e-200, 1.0]])
+def test_entries_of_very_different_sizes(sizes):
+    x = np.array(sizes)
+    weights = np.arange(1.0, len(x) + 1)
+
+    def one_wrong(g, i):
+        return lambda x: g(x) * np.where(np.arange(x.size) == i, 1.001, 1)
+    for f, g in ((lambda x: np.log(x).sum(), lambda x: 1 / x), (lambda x: weights @ x, lambda x: weights * 1)):
+        assert status(f, x, grad=g) == "passed"
+        assert [status(f, x, grad=one_wrong(g, i)) for i in range(len(x))] == ["failed"] * len(x)
+    assert gradcheck(lambda x: x * x, x)
+
+
+@pytest.mark.parametrize("far", [20.0, 36.0, 40.0, 100.0, 1000.0])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "gelu", "softmax", "log_softmax", "logsumexp"])
+def test_saturated_functions_pass(name, far):
+    x = np.array([far, -far, 1.0])
+    assert gradcheck(getattr(ops, name), x)
+    assert gradcheck(lambda x: getattr(ops, name)(x).sum() * 1e-9, x)
+
+
+def test_what_is_lost_in_rounding_is_said():
+    report = gradcheck(ops.sigmoid, np.array([36.0]))
+    assert report and any("1 slopes are lost in the rounding" in note for note in report.notes)
+    tiny = lambda x: np.array([1.0, 1e-8]) @ (x * x)
+    assert status(tiny, np.array([1e6, 1e-6]), grad=lambda x: np.array([2.0, 2e-8]) * x) == "passed"
+    report = gradcheck(tiny, np.array([1e6, 1e-6]), grad=lambda x: np.array([2.0, 4e-8]) * x, raise_exception=False)
+    assert report.status == "inconclusive" and report.findings[0].index == (1,)  # the complex step alone sees it
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-6, 1e-9])
+def test_close_to_a_pole_or_an_edge(distance):
+    x = np.array([1 + distance])
+    assert status(lambda x: np.sum(1 / (x - 1)), x, grad=lambda x: -1 / (x - 1) ** 2) == "passed"
+    assert status(lambda x: np.sum(1 / (x - 1)), x, grad=lambda x: -1.001 / (x - 1) ** 2) == "failed"
+    inside = np.array([1 - distance])
+    assert status(lambda x: float(np.arccos(x).sum()), inside, grad=lambda x: -1 / np.sqrt(1 - x * x)) == "passed"
+
+
+def test_other_tensors_of_the_function_are_left_alone():
+    w = Tensor(X.copy(), requires_grad=True)
+    (w * 2).sum().backward()
+    before = w.grad.copy()
+    report = gradcheck(lambda x: ops.relu(x * w) + ops.relu(x), np.where(X > 0, 0.0, X))
+    assert np.array_equal(w.grad, before)
+    assert any("uses 1 Tensors with a gradient that are not among its arguments" in note for note in report.notes)
+
+
+def test_outputs_that_are_inputs_or_the_same_twice():
+    assert gradcheck(lambda x, y: (x, x * y), X, X + 1)
+    assert gradcheck(lambda x: (lambda y: (y, y))(x.exp()), X)
+    assert gradcheck(lambda x: Tensor(np.ones(3)), X)
+    assert gradcheck(lambda x: x[:0], X)

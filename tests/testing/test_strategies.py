@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import find, given, settings
 
 from tinygpt import Tensor, ops
 from tinygpt.autograd import Operation
@@ -82,7 +82,7 @@ def test_drawn_tensors_are_distinct_numbers_in_range(x):
 def test_most_tensors_repeat_no_number():
     distinct = []
 
-    @settings(max_examples=60, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60)
     @given(strategies.tensors((4, 8)))
     def look(x):
         distinct.append(len(np.unique(x.data)) == x.size)

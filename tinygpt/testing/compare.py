@@ -21,9 +21,10 @@ import numpy as np
 from .oracles import EPS, LARGE_STEP, SMALL_STEP, Estimate, Line
 from .problem import Problem
 
-__all__ = ["BELOW", "Tolerance", "Verdict", "judge"]
+__all__ = ["BELOW", "EDGE", "Tolerance", "Verdict", "judge"]
 
 BELOW = "nothing: below the function's rounding"  # the oracle of a slope that no oracle can see
+EDGE = "the function is not finite, or raises, to one side of the input"
 
 RTOL = 1e-6              # of one entry: a thousand times smaller than an error of 0.1 %
 ROUNDING = 1e-13         # of the largest gradient of the argument: what cancellation may leave of an entry that is ~0
@@ -134,8 +135,7 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
         return Verdict("kink", "one-sided differences", a, near.value if near else np.nan, 0.0, scale)
     estimate = line.ladder(a, allowed, scale)
     if estimate is None:
-        return Verdict("inconclusive", "Richardson ladder", a, np.nan, np.inf, scale,
-                       "the function is not finite, or raises, to one side of the input")
+        return Verdict("inconclusive", "Richardson ladder", a, np.nan, np.inf, scale, EDGE)
     d, error, oracle = estimate.value, estimate.error, "Richardson ladder"
     if line.is_still and scale <= allowed:
         return Verdict("pass", oracle, a, 0.0)
@@ -161,7 +161,8 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     if KNOWN_WELL * size < error and abs(a - d) <= 4 * error and \
             max(abs(a), abs(d), error) <= 16 * NOISE * line.rounding:  # nothing but rounding
         return Verdict("pass", oracle, a, d, error)
-    reason = {"jump": "the function jumps at this input", "steep": "the slopes grow without bound as the step shrinks"}
+    reason = {"jump": "the function jumps at this input", "edge": EDGE,
+              "steep": "the slopes grow without bound as the step shrinks"}
     return Verdict("inconclusive", oracle, a, d, error, scale, reason.get(
         shape, "the rungs of the ladder disagree: the function is too rough, or computed too coarsely"))
 

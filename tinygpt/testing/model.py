@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_numpy
 from .contracts import near
 from .model_checks import CHECKS, CLOSE32, Subject
 from .parameters import evaluating, in_float64, named
+from .problem import host_array
 from .report import Finding, GradcheckError, GradcheckReport
 from .taylor import taylor_test
 
@@ -92,7 +92,7 @@ def _record(report: GradcheckReport, label: str, broken: str | None) -> None:
 def _as_batch(batch: Any) -> dict[str, np.ndarray]:
     """A dictionary of host arrays with ids and targets."""
     if not isinstance(batch, Mapping):
-        ids = to_numpy(getattr(batch, "data", batch)) if hasattr(batch, "shape") else np.asarray(batch)
+        ids = host_array(batch)
         targets = np.full_like(ids, -100)
         targets[:, :-1] = ids[:, 1:]
         batch = {"ids": ids, "targets": targets}

@@ -234,8 +234,14 @@ class Line:
 
     @cached_property
     def jitter(self) -> float:
-        """How far rounding alone moves the outputs: second differences at steps where curvature is no more."""
-        return max(self.bend(h) * h for h in (TINY_STEP, 4 * TINY_STEP, 16 * TINY_STEP))
+        """How far rounding alone moves the outputs: second differences at steps where curvature is no more.
+
+        0 for a jump, which moves them as far, but is not small beside what long steps do.
+        """
+        jitter = max(self.bend(h) * h for h in (TINY_STEP, 4 * TINY_STEP, 16 * TINY_STEP))
+        far = [y for y in (self.at(-RUNGS[0]), self.at(RUNGS[0])) if y is not None]
+        moved = max((float(np.abs(self.v) @ np.abs(y - self.problem.base)) for y in far), default=0.0)
+        return jitter if jitter <= max(0.01 * moved, 1000 * self.rounding) else 0.0
 
 
 def _extrapolated(slope: float, previous: list[float], base: float) -> list[float]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .compare import BELOW, Tolerance, Verdict, judge
+from .compare import BELOW, EDGE, Tolerance, Verdict, judge
 from .problem import Problem
 from .values import scales
 
@@ -107,7 +107,8 @@ class Sweep:
 
     def _stride(self, k: int, part: np.ndarray, verdict: Verdict) -> Verdict:
         """Another look at what could not be seen: in longer steps, for a tiny entry may stand among numbers near 1; and
-        in shorter ones, for it may stand close to the edge of the domain."""
+        in shorter ones, for it may stand close to the edge of the domain, or to a pole. But a function that computes
+        coarsely is a staircase, flat for short steps: there, the complex step has to agree."""
         size = self.scales[k].reshape(-1)
         usual = float(size[part].max())
         longer = [step for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0) if step > 2 * usual]
@@ -116,6 +117,8 @@ class Sweep:
             if verdict.kind != "inconclusive" and (verdict.oracle != BELOW or step < usual):
                 continue
             other = self._judge(self._along(k, part, step * self._weights(part.size)))
+            if step < usual and "complex" not in other.oracle and (verdict.reason != EDGE or other.numeric == 0):
+                continue
             if other.oracle != BELOW and other.kind != "inconclusive" and (other.kind == "pass" or part.size == 1):
                 verdict, size[part] = other, step
         return verdict

@@ -1,0 +1,72 @@
+"""`check_model`: models that keep their promises pass; what is broken is named (the seeded bugs are more of these)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygpt
+from tinygpt import Tensor, nn, ops
+from tinygpt.models import GPT, GPTConfig
+from tinygpt.testing import GradcheckError, check_model
+
+RNG = np.random.default_rng(0)
+IDS = RNG.integers(0, 7, (3, 8))
+
+
+def gpt(architecture: str = "gpt2", **settings) -> GPT:
+    tinygpt.manual_seed(0)
+    return GPT(GPTConfig(**dict(vocab_size=7, block_size=12, n_layer=2, n_head=2, n_embd=8, initializer_range=0.4,
+                                architecture=architecture) | settings))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_right_models_pass_and_are_left_as_they_were(architecture: str, tied: bool) -> None:
+    model = gpt(architecture, tie_word_embeddings=tied)
+    model.train()
+    before = {name: p.data.copy() for name, p in model.named_parameters()}
+    report = check_model(model, IDS)
+    for promise in ("causal", "causal gradient", "float32 against float64", "gradient of the loss"):
+        assert report.oracles[promise], promise
+    assert any("cache" in name for name in report.oracles) and any("padding" in name for name in report.oracles)
+    assert any("accumulation" in name for name in report.oracles)
+    assert model.training
+    for name, p in model.named_parameters():
+        assert p.dtype == np.float32 and np.array_equal(p.data, before[name]), name
+
+
+class Bag(nn.Module):
+    """A model without cache and mask: each position predicts from a mean over some positions."""
+
+    def __init__(self, sees_later: bool) -> None:
+        super().__init__()
+        tinygpt.manual_seed(0)
+        self.sees_later = sees_later
+        self.embedding, self.output = nn.Embedding(7, 5), nn.Linear(5, 7)
+
+    def forward(self, ids: np.ndarray) -> Tensor:
+        n = ids.shape[1]
+        weights = np.ones((n, n)) if self.sees_later else np.tril(np.ones((n, n)))
+        x = self.embedding(ids)
+        mean = Tensor((weights / weights.sum(axis=1, keepdims=True)).astype(x.dtype))
+        return self.output((mean @ x).tanh())
+
+    def loss(self, ids: np.ndarray, targets: np.ndarray, reduction: str = "mean") -> Tensor:
+        logits = self.forward(ids)
+        return ops.cross_entropy(logits.reshape(-1, 7), targets.reshape(-1), reduction=reduction)
+
+
+def test_a_model_of_a_user() -> None:
+    report = check_model(Bag(sees_later=False), IDS, causal=True)
+    assert report and any("not looked at" in note for note in report.notes)
+    assert check_model(Bag(sees_later=True), IDS)  # nobody said that it must not see what is to come
+    report = check_model(Bag(sees_later=True), IDS, causal=True, raise_exception=False)
+    assert report.status == "failed" and any("causal" in finding.message for finding in report.findings)
+    with pytest.raises(GradcheckError, match="causal"):
+        check_model(Bag(sees_later=True), IDS, causal=True)
+
+
+def test_bad_batches_are_said() -> None:
+    with pytest.raises(ValueError, match="the batch has no targets; it has ids"):
+        check_model(gpt(), {"ids": IDS})
