@@ -191,11 +191,10 @@ class Line:
             fine = [rung for rung in fine if self.bend(rung.h) <= 0.2 * self.bend(SMALL_STEP)]
         changes = [2 * rung.h * rung.slope.value for rung in fine]
         noise = 0.5 * float(np.median([abs(a - 4 * b) for a, b in zip(changes, changes[1:])] or [0.0]))
+        noise = max(noise, self.rounding)
         if any(not rung.above and not rung.below for rung in fine):  # rounded values stick for the tiniest steps …
             moves = [min(rung.above, rung.below) for rung in self.rungs]
             noise = max(noise, min((move for move in moves if move), default=0.0) / 4)  # … and then jump by one digit
-            if not any(rung.above or rung.below for rung in fine):
-                noise = max(noise, self.rounding)
         return noise
 
     @property

@@ -90,20 +90,24 @@ class Problem:
         self.saw_sizes([float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base)])
 
     def shaken(self, eps: float) -> np.ndarray:
-        """How far each output moves when the inputs are shaken in their last digits, of which `eps` is one.
+        """How far rounding moves each output, as far as it can be seen; `eps` is what a last digit is worth.
 
         Values that cancel inside a function leave its outputs with more rounding than their own size tells, and values
-        that are multiplied by 1e-9 with less than the size of the numbers inside; this sees both.
+        that are multiplied by 1e-9 with less than the size of the numbers inside. So the inputs are shaken in their last
+        digits; and over steps so short that any smooth function is a parabola, what is not one is rounding.
         """
-        rng, moved = np.random.default_rng(0), np.zeros(self.base.shape)
-        for digits in (1, 2, 4, 8):
+        rng = np.random.default_rng(0)
+
+        def at(step: float, signs: Sequence[np.ndarray]) -> np.ndarray:
             try:
-                y = self.forward([x + x * (digits * eps * rng.choice([-1.0, 1.0], x.shape)) for x in self.inputs])
+                y = self.forward([x + x * (step * sign) for x, sign in zip(self.inputs, signs)])
             except Exception:  # the inputs may lie at the edge of the domain
-                continue
-            if y.shape == moved.shape:
-                moved = np.fmax(moved, np.where(np.isfinite(y), np.abs(y - self.base), 0))
-        return moved
+                return self.base
+            return np.where(np.isfinite(y), y, self.base) if y.shape == self.base.shape else self.base
+        signs = [rng.choice([-1.0, 1.0], x.shape) for x in self.inputs]
+        moved = [np.abs(at(digits * eps, signs) - self.base) for digits in (1, -1, 4, -4)]
+        a, b, c, d = (at(step * eps**0.5 / 4, signs) for step in (-3, -1, 1, 3))
+        return np.maximum.reduce([*moved, np.abs((d - a) - 3 * (c - b)) / 4])
 
     def saw_sizes(self, sizes: Iterable[float]) -> None:
         """Numbers of these sizes occur: what moves an output by much more than their rounding is a jump, not noise."""
