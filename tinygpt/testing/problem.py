@@ -93,8 +93,8 @@ class Problem:
         """How far rounding moves each output, as far as it can be seen; `eps` is what a last digit is worth.
 
         Values that cancel inside a function leave its outputs with more rounding than their own size tells, and values
-        that are multiplied by 1e-9 with less than the size of the numbers inside. So the inputs are shaken in their last
-        digits; and over steps so short that any smooth function is a parabola, what is not one is rounding.
+        that are multiplied by 1e-9 with less than the size of the numbers inside. So the inputs are shaken in their
+        last digits; and over steps so short that any smooth function is a parabola, what is not one is rounding.
         """
         rng = np.random.default_rng(0)
 
