@@ -45,7 +45,6 @@ TINY = {
     "05_sorting.py": Tiny("--steps 3 --tests 20 --out {out}", r"\d+ of 20 test sequences sorted"),
     "06_names.py": Tiny("--data {names} --steps 3 --out {out}", r"test loss \d\.\d{4} nats per character"),
     "07_gradient_checking.py": Tiny("--shapes 3", r"argument +x\[\d, \d\](.*\n)+Repaired:\n.* passed, worst error"),
-    "07_gradient_checking.py": Tiny("--shapes 3", r"argument +x\[\d, \d\](.*\n)+Repaired:\n.* passed, worst error"),
     "08_spam.py": Tiny("--data {messages} --steps 2 --labels 20 --threads 1", r"the gain from reading +-?\d+\.\d\d%"),
     "09_stories260k.py": Tiny("{shared}/data/stories260K --out {out} --tokens 5", r"Once upon a time"),
     "10_masked_words.py": Tiny("--data {text} --steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --out {out}",

@@ -197,6 +197,7 @@ def test_a_constant_function():
     assert gradcheck(lambda x: ops.softmax(x).sum(), X)      # constant up to rounding
     assert gradcheck(lambda x: ops.layer_norm(x).sum(), X)   # zero up to rounding
     assert gradcheck(lambda x: ops.layer_norm(x).sum() * 1e9, X)
+    assert gradcheck(lambda x: (lambda y: y - y.mean(axis=0))(x[[0, 0, 0]]), X[:1])  # exactly zero, a gradient of 1e-18
 
 
 # -- kinks, ties, jumps ------------------------------------------------------------------------------------------------
