@@ -15,6 +15,7 @@ from tinygpt import kernels, ops
 from tinygpt.autograd import OPS, Tensor, no_grad
 from tinygpt.kernels import cpu
 from tinygpt.kernels.cpu import loss
+from tinygpt.kernels.cpu.activation import FEW
 from tinygpt.kernels.cpu.attention import ROWS
 
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
@@ -61,15 +62,16 @@ def layouts(x: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [0, 1, 7, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 3 * cpu.BLOCK + 5])
+@pytest.mark.parametrize("n", [0, 1, 7, FEW - 1, FEW, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 3 * cpu.BLOCK + 5])
 @pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {})])
 def test_activations_around_their_blocks(op, settings, n, dtype):
-    check(op, normal(n, dtype=dtype) * 4, served=settings != {} or op is ops.silu or dtype == np.float32, **settings)
+    exact = op is ops.gelu and not settings
+    check(op, normal(n, dtype=dtype) * 4, served=dtype == np.float32 if exact else n >= FEW, **settings)
 
 
 @pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {})])
 def test_activations_in_every_layout(op, settings):
-    for x in layouts(normal(6, 5, 40)):
+    for x in layouts(normal(6, 5, 80)):
         check(op, x, **settings)
 
 
@@ -84,7 +86,8 @@ def test_exact_gelu_keeps_its_digits_in_the_tail():
 
 def test_silu_far_from_zero_is_quiet():
     x = np.array([-1000, -90, -20, 0, 90, 1000], dtype=np.float32)
-    check(ops.silu, x)
+    check(ops.silu, x, served=False)
+    check(ops.silu, np.tile(x, FEW))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -280,7 +283,7 @@ def test_split_joins_what_lies_apart_or_in_another_order():
 
 def test_attention_memory_grows_with_the_length_and_not_with_its_square():
     def peak(length: int) -> int:
-        q, k, v = normal(3, 1, 2, length, 4)
+        q, k, v = normal(3, 1, 1, length, 4)
         tracemalloc.start()
         try:
             out = ops.scaled_dot_product_attention(Tensor(q, requires_grad=True), Tensor(k, requires_grad=True), v,
@@ -289,5 +292,5 @@ def test_attention_memory_grows_with_the_length_and_not_with_its_square():
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak(4096) < 2.5 * peak(2048)
-    assert peak(4096) < 0.2 * 2 * 4096**2 * 4
+    assert peak(8192) < 4.4 * peak(2048)
+    assert peak(8192) < 0.1 * 8192**2 * 4

@@ -22,14 +22,14 @@ def relu(xp: Any, x: Array) -> Output:
 
     def backward(g):
         return (g * positive,)
-    return xp.where(positive, x, xp.zeros_like(x)), backward
+    return xp.maximum(x, 0), backward
 
 
 def _sigmoid(xp: Any, x: Array) -> Array:
-    """1 / (1 + e⁻ˣ) with the exponential of a negative number on either side, so that it cannot overflow."""
-    positive = x >= 0
-    small = xp.exp(xp.where(positive, -x, x))
-    return xp.where(positive, 1, small) / (1 + small)
+    """1 / (1 + e⁻ˣ) as eˣ / (1 + eˣ), which keeps the digits of its small values; from x = 40 on it rounds to 1, and
+    e⁴⁰ does not overflow yet."""
+    e = xp.exp(xp.minimum(x, 40))
+    return e / (1 + e)
 
 
 @differentiable
@@ -46,10 +46,11 @@ def sigmoid(xp: Any, x: Array) -> Output:
 def silu(xp: Any, x: Array) -> Output:
     """x σ(x), also called swish (Elfwing, Uchibe & Doya 2017)."""
     s = _sigmoid(xp, x)
+    out = x * s
 
     def backward(g):  # d(x σ) = σ + x σ (1 − σ)
-        return (g * (s + x * s * (1 - s)),)
-    return x * s, backward
+        return (g * (s + out * (1 - s)),)
+    return out, backward
 
 
 @differentiable

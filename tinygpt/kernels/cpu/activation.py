@@ -21,9 +21,9 @@ from ...ops import gelu, silu
 from ..twins import accelerates
 from .blocks import BLOCK, blocks, is_float
 
-__all__ = ["gelu_blocked", "silu_blocked"]
+__all__ = ["FEW", "gelu_blocked", "silu_blocked"]
 
-FEW = 8192  # elements
+FEW = 2048  # elements: below it counts how many calls there are, and the rules make fewer
 
 # Writes x h(x) into `out` and, unless it is None, the derivative into `slope`; two scratch arrays.
 Formula = Callable[[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray, np.ndarray], None]
@@ -50,8 +50,8 @@ def gelu_blocked(x: np.ndarray, *, approximate: str = "none") -> Output:
     """The tanh form in float32 and float64; the exact one in float32, where a short formula for Φ is exact enough."""
     if not is_float(x) or approximate not in ("none", "tanh") or (approximate == "none" and x.dtype == np.float64):
         return NotImplemented
-    if x.size < FEW and not is_grad_enabled():
-        return NotImplemented  # a token being decoded: what counts is the number of calls, and the rule makes fewer
+    if approximate == "tanh" and x.size < FEW:
+        return NotImplemented
     return _activate(x, _gelu_tanh if approximate == "tanh" else _gelu_exact)
 
 
@@ -117,7 +117,7 @@ def _gelu_exact(x, out, slope, a, b):
 @accelerates(silu)
 def silu_blocked(x: np.ndarray) -> Output:
     """x σ(x)."""
-    if not is_float(x):
+    if not is_float(x) or x.size < FEW:
         return NotImplemented
     with np.errstate(over="ignore"):  # e^(−x) = ∞ far below 0 gives σ = 0, as it should
         return _activate(x, _silu)
