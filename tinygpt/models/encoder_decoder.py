@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor, no_grad
-from ..backend import Array, to_device
+from ..backend import Array, to_device, to_numpy
 from ..generation import Sampling, as_list, beam_search, check_beams, generate
 from ..nn import (Cache, Dropout, Embedding, LayerNorm, Module, Parameter, SinusoidalPositions, TransformerBlock)
 from ..nn.linear import normal
@@ -255,7 +255,7 @@ class EncoderDecoder(PretrainedModel):
             x = self.decode(decoder_ids, memory, memory_mask, cache)
             length = decoder_ids.shape[1] if cache is None else cache.length
             logits = ops.linear(x[:, -1], self.output_weight, self.lm_head.bias).data
-            return logits if num_beams != 1 else rules(logits, length)  # beams are scored first
+            return logits if num_beams != 1 else rules(to_numpy(logits), length)  # beams are scored first
 
         def make_cache(batch_size: int) -> Cache:
             return self.new_cache(batch_size, min(c.block_size, max_new_tokens + 1))

@@ -199,11 +199,12 @@ class Module:
             ValueError: missing or surplus names, or another shape; all of them are listed.
         """
         own = dict(self.named_parameters())
+        shapes = {name: x.shape if hasattr(x, "shape") else np.shape(x) for name, x in state.items()}
         problems = [f"{name} {list(own[name].shape)} is missing" + _nearest(name, state) for name in own
                     if name not in state]
         problems += [f"{name} is not part of the model" for name in state if name not in own]
-        problems += [f"{name} has shape {list(np.shape(state[name]))}, expected {list(own[name].shape)}"
-                     for name in own if name in state and np.shape(state[name]) != own[name].shape]
+        problems += [f"{name} has shape {list(shapes[name])}, expected {list(own[name].shape)}"
+                     for name in own if name in state and shapes[name] != own[name].shape]
         if problems:
             more = f" (and {len(problems) - 8} more)" if len(problems) > 8 else ""
             raise ValueError(f"{type(self).__name__}.load_state_dict: {'; '.join(problems[:8])}{more}")
