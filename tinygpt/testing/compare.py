@@ -137,8 +137,9 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     if estimate is None:
         return Verdict("inconclusive", "Richardson ladder", a, np.nan, np.inf, scale, EDGE)
     d, error, oracle = estimate.value, estimate.error, "Richardson ladder"
-    constant = not any(rung.below or rung.above for rung in line.rungs)  # which has no scale: 1 − 3·⅓ is nothing
-    if line.is_still and scale <= max(allowed, ROUNDING * line.problem.magnitude if constant else 0.0):
+    nothing = ROUNDING * line.problem.magnitude  # a constant has no scale: where 1 − 3·⅓ is left, that is nothing
+    constant = max(max(rung.below, rung.above) for rung in line.rungs) <= nothing
+    if line.is_still and scale <= max(allowed, nothing if constant else 0.0):
         return Verdict("pass", oracle, a, 0.0)
     if line.is_flat and abs(a) <= 2 * NOISE * line.rounding * (scale > 0):  # constant, up to rounding
         return Verdict("pass", oracle, a, d, error)
