@@ -52,7 +52,7 @@ TINY = {
     "11_translation.py": Tiny("--data {pairs} --steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --out {out}",
                               r"BLEU on \d+ held-out pairs: \d|no scores: they need sacrebleu"),
     "12_sentiment.py": Tiny("--steps 3 --threads 1 --out {out}",
-                             r"(POSITIVE|NEGATIVE) +\d\.\d+  El servicio al cliente fue"),
+                            r"(POSITIVE|NEGATIVE) +\d\.\d+  El servicio al cliente fue"),
     "13_instructions.py": Tiny("--examples 200 --tests 12 --steps 2 --out {out}",
                                r"exact match on 12 held-out instructions: \d+\.\d%"),
     "14_chat.py": Tiny("--steps 1 --out {out}", r"38 tokens, of which 3 mark turns"),
