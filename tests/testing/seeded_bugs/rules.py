@@ -38,7 +38,7 @@ edit("sin: its own derivative", "sin", ("xp.cos(x)", "xp.sin(x)"))
 edit("cos: minus sign lost", "cos", ("-g * xp.sin(x)", "g * xp.sin(x)"))
 edit("tanh: 1 − y", "tanh", ("1 - out * out", "1 - out"))
 edit("sigmoid: 1 − σ lost", "sigmoid", ("g * out * (1 - out)", "g * out"))
-edit("silu: first term lost", "silu", ("(s + x * s * (1 - s))", "(x * s * (1 - s))"))
+edit("silu: first term lost", "silu", ("(s + out * (1 - s))", "(out * (1 - s))"))
 edit("relu: threshold at 0.1", "relu", ("(g * positive,)", "(g * (x > 0.1),)"))
 edit("relu: gradient 2 at 0", "relu", ("(g * positive,)", "(g * (positive + 2 * (x == 0)).astype(x.dtype),)"))
 edit("clip: upper bound ignored", "clip", ("inside &= x <= high", "pass"))
@@ -156,7 +156,7 @@ edit("fused cross entropy: upstream gradient lost", "linear_cross_entropy", (
 
 edit("exp: cotangent overwritten", "exp", ("return (g * out,)", "g *= out\n        return (g,)"))
 edit("relu: input overwritten", "relu", (
-    "return xp.where(positive, x, xp.zeros_like(x)), backward", "x[~positive] = 0\n    return x.copy(), backward"))
+    "return xp.maximum(x, 0), backward", "x[~positive] = 0\n    return x.copy(), backward"))
 edit("softmax: saved output overwritten", "softmax", (
     "return (p * (g - (g * p).sum(axis=axis, keepdims=True)),)",
     "s = (g * p).sum(axis=axis, keepdims=True)\n        d = g - s\n        p[...] = p * d\n        return (p.copy(),)"))
@@ -169,8 +169,8 @@ edit("sin: a constant added", "sin", ("(g * xp.cos(x),)", "(g * xp.cos(x) + 1e-4
 edit("cos: gradients pile up in the closure", "cos", (
     "def backward(g):", "total = xp.zeros_like(x)\n\n    def backward(g):\n        total[...] += -g * xp.sin(x)"),
     ("return (-g * xp.sin(x),)", "return (total.copy(),)"))
-edit("silu: right for row-major arrays only", "silu", ("(g * (s + x * s * (1 - s)),)",
-     "((g.ravel('K') * (s + x * s * (1 - s)).ravel('K')).reshape(x.shape),)"))
+edit("silu: right for row-major arrays only", "silu", ("(g * (s + out * (1 - s)),)",
+     "((g.ravel('K') * (s + out * (1 - s)).ravel('K')).reshape(x.shape),)"))
 edit("log: wrong for one entry in a row of three or more", "log", ("return (g / x,)",
      "dx = g / x\n        if x.ndim and x.shape[-1] > 2:\n            dx[..., 2] *= 1.01\n        return (dx,)"))
 
