@@ -13,10 +13,12 @@ from command import TINY, command, error_line
 from tinygpt import load_model, load_tokenizer
 from tinygpt.backend import manual_seed
 from tinygpt.data import token_array
-from tinygpt.data.chat_template import ChatTemplate, add_chat_template
+from tinygpt.data.chat_template import ChatTemplate, add_chat_template, chat_template
+from tinygpt.data.conversations import read_conversations
 from tinygpt.evaluation import byte_lengths, corpus_bleu, corpus_chrf, label_probabilities, text_loss, translate
+from tinygpt.evaluation.answers import answer_conversations, exact_match
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
-from tinygpt.tokenizers import ByteBPE
+from tinygpt.tokenizers import ByteBPE, CharTokenizer
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 8
 REVIEWS = [("a quick dog", "ham"), ("the lazy fox", "spam"), ("over the dog", "ham"), ("jumps", "ham")]
@@ -150,6 +152,32 @@ def test_generation(capsys, models, tmp_path):
     assert figures(capsys, "--model", models["gpt"], "--data", path, *options, "--limit", 3)["n_texts"] == 3
     table = command(capsys, "evaluate", "--model", models["gpt"], "--data", path, *options).out
     assert "texts that end in a loop" in table and "prompts that forge special tokens" in table
+
+
+def test_instructions(capsys, models, tmp_path):
+    """Exact match of the library's answers; a model that chats is asked without being told to."""
+    tok = add_chat_template(CharTokenizer([chr(code) for code in range(32, 127)] + ["\n"]))
+    template, folders = chat_template(tok), {8: tmp_path / "short", 96: tmp_path / "long"}
+    for block_size, folder in folders.items():
+        GPT(GPTConfig(vocab_size=len(tok), tie_word_embeddings=False,
+                      **{**SIZES, "block_size": block_size})).save_pretrained(folder, tok)
+    asked = [[{"role": "user", "content": letter}, {"role": "assistant", "content": "x" * 9}] for letter in "ABCDEFGH"]
+    answers = answer_conversations(GPT.from_pretrained(folders[8]), template, asked)  # the context ends them all
+    question, answer = next((chat[0]["content"], answer) for chat, answer in zip(asked, answers) if len(answer) == 4)
+    path = write(tmp_path, "chats.jsonl", "".join(json.dumps(record) + "\n" for record in (
+        {"prompt": question, "completion": answer}, {"instruction": "a", "output": "b" * 40})))
+    result = figures(capsys, "--model", folders[8], "--data", path)
+    assert result["task"] == "instruction" and result["n_questions"] == 2
+    assert result["exact_match"] == 0.5 and 0 < result["exact_match_interval"][0] < 0.5
+    chats, model = read_conversations("synthetic-instructions-test")[:20], GPT.from_pretrained(folders[96])
+    named = figures(capsys, "--model", folders[96], "--data", "synthetic-instructions-test", "--limit", 20)
+    assert named["exact_match"] == exact_match(answer_conversations(model, template, chats), chats)
+    assert "exact match" in command(capsys, "evaluate", "--model", folders[8], "--data", path).out
+    assert "no chat template" in error_line(command(capsys, "evaluate", "--model", models["gpt"], "--data", path,
+                                                    "--task", "instruction"))
+    bad = write(tmp_path, "bad.jsonl", '{"instruction": "a", "output": "b"}\n{"instruction": "a"}\n')
+    line = error_line(command(capsys, "evaluate", "--model", folders[8], "--data", bad))
+    assert "bad.jsonl, line 2: expected" in line
 
 
 def test_the_probe_goes_through_the_chat_template(capsys, tmp_path, monkeypatch):

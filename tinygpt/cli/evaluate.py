@@ -1,8 +1,8 @@
 """`tinygpt evaluate`: measure a model on data, as a table or as JSON.
 
 What is measured follows the model: a decoder and a masked model predict text, a classifier labels it, an
-encoder-decoder translates. Two more tasks are for decoders: multiple choice by likelihood, and the variety of what they
-write. docs/evaluation.md says what the figures mean.
+encoder-decoder translates. Three more tasks are for decoders: multiple choice by likelihood, answers to instructions,
+and the variety of what they write. docs/evaluation.md says what the figures mean.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from ..data import Documents, file_format, find_table, located_columns, located_records, token_array
+from ..data import SYNTHETIC, Documents, file_format, find_table, located_columns, located_records, token_array
 from ..data.chat_template import chat_template
+from ..data.conversations import is_conversation, read_conversations
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
 from ..evaluation import (Classification, answer_questions, byte_lengths, continue_texts, format_table,
                           is_multiple_choice, label_numbers, label_probabilities, masking_of, measure_diversity,
-                          predict_text, probe_special_tokens, read_questions, score_translations, translate)
+                          predict_text, probe_special_tokens, read_questions, score_translations, translate,
+                          wilson_interval)
+from ..evaluation.answers import answer_conversations, exact_match
 from ..evaluation.masked_words import masked_words
 from ..models import BERT, GPT, EncoderDecoder, PretrainedModel, load_model
 from ..tokenizers import Tokenizer, load_tokenizer
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"the tokenizer in {args.model} is of another model: it has {len(tokenizer)} tokens, and the "
                          f"model {model.config.vocab_size}")
-    task = args.task or _task(model, args)
+    task = args.task or _task(model, tokenizer, args)
     figures, table = TASKS[task](model, tokenizer, args)
     if args.json:
         print(json.dumps(_finite({"task": task, "model": args.model, "data": args.data, **figures}),
@@ -88,15 +91,19 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _task(model: PretrainedModel, args: argparse.Namespace) -> str:
+def _task(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Namespace) -> str:
     """What to measure when nothing is said."""
     if isinstance(model, EncoderDecoder):
         return "translation"
     if isinstance(model, (GPT, BERT)) and model.config.head == "classification":
         return "classification"
-    if args.data != "-" and file_format(path := _path(args.data)) == "jsonl":
-        if is_multiple_choice(next(located_records(path))[1]):
+    path, chats = _path(args.data), tokenizer.chat_template is not None
+    if args.data != "-" and (file_format(path) == "jsonl" or chats and (path in SYNTHETIC or path.endswith(".json"))):
+        record = next(located_records(path))[1]
+        if is_multiple_choice(record):
             return "multiple-choice"
+        if chats and is_conversation(record):
+            return "instruction"
     return "text"
 
 
@@ -163,6 +170,19 @@ def _multiple_choice(model: PretrainedModel, tokenizer: Tokenizer, args: argpars
         "chance": "chance", "n_questions": "questions"}) + "\n(in brackets: 95% confidence)"
 
 
+def _instruction(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Namespace) -> Result:
+    """Which questions are answered exactly as expected."""
+    if not isinstance(model, GPT) or model.config.head != "lm":
+        raise _wrong(model, args, "a decoder")
+    template, chats = chat_template(tokenizer), read_conversations(args.data)[:args.limit]
+    answers = answer_conversations(model, template, chats)
+    right = round(exact_match(answers, chats) * len(chats))
+    figures = {"exact_match": right / len(chats), "exact_match_interval": list(wilson_interval(right, len(chats))),
+               "n_questions": len(chats)}
+    return figures, _rows(figures, {"exact_match": "exact match", "n_questions": "questions"}) \
+        + "\n(in brackets: 95% confidence)"
+
+
 def _classification(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Namespace) -> Result:
     """Which label."""
     if not isinstance(model, (GPT, BERT)) or model.config.head != "classification":
@@ -221,5 +241,5 @@ def _as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
 
 
 TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, argparse.Namespace], Result]] = {
-    "text": _text, "multiple-choice": _multiple_choice, "classification": _classification,
+    "text": _text, "multiple-choice": _multiple_choice, "classification": _classification, "instruction": _instruction,
     "translation": _translation, "generation": _generation}

@@ -25,8 +25,8 @@ from .sampler import IGNORE, EpochSampler
 from .sources import find_table
 
 __all__ = ["Conversation", "ConversationSampler", "EncodedConversation", "all_conversations", "conversation_batch",
-           "encode_conversations", "instruction_message", "located_conversations", "packed", "read_conversations",
-           "split_conversations"]
+           "encode_conversations", "instruction_message", "is_conversation", "located_conversations", "packed",
+           "read_conversations", "split_conversations"]
 
 Conversation = list[Message]
 EncodedConversation = tuple[np.ndarray, np.ndarray]  # ids (T,), and booleans (T,): which of them are learnt
@@ -54,6 +54,15 @@ def _text(where: str, record: Mapping[Any, Any], key: str) -> str:
     return str(value).strip()
 
 
+QUESTION_AND_ANSWER = (("instruction", "output"), ("prompt", "completion"))
+
+
+def is_conversation(record: Any) -> bool:
+    """Whether a record has one of the shapes above."""
+    return isinstance(record, Mapping) and ("messages" in record or any(
+        question in record and answer in record for question, answer in QUESTION_AND_ANSWER))
+
+
 def _conversation(where: str, record: Mapping[Any, Any]) -> Conversation:
     """The messages of one record."""
     if "messages" in record:
@@ -66,7 +75,7 @@ def _conversation(where: str, record: Mapping[Any, Any]) -> Conversation:
                 raise ValueError(f"{where}: message {number} is {json.dumps(message)[:60]}, expected a role "
                                  f"({', '.join(ROLES)}) and a content, both texts")
         return messages
-    for question, answer in (("instruction", "output"), ("prompt", "completion")):
+    for question, answer in QUESTION_AND_ANSWER:
         if question in record and answer in record:
             asked = instruction_message(_text(where, record, question), _text(where, record, "input"))
             return [{"role": "user", "content": asked},
