@@ -91,7 +91,8 @@ def test_invalid_utf8_is_replaced_with_one_warning_that_counts(capsys, tmp_path)
     done = command(capsys, "pretrain", "--data", path, "--out", tmp_path / "out", *TINY)
     warnings = [line for line in done.err.splitlines() if line.startswith("tinygpt: warning:")]
     assert done.code == 0 and RESULT.fullmatch(done.out)
-    assert warnings == [f"tinygpt: warning: {path}: 100 bytes are not valid UTF-8 and were replaced by U+FFFD"]
+    assert warnings == [f"tinygpt: warning: {path}: 100 bytes are not valid UTF-8 and were replaced by U+FFFD "
+                        f"(the first is in line 1)"]
 
 
 def test_a_tokenizer_folder(capsys, text, tmp_path):

@@ -88,5 +88,5 @@ def test_empty_texts_are_counted(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes("text\tlabel\nseñal\tx\n".encode() + "señal\ty\n".encode("latin-1"))
-    with pytest.warns(UserWarning, match="1 bytes are not valid UTF-8"):
+    with pytest.warns(UserWarning, match=r"1 bytes are not valid UTF-8 .*\(the first is in line 3\)"):
         assert read_labelled(tmp_path / "a.tsv")[1] == ("se\ufffdal", "y")

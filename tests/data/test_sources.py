@@ -100,7 +100,7 @@ def test_invalid_utf8_is_one_warning_that_counts(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         text = "".join(Documents([path]))
     assert [str(warning.message) for warning in caught] == [
-        f"{path}: 2000 bytes are not valid UTF-8 and were replaced by U+FFFD"]
+        f"{path}: 2000 bytes are not valid UTF-8 and were replaced by U+FFFD (the first is in line 1)"]
     assert text == "a\ufffdo, se\ufffdor\n" * 1000
 
 

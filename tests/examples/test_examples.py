@@ -28,7 +28,7 @@ class Tiny:
 
     Attributes:
         arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {pairs} one of pairs,
-            {messages} labelled ones,
+            {messages} labelled ones, {reviews} the same the other way round,
             {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
         prints: a regular expression that its standard output must match somewhere.
     """
@@ -59,6 +59,8 @@ TINY = {
     "15_few_shot.py": Tiny("--steps 2 --questions 16", r"four examples instead of none: [+-]\d+\.\d% ± \d"),
     "16_semantic_search.py": Tiny("--steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --batch-size 4 --threads 1",
                                   r"TF-IDF +\d\.\d{4} +\d\.\d{4} +\d\.\d{4}"),
+    "18_film_reviews.py": Tiny("--data {reviews} --dev {reviews} --seeds 1 --epochs 0.2 --threads 1",
+                               r"development accuracy: the encoder \d+\.\d%, naive Bayes \d+\.\d%"),
 }
 
 
@@ -78,12 +80,13 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
     files = tmp_path_factory.mktemp("examples")
     rng = random.Random(0)
     text, names, pairs = files / "text.txt", files / "names.txt", files / "pairs.tsv"
-    messages = files / "messages.tsv"
+    messages, reviews = files / "messages.tsv", files / "reviews.tsv"
     words = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 8))) for _ in range(200)]
     text.write_text(" ".join(rng.choices([*words, "\n"], k=1000)), encoding="utf-8")
     names.write_text("\n".join(sorted(set(words))) + "\n\n", encoding="utf-8")
     messages.write_text("".join(f"{'spam' if i % 2 else 'ham'}\t{word} {word[::-1]}\n" for i, word in enumerate(words)),
                         encoding="utf-8")
+    reviews.write_text("".join(f"{word} {word[::-1]}\t{i % 2}\n" for i, word in enumerate(words)), encoding="utf-8")
     pairs.write_text("".join(f"{word} {word}\t{word[::-1]}\n" for word in words), encoding="utf-8")
 
     @functools.cache
@@ -92,7 +95,8 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
         if "{shared}" in TINY[name].arguments and not SHARED.is_dir():
             pytest.skip("no shared folder beside the checkout")
         model = run_it("03_pretraining.py")[1] if "{model}" in TINY[name].arguments else None
-        arguments = [argument.format(out=out, text=text, names=names, pairs=pairs, model=model, messages=messages,
+        arguments = [argument.format(out=out, text=text, names=names, pairs=pairs, model=model,
+                                     messages=messages, reviews=reviews,
                                      shared=SHARED)
                      for argument in TINY[name].arguments.split()]
         if arguments[-1] == "--prompt":

@@ -83,9 +83,12 @@ def _open_text(path: str | Path) -> Iterator[IO[str]]:
 
 
 def _repaired(path: str | Path, parts: Iterable[str]) -> Iterator[str]:
-    """`parts` with escaped bytes replaced by U+FFFD; one warning says how many there were."""
-    replaced, empty = 0, True
+    """`parts` with escaped bytes replaced by U+FFFD; one warning says how many there were, and where."""
+    replaced, empty, line = 0, True, 1  # the line is counted up to the first of them
     for part in parts:
+        first = re.search("[\udc80-\udcff]", part) if not replaced else None
+        if not replaced:
+            line += part.count("\n", 0, first.start() if first else len(part))
         part, count = re.subn("[\udc80-\udcff]", "\ufffd", part)
         replaced += count
         empty = False
@@ -93,7 +96,8 @@ def _repaired(path: str | Path, parts: Iterable[str]) -> Iterator[str]:
     if empty:
         raise ValueError(f"{_name(path)} is empty; expected UTF-8 text")
     if replaced:
-        warnings.warn(f"{_name(path)}: {replaced} bytes are not valid UTF-8 and were replaced by U+FFFD", stacklevel=2)
+        warnings.warn(f"{_name(path)}: {replaced} bytes are not valid UTF-8 and were replaced by U+FFFD (the first is "
+                      f"in line {line})", stacklevel=2)
 
 
 def read_chunks(path: str | Path, size: int = 1 << 20) -> Iterator[str]:
