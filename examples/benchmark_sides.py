@@ -95,7 +95,7 @@ def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, repl
     return step
 
 
-def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool) -> Step:
+def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool, device: str = "cpu") -> Step:
     """The same in PyTorch, written as nanoGPT writes it."""
     import torch
     from torch import nn
@@ -136,7 +136,7 @@ def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: boo
     names = {"token_embedding": "tokens", "position_embedding": "positions", "attention_norm": "norm1",
              "feed_forward_norm": "norm2", "attention.qkv": "qkv", "attention.out": "out", "feed_forward.up": "up",
              "feed_forward.down": "down"}
-    model = Model()
+    model = Model().to(device)
     renamed = {}
     for name, tensor in state.items():
         for ours, theirs in names.items():
@@ -150,7 +150,7 @@ def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: boo
 
     def step(ids: np.ndarray, targets: np.ndarray) -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = run(torch.from_numpy(ids), torch.from_numpy(targets))
+        loss = run(torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()

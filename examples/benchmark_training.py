@@ -9,6 +9,7 @@ a tie. PyTorch is eager, with its fused AdamW and `scaled_dot_product_attention`
 allocator keeps freed memory, `--compile` one under torch.compile, `--rules` tinygpt without its fast twins,
 `--replicas` tinygpt with its replicas in threads and in processes, whichever it takes by itself.
 
+`--device cuda` compares on a GPU instead: see benchmark_gpu.py.
 `--profile` prints instead where tinygpt's step goes, operation by operation, beside the least it could take.
 """
 
@@ -130,7 +131,18 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also PyTorch under torch.compile")
     parser.add_argument("--profile", action="store_true", help="where tinygpt's step goes, against its floor")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line, last")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda or cuda:N; see benchmark_gpu.py")
+    parser.add_argument("--fused", action="store_true", help="with --device cuda: tinygpt's fused kernels")
+    parser.add_argument("--tf32", action="store_true", help="with --device cuda: TF32 products, on both sides")
     options = parser.parse_args()
+    if options.device != "cpu":
+        import benchmark_gpu
+        result = benchmark_gpu.compare(options)
+        if options.json:
+            print(json.dumps(result))
+        else:
+            benchmark_gpu.print_table(result)
+        return
     if options.profile:
         import benchmark_profile
         benchmark_profile.profile(options.shape, options.steps or 5)

@@ -45,3 +45,23 @@ def test_decoding():
 def test_overhead():
     result = call("benchmark_overhead.py", "--runs", "1", "--json")
     assert result["tinygpt_us_per_operation"] > 0
+
+
+def test_training_on_a_gpu_that_is_not_there():
+    path = str(EXAMPLES / "benchmark_training.py")
+    done = subprocess.run([sys.executable, path, "--device", "cuda", "--shape", "char"], capture_output=True, text=True,
+                          encoding="utf-8")
+    assert done.returncode == 0 or (done.stderr.startswith("--device cuda: device \"cuda\" was asked for, but CuPy")
+                                    and done.stderr.count("\n") == 1)
+
+
+def test_the_gpu_side_of_training_on_the_pretend_gpu(tmp_path):
+    result = run(f"""
+sys.path.insert(0, {str(EXAMPLES.parent / "tests")!r})
+import dataclasses, json, pathlib, fake_device, benchmark_gpu
+from tinygpt.backend import register_backend
+register_backend(dataclasses.replace(fake_device.BACKEND, memory=lambda index: (1 << 30, 3 << 30)))
+shape = dict(V=11, T=6, L=1, H=2, C=8)
+print(json.dumps(benchmark_gpu.tinygpt_side(shape, 2, 2, "fake:1", pathlib.Path({str(tmp_path)!r}, "w.npz"), 16)))
+""")
+    assert result["memory_gib"] == 2 and result["loss"] > 0 and min(result["seconds"], result["product_flops"]) > 0
