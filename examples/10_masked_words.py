@@ -1,6 +1,6 @@
 """10: a BERT learns to fill in hidden words, from both sides.
 
-    python examples/10_masked_words.py                                   # 3 minutes on 2 cores
+    python examples/10_masked_words.py                                   # 4 minutes on 2 cores
 
 15% of the tokens of a text are hidden, and the model says what stood there. GPT sees only what comes before a word;
 here both sides help, which is why such models are the better readers and cannot write. The text is the embedded corpus:

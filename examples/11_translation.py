@@ -1,6 +1,6 @@
 """11: translation, the task that the transformer was invented for: English to Spanish, from pairs of sentences.
 
-    python examples/11_translation.py                                    # 12 minutes on 2 cores
+    python examples/11_translation.py                                    # 14 minutes on 2 cores
 
 An encoder reads the English sentence, a decoder writes the Spanish one and looks at the encoder's output at each step.
 The data are Tatoeba's sentence pairs, those of at most 8 English words (the corpus spa-eng; it is downloaded once, or
