@@ -20,7 +20,7 @@ by how rare they are (TF-IDF).
 Where the words are the same, counting them is hard to beat, and a model of this size does not. The printed table says
 by how much.
 
-Read before: 10_masked_words.py, tinygpt/pipelines/feature_extraction.py. Reimers and
+Read before: 10_masked_words.py, tinygpt/pipelines/feature_extraction.py. Read next: 17_evaluation.py. Reimers and
 Gurevych, "Sentence-BERT" (2019); Mu and Viswanath, "All-but-the-top" (2018), on what all vectors have in common; Lee et
 al., "Latent retrieval" (2019), the second test.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,22 @@ def test_real_data(capsys, models, shared_data, tmp_path, monkeypatch):
     with gzip.open(shared_data / "spa.txt.gz", "rt", encoding="utf-8") as file:
         few = write(tmp_path, "few.tsv", "".join(next(file) for _ in range(5)))
     assert figures(capsys, "--model", models["translator"], "--data", few)["n_pairs"] == 5
+
+
+@pytest.mark.parametrize("model, data, task", [
+    ("gpt", "text", "text"), ("bert", "text", "text"), ("gpt", "questions", "multiple-choice"),
+    ("gpt", "text", "generation"), ("classifier", "reviews", "classification"), ("translator", "pairs", "translation")])
+def test_long_measurements_say_how_far_they_are(capsys, models, tmp_path, monkeypatch, model, data, task):
+    monkeypatch.setattr("tinygpt.cli.watch.EVERY", 0.0)
+    path = {"text": lambda: write(tmp_path, "text.txt", TEXT * 12), "questions": lambda: write(
+                tmp_path, "q.jsonl", questions(tmp_path).read_text() * 8),
+            "reviews": lambda: tsv(tmp_path, REVIEWS * 20, "text\tlabel\n"), "pairs": lambda: tsv(tmp_path, PAIRS * 20)}
+    done = command(capsys, "evaluate", "--model", models[model], "--data", path[data](), "--task", task,
+                   "--max-new-tokens", 2)
+    lines = [re.fullmatch(r"([\d,]+) of ([\d,]+) batches  \d+:\d\d left", line) for line in done.err.splitlines()]
+    assert done.code == 0 and lines and all(lines), done.err
+    counts = [(int(line[1]), int(line[2])) for line in lines]
+    assert counts == [(n, len(lines) + 1) for n in range(1, len(lines) + 1)]  # the total is that of all batches
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def test_answers_by_the_three_rules():
 def test_the_likeliest_choice_is_the_answer(monkeypatch):
     tok = CharTokenizer.train("abcdefgh ")
 
-    def nats(model, pairs, batch_size):
+    def nats(model, pairs, batch_size, track):
         return np.array([0.0 if tok.decode(ending) == " " + tok.decode(context)[::-1] else 5.0
                          for context, ending in pairs])
 

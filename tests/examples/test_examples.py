@@ -59,6 +59,8 @@ TINY = {
     "15_few_shot.py": Tiny("--steps 2 --questions 16", r"four examples instead of none: [+-]\d+\.\d% ± \d"),
     "16_semantic_search.py": Tiny("--steps 2 --vocab-size 300 --n-layer 1 --n-embd 16 --batch-size 4 --threads 1",
                                   r"TF-IDF +\d\.\d{4} +\d\.\d{4} +\d\.\d{4}"),
+    "17_evaluation.py": Tiny("--steps 2 --vocab-sizes 300 320 --n-layer 1 --n-embd 16 --questions 20 --threads 1",
+                             r"bits per byte +\d\.\d{4} +\d\.\d{4}"),
     "18_film_reviews.py": Tiny("--data {reviews} --dev {reviews} --seeds 1 --epochs 0.2 --threads 1",
                                r"development accuracy: the encoder \d+\.\d%, naive Bayes \d+\.\d%"),
 }

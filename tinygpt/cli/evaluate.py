@@ -29,6 +29,7 @@ from ..evaluation.masked_words import masked_words
 from ..models import BERT, GPT, EncoderDecoder, PretrainedModel, load_model
 from ..tokenizers import Tokenizer, load_tokenizer
 from ..training.objectives.base import TextEncoder
+from .watch import watch
 
 __all__ = ["add_parser", "run"]
 
@@ -145,7 +146,9 @@ def _text(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Namespace
     if isinstance(model, BERT):
         masking = masking_of(tokenizer)
         tokens = token_array(documents, TextEncoder(tokenizer, template=False))  # the template belongs around windows
-        batches = all_masked_windows(tokens, min(model.config.block_size, len(tokens) + masking.n_frame), 32, masking)
+        length = min(model.config.block_size, len(tokens) + masking.n_frame)
+        n_batches = -(-len(tokens) // (32 * max(1, length - masking.n_frame)))
+        batches = watch(all_masked_windows(tokens, length, 32, masking), n_batches)
         figures: dict[str, Any] = masked_words(model, batches).to_dict()
         return figures, _rows(figures, {
             "loss": "loss (nats per hidden token)", "accuracy": "accuracy on hidden tokens",
@@ -154,7 +157,7 @@ def _text(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Namespace
     tokens = token_array(documents, tokenizer)
     if len(tokens) < 2:
         raise ValueError(f"{args.data} has {len(tokens)} tokens, expected two at least: one to predict from another")
-    figures = predict_text(model, tokens, lengths=byte_lengths(tokenizer)).to_dict()
+    figures = predict_text(model, tokens, lengths=byte_lengths(tokenizer), track=watch).to_dict()
     return figures, _rows(figures, {
         "loss": "loss (nats per token)", "perplexity": "perplexity", "bits_per_byte": "bits per byte",
         "accuracy": "next-token accuracy", "n_tokens": "tokens predicted", "n_bytes": "bytes predicted"})
@@ -164,7 +167,8 @@ def _multiple_choice(model: PretrainedModel, tokenizer: Tokenizer, args: argpars
     """Which ending is the likeliest."""
     if not isinstance(model, GPT) or model.config.head != "lm":
         raise _wrong(model, args, "a decoder")
-    figures = answer_questions(model, tokenizer, read_questions(find_table(args.data), args.limit)).to_dict()
+    questions = read_questions(find_table(args.data), args.limit)
+    figures = answer_questions(model, tokenizer, questions, track=watch).to_dict()
     return figures, _rows(figures, {
         "accuracy": "accuracy", "accuracy_per_byte": "accuracy per byte", "accuracy_per_token": "accuracy per token",
         "chance": "chance", "n_questions": "questions"}) + "\n(in brackets: 95% confidence)"
@@ -196,7 +200,7 @@ def _classification(model: PretrainedModel, tokenizer: Tokenizer, args: argparse
     if len(set(truth)) == 1:
         warnings.warn(f"{args.data} holds the label {names[truth[0]]} only: precision and recall of the others say "
                       "nothing", stacklevel=2)
-    predicted = label_probabilities(model, tokenizer, texts).argmax(axis=1)
+    predicted = label_probabilities(model, tokenizer, texts, track=watch).argmax(axis=1)
     found = Classification.of([names[number] for number in truth], [names[number] for number in predicted], names)
     return found.to_dict(), found.table()
 
@@ -206,7 +210,8 @@ def _translation(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Na
     if not isinstance(model, EncoderDecoder):
         raise _wrong(model, args, "an encoder-decoder")
     pairs = read_pairs(args.data)[:args.limit]
-    translations = translate(model, tokenizer, [source for source, _ in pairs], num_beams=args.num_beams)
+    translations = translate(model, tokenizer, [source for source, _ in pairs], num_beams=args.num_beams,
+                             track=watch)
     figures = score_translations(translations, [target for _, target in pairs]).to_dict()
     return figures, _rows(figures, {"bleu": "BLEU (13a)", "chrf": "chrF2", "exact_match": "exact match",
                                     "brevity_penalty": "brevity penalty", "n_pairs": "pairs"})
@@ -221,7 +226,7 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, args: argparse.Nam
     if not texts:
         raise ValueError(f"{args.data} has no line to begin a text with")
     written = continue_texts(model, tokenizer, texts, max_new_tokens=args.max_new_tokens,
-                             temperature=args.temperature, seed=args.seed)
+                             temperature=args.temperature, seed=args.seed, track=watch)
     probe = probe_special_tokens(_as_a_user_writes(tokenizer), tokenizer.special_tokens)
     figures = measure_diversity(written).to_dict() | {
         "forging_prompts": probe.n_prompts, "forged": len(probe.forgeries), "refused": probe.n_refused}

@@ -1,9 +1,9 @@
 """Measuring what a model can do.
 
-Reading order: table.py, confidence.py → language_modeling.py → likelihood.py → next_token.py → masked_words.py →
-multiple_choice.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py, chrf.py,
-translation.py → diversity.py, continuations.py → answers.py, robustness.py. docs/evaluation.md says what each figure
-means.
+Reading order: table.py, confidence.py, tracking.py → language_modeling.py → likelihood.py → next_token.py →
+masked_words.py → multiple_choice.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
+chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py. docs/evaluation.md says what each
+figure means.
 """
 
 from .bag_of_words import NaiveBayes

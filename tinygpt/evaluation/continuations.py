@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from ..generation import left_pad
 from ..models import GPT
 from ..tokenizers import Tokenizer
+from .tracking import Track, untracked
 
 __all__ = ["continue_texts"]
 
 
 def continue_texts(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, prompt_tokens: int = 8,
                    max_new_tokens: int = 64, temperature: float = 0.8, seed: int = 0,
-                   batch_size: int = 32) -> list[str]:
+                   batch_size: int = 32, track: Track = untracked) -> list[str]:
     """What the model writes after the first tokens of each text; the beginning itself is left out.
 
     Args:
@@ -26,6 +27,7 @@ def continue_texts(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, pr
         max_new_tokens, temperature: as for `GPT.generate`.
         seed: text number k is continued with the seed `seed + k`.
         batch_size: texts continued at once.
+        track: watches the batches.
 
     Raises:
         ValueError: an empty text, or settings that nothing can be generated with.
@@ -36,7 +38,8 @@ def continue_texts(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, pr
     training = model.training
     model.eval()
     try:
-        for start in range(0, len(prompts), batch_size):
+        starts = range(0, len(prompts), batch_size)
+        for start in track(starts, len(starts)):
             ids, mask = left_pad(prompts[start:start + batch_size], model.config.pad_token_id or 0)
             written = model.generate(ids, max_new_tokens, attention_mask=mask, temperature=temperature,
                                      seed=seed + start)[:, ids.shape[1]:]  # (B, new)

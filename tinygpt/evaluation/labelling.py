@@ -17,12 +17,13 @@ from ..backend import to_numpy
 from ..data import encode_within, similar_lengths
 from ..models import BERT, GPT
 from ..tokenizers import Tokenizer
+from .tracking import Track, untracked
 
 __all__ = ["label_logits", "label_numbers", "label_probabilities"]
 
 
 def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], batch_size: int = 32,
-                 keep_going: Callable[[], bool] = lambda: True) -> np.ndarray:
+                 keep_going: Callable[[], bool] = lambda: True, track: Track = untracked) -> np.ndarray:
     """(N, K) float32: the score of each label for each row of ids.
 
     Args:
@@ -30,6 +31,7 @@ def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], 
         rows: ids, in the tokenizer's template, none longer than the context.
         batch_size: rows read at once; those of similar length go together.
         keep_going: asked after each batch; when it says False, the scores of the rest are 0.
+        track: watches the batches.
 
     Raises:
         ValueError: a model without such a head.
@@ -41,7 +43,8 @@ def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], 
     model.eval()
     try:
         with no_grad():
-            for places, ids, mask in similar_lengths(rows, batch_size, model.config.pad_token_id or 0):
+            batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)
+            for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
                 found[places] = to_numpy(model(ids, attention_mask=mask).data)
                 if not keep_going():
                     break
@@ -51,20 +54,22 @@ def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], 
 
 
 def label_probabilities(model: BERT | GPT, tokenizer: Tokenizer, texts: Sequence[str],
-                        batch_size: int = 32) -> np.ndarray:
+                        batch_size: int = 32, track: Track = untracked) -> np.ndarray:
     """(N, K): the probability of each label for each text; labels are numbered as in `model.config.id2label`.
 
     Args:
         model: with a classification head; switched to `eval` for the time being.
         texts: those longer than the context are cut, with a warning.
         batch_size: texts read at once.
+        track: watches the batches.
 
     Raises:
         ValueError: a model without such a head, or with one that does not choose one label; an empty text that
             nothing stands around.
     """
     model.config.check_one_label()
-    logits = label_logits(model, encode_within(tokenizer, texts, model.config.block_size), batch_size)
+    logits = label_logits(model, encode_within(tokenizer, texts, model.config.block_size), batch_size,
+                          track=track)
     return ops.softmax(logits.astype(np.float64), axis=-1).data
 
 

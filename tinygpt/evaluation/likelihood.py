@@ -19,6 +19,7 @@ from ..autograd import no_grad
 from ..backend import to_device, to_numpy
 from ..data import IGNORE, pad
 from ..models import GPT
+from .tracking import Track, untracked
 
 __all__ = ["continuation_nats", "predict_targets"]
 
@@ -65,13 +66,15 @@ def _windows(context: Sequence[int], continuation: Sequence[int], block_size: in
             for start, end in zip([0, *ends], ends)]
 
 
-def continuation_nats(model: GPT, pairs: Sequence[IdPair], batch_size: int = 32) -> np.ndarray:
+def continuation_nats(model: GPT, pairs: Sequence[IdPair], batch_size: int = 32,
+                      track: Track = untracked) -> np.ndarray:
     """−log p of each continuation after its context, in nats: (len(pairs),) float64.
 
     Args:
         model: switched to `eval` for the time being.
         pairs: ids of contexts and of continuations, at least one each.
         batch_size: windows read at once; windows of similar length go together.
+        track: watches the batches.
 
     Raises:
         ValueError: an empty context or continuation.
@@ -85,7 +88,8 @@ def continuation_nats(model: GPT, pairs: Sequence[IdPair], batch_size: int = 32)
     training = model.training
     model.eval()
     try:
-        for start in range(0, len(windows), batch_size):
+        starts = range(0, len(windows), batch_size)
+        for start in track(starts, len(starts)):
             batch = windows[start:start + batch_size]
             ids = pad([window[:-1] for _, window, _ in batch], 0)  # (B, T); no token looks to its right, at filling
             targets = pad([[IGNORE] * (len(window) - 1 - n) + window[-n:] for _, window, n in batch], IGNORE)

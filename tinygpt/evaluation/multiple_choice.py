@@ -28,6 +28,7 @@ from ..data import located_records
 from ..models import GPT
 from .confidence import wilson_interval
 from .likelihood import continuation_nats
+from .tracking import Track, untracked
 
 __all__ = ["MultipleChoice", "Question", "answer_questions", "is_multiple_choice", "read_questions"]
 
@@ -146,7 +147,7 @@ class MultipleChoice:
 
 
 def answer_questions(model: GPT, tokenizer: Encodes, questions: Sequence[Question],
-                     batch_size: int = 32) -> MultipleChoice:
+                     batch_size: int = 32, track: Track = untracked) -> MultipleChoice:
     """Answer questions by the likelihood of their choices, each written after its context and a space.
 
     Context and choice are tokenized apart, so that the tokens to be scored are the choice's own.
@@ -166,7 +167,7 @@ def answer_questions(model: GPT, tokenizer: Encodes, questions: Sequence[Questio
         pairs += [(context, ending) for ending in endings]
         owners += [number] * len(endings)
         sizes += [(1, len(choice.encode()), len(ending)) for choice, ending in zip(question.choices, endings)]
-    costs = continuation_nats(model, pairs, batch_size)[:, None] / np.array(sizes)  # (choices, rules)
+    costs = continuation_nats(model, pairs, batch_size, track)[:, None] / np.array(sizes)  # (choices, rules)
     answers = np.array([question.answer for question in questions])
     starts = np.searchsorted(owners, np.arange(len(questions)))
     chosen = np.array([costs[start:start + len(question.choices)].argmin(axis=0)

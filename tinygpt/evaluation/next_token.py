@@ -13,6 +13,7 @@ from ..data import all_windows
 from ..models import GPT
 from .language_modeling import TextLoss
 from .likelihood import predict_targets
+from .tracking import Track, untracked
 
 __all__ = ["NextToken", "predict_text"]
 
@@ -40,7 +41,7 @@ class NextToken(TextLoss):
 
 
 def predict_text(model: GPT, tokens: np.ndarray, *, lengths: np.ndarray | None = None,
-                 batch_size: int = 32) -> NextToken:
+                 batch_size: int = 32, track: Track = untracked) -> NextToken:
     """Predict every token of a text but the first, once, in windows of the model's context side by side.
 
     Args:
@@ -48,12 +49,15 @@ def predict_text(model: GPT, tokens: np.ndarray, *, lengths: np.ndarray | None =
         tokens: (N,) ids, N >= 2.
         lengths: from `byte_lengths`, to count bytes.
         batch_size: windows read at once.
+        track: watches the batches.
     """
     training = model.training
     model.eval()
     nats, n_tokens, n_right = 0.0, 0, 0
+    block_size = model.config.block_size
+    n_batches = -(-(len(tokens) - 1) // (block_size * batch_size))
     try:
-        for batch in all_windows(tokens, model.config.block_size, batch_size):
+        for batch in track(all_windows(tokens, block_size, batch_size), n_batches):
             costs, first = predict_targets(model, batch["ids"], batch["targets"])
             nats += float(costs.sum())
             n_tokens += len(costs)

@@ -14,6 +14,7 @@ from ..models import EncoderDecoder
 from ..tokenizers import Tokenizer
 from .bleu import Bleu, corpus_bleu
 from .chrf import ChrF, corpus_chrf
+from .tracking import Track, untracked
 
 __all__ = ["Translation", "score_translations", "translate", "write_targets"]
 
@@ -42,7 +43,7 @@ class Translation:
 
 def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_beams: int = 1,
                   max_new_tokens: int | None = None, length_penalty: float = 1.0,
-                  batch_size: int = 32) -> list[list[int]]:
+                  batch_size: int = 32, track: Track = untracked) -> list[list[int]]:
     """The target that the model writes for each row of source ids: decoder ids, the start token included.
 
     Args:
@@ -51,6 +52,7 @@ def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_b
         num_beams: 1 takes the likeliest tokens one by one; above, beam search with `length_penalty`.
         max_new_tokens: at most so many; by default what the context holds.
         batch_size: sources read at once.
+        track: watches the batches.
 
     Raises:
         ValueError: settings that nothing can be generated with.
@@ -60,7 +62,8 @@ def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_b
     training = model.training
     model.eval()
     try:
-        for places, ids, mask in similar_lengths(rows, batch_size, c.pad_token_id or 0):
+        batches = similar_lengths(rows, batch_size, c.pad_token_id or 0)
+        for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
             written = model.generate(ids, c.block_size - 1 if max_new_tokens is None else max_new_tokens,
                                      attention_mask=mask, num_beams=num_beams,
                                      length_penalty=length_penalty)  # (B, 1 + new)
