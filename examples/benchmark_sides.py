@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -57,6 +58,26 @@ def peak_mb() -> float:
     """The peak of this process and of the replicas forked from it. What they share is counted for each."""
     from multiprocessing import active_children
     return resident_mb(peak=True) + sum(resident_mb(True, child.pid or "self") for child in active_children())
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of the replicas forked from it so far; 0 where the system does not tell."""
+    from multiprocessing import active_children
+    try:
+        fields = [Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+                  for pid in ("self", *(child.pid for child in active_children()))]
+        return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0.0
+
+
+def busy_seconds() -> float | None:
+    """Processor time of the whole machine since it started; None where the system does not tell."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split()
+        return sum(int(words[i]) for i in (1, 2, 3, 6, 7)) / os.sysconf("SC_CLK_TCK")  # all but idle, iowait, stolen
+    except OSError:
+        return None
 
 
 def tinygpt_model(shape: dict[str, int]) -> Any:
@@ -187,7 +208,7 @@ def main() -> None:
     answer(imports_mb=imports_mb)
     for line in sys.stdin:
         if line.strip() == "end":
-            answer(peak_mb=peak_mb())
+            answer(peak_mb=peak_mb(), cpu_seconds=cpu_seconds())
             break
         ids, targets = batch(shape, int(line.split()[1]))
         start = time.perf_counter()

@@ -21,6 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     if benchmark_sides.has_torch():
         names += ["torch"] + ["torch_tuned"] * options.tuned + ["torch_compiled"] * options.compile
     steps = options.steps or {"char": 60, "baby": 10, "gpt2": 5}[options.shape]
+    before, started, own = benchmark_sides.busy_seconds(), time.perf_counter(), benchmark_sides.cpu_seconds()
     with tempfile.TemporaryDirectory() as folder:
         sides = [Side(name, options, folder) for name in names]  # the first writes the weights, the others read them
         try:
@@ -83,11 +85,15 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
                 for side in sides if number % 2 == 0 else sides[::-1]:
                     side.step(number, number >= options.warmup)
             ends = [side.ask("end") for side in sides]
+            after, elapsed = benchmark_sides.busy_seconds(), time.perf_counter() - started
         finally:
             for side in sides:
                 side.process.kill()
                 side.process.wait()
     result: dict[str, Any] = {"shape": options.shape, "threads": options.threads, "steps": steps}
+    if before is not None and after is not None:
+        own = benchmark_sides.cpu_seconds() - own + sum(end["cpu_seconds"] for end in ends)
+        result["cores_used_by_others"] = round(max(0.0, after - before - own) / elapsed, 2)
     for side, end in zip(sides, ends):
         result[f"{side.name}_ms"] = round(float(np.median(side.times)), 2)
         low, high = np.percentile(side.times, [25, 75])
@@ -116,6 +122,9 @@ def print_table(result: dict[str, Any]) -> None:
         print(f"{name:16}{result[f'{name}_ms']:>11.1f}{f'{low:.1f} … {high:.1f}':>20}{ratio:>16.2f}x"
               f"{result[f'{name}_peak_mb']:>9}{result[f'{name}_imports_mb']:>12}"
               f"{result.get(f'{name}_loss_difference', 0.0):>13.0e}")
+    if result.get("cores_used_by_others", 0.0) > 0.1:
+        print(f"other processes used {result['cores_used_by_others']} cores meanwhile: on a quiet machine the figures "
+              "may be others")
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ def test_training():
     result = call("benchmark_training.py", "--shape", "char", "--steps", "2", "--warmup", "1", "--rules", "--json")
     assert result["tinygpt_ms"] > 0 and result["rules_ms"] > 0 and result["rules_loss_difference"] < 1e-6
     assert result["tinygpt_peak_mb"] > result["tinygpt_imports_mb"] or not result["tinygpt_peak_mb"]
+    assert result.get("cores_used_by_others", 0.0) >= 0.0
 
 
 def test_tokenizer():
