@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -109,6 +110,23 @@ def test_resume_bit_for_bit(kind: str, runs) -> None:
     if (half / ADAPTER).exists():  # its header names a folder relative to its own
         ours, theirs = load_model(half).state_dict(), load_model(whole).state_dict()
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "lora", "translation", "instruction"])
+def test_the_folder_it_began_with_may_be_gone(kind: str, files, bases, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(bases["causal" if kind == "instruction" else KINDS[kind][0]], base)
+    options = options_of("encoder" if kind == "instruction" else kind, files, bases, model=str(base), steps=1)
+    if kind == "instruction":
+        pairs = tmp_path / "pairs.jsonl"
+        pairs.write_text("".join(json.dumps({"instruction": f"say {i}", "input": "", "output": str(i)}) + "\n"
+                                 for i in range(10)), encoding="utf-8")
+        options = dataclasses.replace(options, task="instruction", data=(str(pairs),), lora=1)
+    first = finetune(options, tmp_path / "out", stream=io.StringIO())
+    shutil.rmtree(base)
+    again = finetune(saved_options(tmp_path / "out", FinetuneOptions), tmp_path / "out", resume=True,
+                     stream=io.StringIO())
+    assert again == first
 
 
 def test_a_run_of_another_command_is_refused(runs, bases) -> None:

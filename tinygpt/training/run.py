@@ -206,6 +206,7 @@ class _Run:
         o, tokens = self.options, self.out / "tokens"
         if self.checkpoint is not None:
             run: Any = self.checkpoint.run
+            self.objective.memory = run["memory"]
             self.objective.use(_tokenizer_from(run["tokenizer"]))
             self._take(new_model(run["config"]))
             self.token_hashes = run["tokens"]
@@ -274,7 +275,8 @@ class _Run:
         write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, {
             "command": self.options.command, "options": dataclasses.asdict(self.options),
             "config": self.model.config.to_dict(), "tokenizer": _tokenizer_files(self.objective.tokenizer),
-            "tokens": self.token_hashes, "validated": trainer.validated, "validation": trainer.validation,
+            "tokens": self.token_hashes, "memory": self.objective.memory,
+            "validated": trainer.validated, "validation": trainer.validation,
             "before": trainer.before, "peaks": trainer.peaks, "waited": trainer.waited,
             "best": None if best is None else {"step": best.step, "score": best.score, "figures": best.figures},
         }, None if best is None else best.weights)

@@ -80,6 +80,7 @@ class Objective(ABC):
     Attributes:
         unit: what a loss is averaged over, in the plural.
         tokenizer: from `use` on. config: the model's, from `use_config` on.
+        memory: what else has to be known when a run is resumed, as JSON can hold it.
         keeps_best: whether the model that is saved has the best weights of all validations, or the last.
         patience: validations without improvement after which training stops, or None.
     """
@@ -92,6 +93,7 @@ class Objective(ABC):
 
     def __init__(self, options: RunOptions) -> None:
         self.options: Any = options
+        self.memory: dict[str, Any] = {}
 
     # -- from texts to a tokenizer ------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from ...data.sampler import IGNORE
 from ...evaluation.answers import answer_prompts, last_answer
 from ...evaluation.confidence import wilson_interval
 from ...models import GPT, GPTConfig, PretrainedModel, resize_vocabulary
-from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
+from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
 from .base import KeepGoing
 from .task import Task
@@ -69,14 +69,15 @@ class Instructions(Task):
 
     def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
         """With the tokens that mark turns, whichever tokenizer it is."""
-        return add_chat_template(super().first_tokenizer(training, validation))
+        tokenizer = super().first_tokenizer(training, validation)
+        self.memory["grows"] = self.options.model is not None and tokenizer.chat_template is None
+        return add_chat_template(tokenizer)
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Any tokenizer with a chat template."""
         super().use(tokenizer)
         self.template = chat_template(tokenizer)
-        model = self.options.model
-        if model is not None and load_tokenizer(model).chat_template is None:
+        if self.memory.get("grows"):
             self.new_parameters = ("token_embedding.", "lm_head.")  # their new rows
 
     # -- from a tokenizer to a model ----------------------------------------------------------------------------------
