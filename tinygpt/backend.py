@@ -126,7 +126,8 @@ def _cuda_backend() -> Backend:
                 return cupy.asarray(x)
 
         def memory(index: int) -> tuple[int, int]:
-            with cupy.cuda.Device(index) as device:
+            device = cupy.cuda.Device(index)
+            with device:
                 free, total = device.mem_info
                 return free + cupy.get_default_memory_pool().free_bytes(), total  # the pool keeps what was freed
 

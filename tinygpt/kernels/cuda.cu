@@ -143,8 +143,7 @@ extern "C" __global__ void norm_backward_parameters(
 
 // --------------------------------------------------------------------------------------------------------------------
 // GELU and SiLU (ops/activation.py); `kind` is 0 for the exact GELU, 1 for its tanh form, 2 for SiLU.
-// Grid: one thread an element. With x a row of activations and `bias` their bias, x + bias is activated; with `factor`,
-// the result is multiplied by it, which is SwiGLU.
+// Grid: one thread an element.
 
 __device__ inline void activate(Wide x, long long kind, Wide* y, Wide* slope) {
     Wide h, dh;  // y = x h(x)
