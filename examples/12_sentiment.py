@@ -1,6 +1,6 @@
 """12: opinions in Spanish and English, good or bad, from nothing to one line of Python.
 
-    python examples/12_sentiment.py --out runs/sentiment                                 # 2 minutes on 2 cores
+    python examples/12_sentiment.py --out runs/sentiment                                 # half a minute on 2 cores
 
 The opinions are synthetic: a seeded grammar makes them up (tinygpt/data/synthetic/sentiment.py), so this says that a
 model learns, not that it knows the language. To count good and bad words is not enough there: four in ten are negated.
