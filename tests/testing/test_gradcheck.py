@@ -198,6 +198,7 @@ def test_a_constant_function():
     assert gradcheck(lambda x: ops.layer_norm(x).sum(), X)   # zero up to rounding
     assert gradcheck(lambda x: ops.layer_norm(x).sum() * 1e9, X)
     assert gradcheck(lambda x: (lambda y: y - y.mean(axis=0))(x[[0, 0, 0]]), X[:1])  # exactly zero, a gradient of 1e-18
+    assert all(gradcheck(lambda x: (lambda y: y - y.mean(axis=0))(x[[0, 0, 0]] / 7), x[None]) for x in np.abs(X))
 
 
 # -- kinks, ties, jumps ------------------------------------------------------------------------------------------------
@@ -386,6 +387,13 @@ def test_contracts_of_the_cotangent():
     assert status(rule(lambda g, x: 2 * np.abs(g) * x), X) == "failed"           # not linear
     report = gradcheck(rule(lambda g, x: 2 * g * g * x), X, raise_exception=False)
     assert "not linear" in str(report)
+
+
+@pytest.mark.parametrize("x", [X, np.zeros(0), np.array(2.0)])
+def test_writing_to_the_cotangent_is_a_finding_even_if_it_changes_nothing(x):
+    operation = Operation("writes", lambda xp, x: (x.copy(), lambda g: (in_place(g, 1.0),)))
+    report = gradcheck(lambda x: operation([x], {}), x, raise_exception=False)
+    assert report.status == "failed" and "does not take a broadcast cotangent" in str(report)
 
 
 def test_layouts_must_agree():

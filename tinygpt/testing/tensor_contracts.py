@@ -21,7 +21,7 @@ import numpy as np
 from ..autograd import Operation, Tensor
 from ..backend import Array, to_numpy
 from .contracts import NONDETERMINISTIC, Broken, check_form, near, overlap, same, saved_arrays, size_of
-from .problem import TensorProblem
+from .problem import EPS, TensorProblem
 from .values import LAYOUTS, in_layout, scales
 
 __all__ = ["check_tensors"]
@@ -103,6 +103,7 @@ class _Contracts:
         self.close = COARSE if coarse else 1e-9
         eps = float(np.finfo(np.float32).eps)
         rounding = problem.rounding_of(problem.shaken(eps), eps) if coarse else problem.rounding
+        rounding = np.where(rounding == 0, eps * problem.magnitude if coarse else EPS * problem.magnitude, rounding)
         # What `near` is to take for the size of things: so large that what is left where all cancels is near to zero.
         self.output_size = NOISE * float(rounding.max(initial=0)) / self.close
         slope = NOISE * float(np.linalg.norm(v * rounding)) / self.close
@@ -231,7 +232,10 @@ class _Contracts:
             outputs = problem.call(leaves)
             if problem.finite is not None or any(out.device != "cpu" for out in outputs):
                 return
-            problem.start_backward(outputs, [np.broadcast_to(np.ones((), out.dtype), out.shape) for out in outputs])
+            try:
+                problem.start_backward(outputs, [np.broadcast_to(np.ones((), out.dtype), out.shape) for out in outputs])
+            except ValueError as error:  # all its elements are one: there is nothing to write to
+                raise Broken("cotangent unchanged", f"backward does not take a broadcast cotangent: {error}") from error
         self.agree("layouts", "the gradient of {name} is wrong for a broadcast cotangent (one number seen as an array)",
                    ones, [t.grad for t in leaves])
 
