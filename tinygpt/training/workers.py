@@ -8,12 +8,15 @@ included, at no cost; from then on the two share only what lies in memory that w
     parent  ── job 1 ──> process 1     over a pipe each; job 0 is the parent's own
             <─ answer ──
 
+What goes through a pipe comes from a process of our own, never from a file.
+
 Read next: parallel.py.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import signal
 import sys
@@ -28,6 +31,7 @@ import numpy as np
 __all__ = ["Processes", "Threads", "blas_can_be_held", "blas_threads", "can_fork", "shared_array"]
 
 Work = Callable[..., Any]
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @contextlib.contextmanager
@@ -85,7 +89,7 @@ class Processes:
     """This process and n − 1 forked from it call `work`, each with one BLAS thread of its own.
 
     What changes here after the fork is not seen there, except what jobs bring and what shared arrays hold. The
-    processes end on `close`, and when this one ends, however it does: the pipe that they listen to is closed then.
+    processes end on `close`, and when this one ends, however it does.
     """
 
     def __init__(self, work: Work, n: int) -> None:
@@ -155,6 +159,8 @@ def _serve(work: Work, pipe: Any, inherited: list[Any]) -> None:
     """The life of a forked process: take a job, answer, until the pipe ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends Ctrl-C to all; the parent decides what it means
         signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):  # killed with the parent at once, if the system can do that;
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # otherwise the pipe's end ends this after the job
     for other in inherited:  # the parent's ends: as long as anybody holds one, its pipe does not end
         other.close()
     with blas_threads(1), contextlib.suppress(EOFError, OSError):
