@@ -21,6 +21,7 @@ from tinygpt.kernels.cuda import launch, loss
 from tinygpt.ops.dropout import keep_scale
 from tinygpt.optim import AdamW, FlatParameters, grad_norm_on_device
 from tinygpt.testing import op_db
+from tinygpt.testing.twins import check_twin
 
 pytestmark = pytest.mark.skipif(not cuda_on_host.AVAILABLE, reason="needs g++ on Linux to run kernels on the host")
 FUSED = [name for name in OPS if any(twin.device == "cuda" for twin in OPS[name].twins)]
@@ -158,6 +159,16 @@ def test_samples(name, dtype):
             size = np.abs(theirs).max(initial=1.0)
             np.testing.assert_allclose(ours / size, theirs / size, rtol=0, atol=20 * CLOSE[np.dtype(dtype)])
     assert served >= 5
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_the_contracts_of_a_twin(name):
+    """What the gradient checker asks of every twin: nothing changed in place, the same bits again, every layout."""
+    twin = next(twin for twin in OPS[name].twins if twin.device == "fake")
+    reports = [check_twin(OPS[name], twin, sample) for sample in op_db[name].samples(6)]
+    assert any(report.oracles for report in reports)
+    for report in reports:
+        assert report or not report.oracles, str(report)
 
 
 # -- sizes around warps and blocks ------------------------------------------------------------------------------------

@@ -26,13 +26,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="operations to check; all by default")
     parser.add_argument("--examples", type=int, default=20, metavar="N", help="examples for each (default 20)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="draws other examples (default 0)")
-    parser.add_argument("--device", default="cpu", metavar="DEVICE", help='whose twins: "cpu" (default) or "cuda"')
+    parser.add_argument("--device", default="cpu", metavar="DEVICE",
+                        help='whose twins: "cpu" (default) or "cuda", whose fused kernels are switched on for it')
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; 1 if something is wrong."""
     from ..autograd import OPS
     from ..backend import resolve_device
+    from ..kernels.cuda import switch, switched_on
     from ..testing.registry import check_operation
 
     if args.examples < 1:
@@ -47,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"{'operation':{width}}  examples  worst error  {'oracle':16}  {'time':>7}")
     start, examples, wrong, n_twins = time.perf_counter(), 0, [], 0
     for name in names:
-        for row in check_operation(name, args.examples, args.seed, device):
+        with switch(device == "cuda" or switched_on()):
+            rows = list(check_operation(name, args.examples, args.seed, device))
+        for row in rows:
             twin = row.name.partition(": ")[2]
             n_twins += bool(twin)
             what = "WRONG" if any(report.status == "failed" for report in row.reports) else "undecided"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Deferred
-from ..backend import Array, array_module, to_numpy
+from ..backend import Array, array_module, device_of, to_device, to_numpy
 from .contracts import Broken, arrays_in, check_form, near, overlap, same
 
 __all__ = ["FLOAT32", "RuleCall", "check_float32", "check_rule", "in_dtype"]
@@ -64,7 +64,8 @@ class RuleCall:
 
     def cotangents(self, rng: np.random.Generator) -> list[Array]:
         """Random cotangents of the outputs' form."""
-        return [array_module(out).asarray(rng.standard_normal(out.shape).astype(out.dtype)) for out in self.outputs]
+        return [to_device(np.asarray(rng.standard_normal(out.shape)).astype(out.dtype), device_of(out))
+                for out in self.outputs]
 
     def deferred(self, cotangents: Sequence[Array]) -> list[Any]:
         """What the closure returns for each checked input, functions not yet called; None for the other inputs."""
