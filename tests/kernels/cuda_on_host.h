@@ -85,19 +85,20 @@ static const char* run_grid(const unsigned int* grid, unsigned int n_threads, in
                     (unsigned int)(block / grid[0] / grid[1])};
         for (Fiber& fiber : fibers) fiber.state = RUNS;
         for (;;) {
-            unsigned int ran = 0, done = 0;
-            for (unsigned int i = 0; i < n_threads; i++) {
-                unsigned int id = backwards ? n_threads - 1 - i : i;
-                if (fibers[id].state == RUNS) {
-                    resume(id);
-                    ran++;
-                }
+            // One warp after the other runs as far as it can without the others: what a barrier is missing for shows.
+            for (unsigned int w = 0; w < n_threads / 32; w++) {
+                unsigned int first = 32 * (backwards ? n_threads / 32 - 1 - w : w);
+                do
+                    for (unsigned int i = 0; i < 32; i++) {
+                        unsigned int id = first + (backwards ? 31 - i : i);
+                        if (fibers[id].state == RUNS) resume(id);
+                    }
+                while (release(first, 32, AT_WARP));
             }
+            unsigned int done = 0;
             for (Fiber& fiber : fibers) done += fiber.state == DONE;
             if (done == n_threads) break;
-            for (unsigned int first = 0; first < n_threads; first += 32) ran += release(first, 32, AT_WARP);
-            ran += release(0, n_threads, AT_BLOCK);
-            if (!ran) return "divergent: some threads wait for others that never come";
+            if (!release(0, n_threads, AT_BLOCK)) return "divergent: some threads wait for others that never come";
         }
     }
     return nullptr;
