@@ -351,6 +351,18 @@ def test_a_training_step_equals_numpys_and_never_waits(name):
         np.testing.assert_allclose(fake_weights, weights, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_ids_and_targets_are_checked_before_they_go_to_the_device(name):
+    """There an index out of range wraps in silence."""
+    model, batch = MODELS[name]()
+    model.to("fake")
+    for key, bad in (("targets", 17), ("targets", -1), ("ids", 17), ("ids", -1)):
+        wrong = np.array(batch[key])
+        wrong[1, 2] = bad
+        with pytest.raises(IndexError, match=f"{bad} is outside"):
+            model.loss(**batch | {key: wrong})
+
+
 @pytest.mark.parametrize("name", ["gpt2", "llama", "marian"])
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"seed": 1, "top_k": 5, "top_p": 0.9}, {"num_beams": 2}])
 def test_generation_equals_numpys(name, options):

@@ -266,6 +266,14 @@ def test_loss_survives_huge_logits_and_leaves_the_rest_to_the_rule():
                                  to_device(np.zeros(3, int), "fake"))
 
 
+def test_a_target_outside_gives_no_number_and_reads_nothing_beside_the_row():
+    x, weight = normal(2, 4), normal(9, 4)
+    for target in (9, 10**9, -1):
+        out = ops.linear_cross_entropy(*(Tensor(a, device="fake") for a in (x, weight)), None,
+                                       to_device(np.array([0, target]), "fake"))
+        assert np.isnan(float(out))
+
+
 def test_loss_without_recording():
     x, weight, targets = normal(6, 4), normal(9, 4), np.arange(6)
     with no_grad():

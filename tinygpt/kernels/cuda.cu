@@ -236,7 +236,9 @@ extern "C" __global__ void cross_entropy_rows(
 {
     ELEMENT* row = logits + blockIdx.x * n_vocab;
     long long target = targets[blockIdx.x];
-    Wide counts = importance[blockIdx.x], of_target = wide(row[target]), top = minus_infinity(), total = 0;
+    bool inside = target >= 0 && target < n_vocab;  // the host looks for others; if one comes, the loss is not a number
+    Wide counts = importance[blockIdx.x], of_target = inside ? wide(row[target]) : (Wide)__uint_as_float(0x7fc00000u);
+    Wide top = minus_infinity(), total = 0;
     for (long long i = threadIdx.x; i < n_vocab; i += blockDim.x) {
         Wide x = wide(row[i]);
         top = x > top || x != x ? x : top;

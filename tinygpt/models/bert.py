@@ -25,7 +25,7 @@ from ..nn.feedforward import ACTIVATIONS
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import BERTConfig
-from .inputs import attention_mask_on, token_ids
+from .inputs import attention_mask_on, targets_on, token_ids
 
 __all__ = ["BERT", "ClassificationHead", "MaskedLMHead"]
 
@@ -209,8 +209,7 @@ class BERT(PretrainedModel):
         """
         if self.classifier is not None:
             self.config.check_one_label()
-            targets, weights = (None if a is None else to_device(np.asarray(a), self.device)
-                                for a in (targets, weights))
+            targets, weights = targets_on(targets, weights, self.classifier.out.weight.shape[0], self.device)
             return ops.cross_entropy(self(ids, attention_mask, token_type_ids), targets, weights, reduction=reduction)
         if self.lm_head is None:
             raise ValueError("BERT: a model without a head has no loss; BERT.for_masked_lm or .for_classification "
@@ -221,7 +220,8 @@ class BERT(PretrainedModel):
             raise ValueError(f"BERT.loss: targets must have the shape {x.shape[:2]} of the ids, got {targets.shape}")
         counted = np.flatnonzero(targets != ops.IGNORE_INDEX)
         x = x.reshape(-1, x.shape[-1])[to_device(counted, self.device)]  # (counted, C)
-        flat = (None if a is None else to_device(np.asarray(a).reshape(-1)[counted], self.device)
-                for a in (targets, weights))
+        flat = targets_on(targets.reshape(-1)[counted],
+                          None if weights is None else np.asarray(weights).reshape(-1)[counted],
+                          self.config.vocab_size, self.device)
         return ops.linear_cross_entropy(self.lm_head(x), self.output_weight, self.lm_head.bias, *flat,
                                         reduction=reduction)

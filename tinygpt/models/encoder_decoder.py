@@ -26,7 +26,7 @@ from ..nn import (Cache, Dropout, Embedding, LayerNorm, Module, Parameter, Sinus
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import EncoderDecoderConfig
-from .inputs import attention_mask_on, token_ids
+from .inputs import attention_mask_on, targets_on, token_ids
 
 __all__ = ["EncoderDecoder", "Stack", "shift_right"]
 
@@ -183,7 +183,7 @@ class EncoderDecoder(PretrainedModel):
             decoder_ids = shift_right(np.asarray(targets), self.config.decoder_start_token_id, self.config.pad_token_id)
         memory, mask = self.encode(ids, attention_mask)
         x = self.decode(decoder_ids, memory, mask)
-        targets, weights = (None if a is None else to_device(np.asarray(a), self.device) for a in (targets, weights))
+        targets, weights = targets_on(targets, weights, self.config.vocab_size, self.device)
         return ops.linear_cross_entropy(x, self.output_weight, self.lm_head.bias, targets, weights, reduction=reduction)
 
     # -- generating ---------------------------------------------------------------------------------------------------

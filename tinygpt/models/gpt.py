@@ -24,7 +24,7 @@ from ..generation import Sampling, beam_search, check_beams, generate, stream, s
 from ..nn import Cache, Dropout, Embedding, Linear, RotaryPositions, TransformerBlock, make_norm
 from .base import PretrainedModel
 from .config import GPTConfig
-from .inputs import attention_mask_on, positions_of, token_ids
+from .inputs import attention_mask_on, positions_of, targets_on, token_ids
 
 __all__ = ["GPT"]
 
@@ -143,7 +143,8 @@ class GPT(PretrainedModel):
             weights: how much each target counts, of their shape.
             reduction: "mean" or "sum"; see `ops.cross_entropy`.
         """
-        targets, weights = (None if a is None else to_device(np.asarray(a), self.device) for a in (targets, weights))
+        n_classes = len((self.output_weight if self.score is None else self.score.weight).data)
+        targets, weights = targets_on(targets, weights, n_classes, self.device)
         if self.score is not None:
             self.config.check_one_label()
             return ops.cross_entropy(self(ids, attention_mask), targets, weights, reduction=reduction)

@@ -13,8 +13,10 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..backend import Array, to_device
+from ..ops.indexing import check_ids
+from ..ops.loss import IGNORE_INDEX
 
-__all__ = ["attention_mask_on", "positions_of", "token_ids"]
+__all__ = ["attention_mask_on", "positions_of", "targets_on", "token_ids"]
 
 
 def token_ids(name: str, ids: Any, vocab_size: int, device: str) -> Array:
@@ -42,6 +44,19 @@ def token_ids(name: str, ids: Any, vocab_size: int, device: str) -> Array:
                              f"0 … {vocab_size - 1}")
         ids = to_device(ids.astype(np.int64, copy=False), device)
     return ids
+
+
+def targets_on(targets: Any, weights: Any, n: int, device: str) -> tuple[Array, Array | None]:
+    """Targets, and their weights if there are any, on the device.
+
+    Raises:
+        IndexError: a target that is neither one of n classes nor `IGNORE_INDEX`. The loss finds it on the host; on a
+            GPU it could not, so it is looked for before the targets go there.
+    """
+    targets = np.asarray(targets)
+    if device != "cpu":
+        check_ids(np, "cross_entropy", targets[targets != IGNORE_INDEX], n)
+    return to_device(targets, device), None if weights is None else to_device(np.asarray(weights), device)
 
 
 def attention_mask_on(name: str, mask: Any, shape: tuple[int, int]) -> np.ndarray | None:
