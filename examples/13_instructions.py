@@ -7,7 +7,7 @@ Eleven small jobs on made-up words and on numbers, each asked for in three ways,
     Reverse the word tomila.             alimot
     What is 27 plus 18?                  45
 
-30,000 of them are written as conversations, with special tokens around each turn, and a small model learns the answers
+60,000 of them are written as conversations, with special tokens around each turn, and a small model learns the answers
 and nothing else: questions are read, not predicted. Then it answers 500 instructions in which a job meets operands that
 training never gave to it. Letters are tokens of their own, so a word can be spelt and turned around; a tokenizer that
 makes one token of "tom" hides its letters. Several conversations share a row of 128 tokens, one behind the other, so
@@ -16,7 +16,8 @@ the model is used to questions that come after others; that makes the saved fold
     tinygpt chat --model runs/instructions --temperature 0
 
 About 200,000 parameters: 4 layers, 4 heads, 64 channels, in Llama's layout, whose rotary positions suit jobs that go
-letter by letter. Takes 3 minutes on 2 cores.
+letter by letter. Takes 5 minutes on 2 cores. The words are all made of syllables, "tomila" and the like; what the model
+makes of words that are not, such as "stone", shows in the chat.
 
 Read before: 06_names.py, tinygpt/data/chat_template.py, tinygpt/data/conversations.py. Read next: 14_chat.py.
 """
@@ -46,9 +47,9 @@ def as_conversation(example: dict[str, str]) -> Conversation:
 def main(argv: Sequence[str] | None = None) -> float:
     """Train, ask, count; returns the share of held-out instructions that were answered exactly right."""
     parser = argparse.ArgumentParser(description="Train a small GPT to follow instructions.")
-    parser.add_argument("--examples", type=int, default=30_000, help="instructions to learn from [30,000]")
+    parser.add_argument("--examples", type=int, default=60_000, help="instructions to learn from [60,000]")
     parser.add_argument("--tests", type=int, default=500, help="held-out instructions to ask [500]")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps [3000]")
+    parser.add_argument("--steps", type=int, default=4000, help="training steps [4000]")
     parser.add_argument("--batch-size", type=int, default=64, help="conversations in a step [64]")
     parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate [0.003]")
     parser.add_argument("--n-embd", type=int, default=64, help="channels [64]")

@@ -15,7 +15,7 @@ turns are forgotten, and an attempt to forge a turn. Takes 1 minute on 2 cores.
 
 With --model it talks with another folder instead, such as the one that 13_instructions.py saves:
 
-    python examples/14_chat.py --model runs/instructions --ask "Reverse the word stone." "What is 12 plus 30?"
+    python examples/14_chat.py --model runs/instructions --ask "Reverse the word tomila." "What is 12 plus 30?"
 
 Read before: 13_instructions.py, tinygpt/chat.py. Read next: 15_few_shot.py.
 """
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train a model, or load one, and hold a conversation."""
     parser = argparse.ArgumentParser(description="Hold a scripted conversation with a small model.")
     parser.add_argument("--model", default=None, metavar="DIR", help="a folder with a chat template [train one]")
-    parser.add_argument("--ask", nargs="+", default=["What is 12 plus 30?", "Reverse the word stone."], metavar="TEXT",
+    parser.add_argument("--ask", nargs="+", default=["What is 12 plus 30?", "Reverse the word tomila."], metavar="TEXT",
                         help="with --model: what to say, one turn each")
     parser.add_argument("--steps", type=int, default=600, help="training steps [600]")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data [0]")

@@ -3,8 +3,7 @@
     Reverse the word tomila.             alimot
     What is 27 plus 18?                  45
 
-Half of the words are syllables, half any three to seven letters: more than can be memorised, so what is learnt is the
-job, and it works on real words as well. There is no
+The words are strings of syllables, so there are more than can be memorised: what is learnt is the job. There is no
 multiplication, whose held-out cases nothing in the training cases explains to a small model, and the numbers of a job
 have the same number of digits, for telling 7 from 70 by its place is a lesson of its own. A combination, in the sense
 of draw.py, is a job and what it is done to; a sum is the same whichever number stands first.
@@ -23,7 +22,7 @@ from .draw import Example, Part, choose, distinct_examples, in_part_by_name
 
 __all__ = ["JOBS", "Job", "instructions"]
 
-LETTERS, CONSONANTS, VOWELS = "abcdefghijklmnopqrstuvwxyz", "bdfgklmnprstvz", "aeiou"
+CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 ENDINGS = ("", "", "", "n", "s", "r")
 
 
@@ -73,15 +72,9 @@ JOBS = (
 )
 
 
-# Jobs on numbers come twice as often as those on words: they take longer to learn.
-DRAWN = tuple(job for job in JOBS for _ in range(2 if job.n_numbers else 1))
-
-
 def _operands(rng: np.random.Generator, job: Job) -> tuple[str | int, ...]:
     if job.n_numbers:
         return tuple(int(number) for number in rng.integers(job.least, job.below, size=job.n_numbers))
-    if rng.random() < 0.5:
-        return ("".join(choose(rng, LETTERS) for _ in range(int(rng.integers(3, 8)))),)
     syllables = [choose(rng, CONSONANTS) + choose(rng, VOWELS) for _ in range(int(rng.integers(2, 4)))]
     return ("".join([*syllables, choose(rng, ENDINGS)]),)
 
@@ -92,7 +85,7 @@ def _belongs(part: Part, job: Job, operands: tuple[str | int, ...]) -> bool:
 
 
 def instructions(n: int, part: Part = "train", seed: int = 0) -> list[Example]:
-    """Synthetic instructions: {"instruction", "input", "output", "task"}, none twice.
+    """Synthetic instructions: {"instruction", "input", "output", "task"}, all jobs equally likely, none twice.
 
     "input" is empty where the instruction itself names what it is about. The answer is never a matter of opinion, so
     the output can be compared as it is.
@@ -106,7 +99,7 @@ def instructions(n: int, part: Part = "train", seed: int = 0) -> list[Example]:
         ValueError: there are not so many, or there is no such part.
     """
     def draw(rng: np.random.Generator, number: int) -> Example:
-        job = choose(rng, DRAWN)
+        job = choose(rng, JOBS)
         operands = _operands(rng, job)
         while not _belongs(part, job, operands):
             operands = _operands(rng, job)
