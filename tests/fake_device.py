@@ -203,7 +203,10 @@ class FakeArray:
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Use `.get()` explicitly.")
 
-    def __array_ufunc__(self, ufunc: Any, *args: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        args = tuple(x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in args)
+        if method == "__call__" and any(isinstance(x, np.generic) for x in args):  # NumPy's number, left of an array
+            return FakeUfunc(ufunc)(*args, **kwargs)
         raise TypeError(f"np.{ufunc.__name__} of an array on the device")
 
     def __array_function__(self, function: Any, *args: Any, **kwargs: Any) -> Any:

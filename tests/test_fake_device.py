@@ -100,6 +100,12 @@ def test_reductions_are_arrays_and_in_place_writes_into_them():
     assert (total * np.float64(3)).dtype == np.float64 and (total * 3.0).dtype == np.float32
 
 
+def test_numpys_numbers_go_with_arrays_on_either_side():
+    x = there(np.arange(3.0))
+    assert to_numpy(np.float64(1) < x).tolist() == [False, False, True] == to_numpy(x > np.float64(1)).tolist()
+    assert to_numpy(np.float32(2) * x).tolist() == [0, 2, 4]
+
+
 def test_indices_wrap_in_silence():
     x = there(np.arange(5.0))
     ids = there(np.array([5, -6, 12]))
