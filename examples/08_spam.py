@@ -1,7 +1,7 @@
 """08: spam or not: what a small encoder learns from 1,200 text messages, from 100, and from none.
 
-    python examples/08_spam.py                     # downloads the messages, or finds them in TINYGPT_DATA; 3 minutes
-    python examples/08_spam.py --seeds 5           # means with their standard errors, as in docs/results.md
+    python examples/08_spam.py                     # downloads the messages, or finds them in TINYGPT_DATA; some minutes
+    python examples/08_spam.py --seeds 5           # means with their standard errors
 
 As many ham as spam messages are drawn, a fifth of them to test; equal messages stay on one side. Three questions:
 

@@ -1,6 +1,6 @@
 """18: is a film review good or bad? 7,000 sentences, no pretraining, and a rival that is hard to beat.
 
-    python examples/18_film_reviews.py                       # three seeds; downloads SST-2 or finds it; 5 minutes
+    python examples/18_film_reviews.py                       # three seeds; downloads SST-2 or finds it; some minutes
 
 Each sentence of the Stanford Sentiment Treebank is short, and hardly any word occurs often enough to be learnt well, so
 a transformer from random weights has no easy life against naive Bayes, which counts words and forgets their order. What
