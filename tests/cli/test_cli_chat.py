@@ -6,6 +6,7 @@ import io
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -115,6 +116,14 @@ def test_folders_that_cannot_chat(capsys, monkeypatch, tmp_path):
 # -- a terminal -------------------------------------------------------------------------------------------------------
 
 
+def _take_terminal() -> None:
+    """In the child: Ctrl-C on the terminal is for it, also where whoever started the tests ignores it."""
+    import fcntl
+    import termios
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """`tinygpt chat` on a pseudo-terminal."""
 
@@ -124,7 +133,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tinygpt", "chat", *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave,
             start_new_session=True, env=os.environ | {"TERM": "dumb", "PYTHONPATH": os.pathsep.join(sys.path)},
-            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
+            preexec_fn=_take_terminal)
         os.close(slave)
         self.seen = ""
 

@@ -72,6 +72,7 @@ def test_processes_train_to_the_bits_of_threads_and_so_does_a_run_that_goes_on(m
     for kind in ("Processes", "Threads"):
         plain = getattr(parallel, kind)
         monkeypatch.setattr(parallel, kind, lambda *a, kind=kind, plain=plain: kinds.append(kind) or plain(*a))
+    monkeypatch.setattr(parallel, "can_fork", lambda: True)  # the test runner may have threads, which never fork
     first = trainer_of(**arguments)
     if interrupt:
         first.save = lambda trainer: setattr(trainer.stop, "received", "SIGINT") if trainer.step == interrupt else None
