@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinygpt import no_grad, ops
+from tinygpt import manual_seed, no_grad, ops
 from tinygpt.models import EncoderDecoder, EncoderDecoderConfig
 from tinygpt.models.encoder_decoder import shift_right
 
@@ -12,6 +12,7 @@ ARCHITECTURES = ["bart", "marian"]
 
 
 def make(architecture="marian", **options):
+    manual_seed(0)  # so that no test depends on those before it
     return EncoderDecoder(EncoderDecoderConfig(**SIZES | options, architecture=architecture)).eval()
 
 
@@ -35,7 +36,8 @@ def test_padding_of_the_source_changes_nothing(architecture):
     model, ids, target = make(architecture), texts(), texts(1, (3, 4))
     padded = np.concatenate([ids, np.full((3, 3), 1)], axis=1)
     mask = np.concatenate([np.ones((3, 6)), np.zeros((3, 3))], axis=1)
-    np.testing.assert_allclose(model(padded, target, mask).data, model(ids, target).data, atol=1e-5)
+    np.testing.assert_allclose(model(padded, target, mask).data, model(ids, target).data, rtol=1e-5,
+                               atol=5e-5)  # float32, logits of a few units through large weights, sums in another order
     for beams in (1, 3):
         np.testing.assert_array_equal(model.generate(padded, 5, attention_mask=mask, num_beams=beams),
                                       model.generate(ids, 5, num_beams=beams))
