@@ -101,9 +101,11 @@ class Operation:
                 x = np.asarray(x)
             arrays.append(x)
         out, backward = self.run(arrays, settings)
+        recorded = tracked and is_grad_enabled()
+        if not recorded and type(out) is np.ndarray:
+            return wrap(out)
         if isinstance(out, (np.generic, int, float, complex)):
             out = np.asarray(out)
-        recorded = tracked and is_grad_enabled()
         sources = []
         if recorded:
             sources = [(x._node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs]

@@ -69,15 +69,16 @@ class GPT(PretrainedModel):
 
     def features(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """ids (B, T) -> what the last norm gives, (B, T, C); arguments as for `forward`."""
-        ids = token_ids("GPT", ids, self.config.vocab_size, self.device)
+        device = self.device
+        ids = token_ids("GPT", ids, self.config.vocab_size, device)
         start = 0 if cache is None else cache.length
         end = start + ids.shape[1]
         if end > self.config.block_size:
             raise ValueError(f"GPT: a text of {end} tokens does not fit the context of {self.config.block_size} tokens "
                              "(block_size)")
         padding = attention_mask_on("GPT", attention_mask, (ids.shape[0], end))
-        positions = to_device(positions_of(padding, start, end), self.device)  # (T,) or (B, T)
-        mask = None if padding is None else to_device(padding[:, None, None, :], self.device)  # (B, 1, 1, S)
+        positions = to_device(positions_of(padding, start, end), device)  # (T,) or (B, T)
+        mask = None if padding is None else to_device(padding[:, None, None, :], device)  # (B, 1, 1, S)
 
         x = self.token_embedding(ids)  # (B, T, C)
         if self.position_embedding is not None:

@@ -11,6 +11,8 @@ Read before: cache.py. Read next: feedforward.py. Vaswani et al. (2017), section
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .. import ops
 from ..autograd import Tensor
 from ..backend import Array
@@ -75,8 +77,7 @@ class MultiHeadAttention(Module):
             q = self._heads(self.q(x), h)  # (B, H, T, D)
             k, v = self._memory(memory, cache)  # (B, Hkv, S, D)
         else:
-            parts = self.qkv(x).reshape(*x.shape[:2], h + 2 * kv, self.head_dim)  # (B, T, H + 2 Hkv, D)
-            q, k, v = (part.transpose(0, 2, 1, 3) for part in ops.split(parts, lengths=(h, kv, kv), axis=2))
+            q, k, v = self._cut(self.qkv(x), (h, kv, kv))  # (B, H, T, D), (B, Hkv, T, D) twice
             if rotary is not None and angles is not None:
                 q, k = rotary(q, angles), rotary(k, angles)
             if cache is not None:
@@ -85,10 +86,24 @@ class MultiHeadAttention(Module):
         heads = ops.scaled_dot_product_attention(
             q, k, v, mask, causal=causal, dropout=self.weights_dropout.p if dropping else 0.0,
             key=self.weights_dropout.next_key() if dropping else None)  # (B, H, T, D)
-        return self.out(heads.transpose(0, 2, 1, 3).reshape(*x.shape[:2], h * self.head_dim))  # (B, T, C)
+        if x.shape[1] != 1:
+            heads = heads.transpose(0, 2, 1, 3)  # (B, T, H, D)
+        return self.out(heads.reshape(*x.shape[:2], h * self.head_dim))  # (B, T, C)
 
     def _heads(self, x: Tensor, n: int) -> Tensor:
-        return x.reshape(*x.shape[:2], n, self.head_dim).transpose(0, 2, 1, 3)  # (B, n, T, D)
+        """(B, T, n D) -> (B, n, T, D). A single token's heads, as in decoding, lie in this order already."""
+        b, t = x.shape[:2]
+        if t == 1:
+            return x.reshape(b, n, 1, self.head_dim)
+        return x.reshape(b, t, n, self.head_dim).transpose(0, 2, 1, 3)
+
+    def _cut(self, x: Tensor, lengths: tuple[int, ...]) -> Iterator[Tensor]:
+        """(B, T, n D) -> (B, length, T, D) for each of the lengths, which add up to n heads."""
+        b, t = x.shape[:2]
+        if t == 1:
+            return iter(ops.split(self._heads(x, sum(lengths)), lengths=lengths, axis=1))
+        parts = x.reshape(b, t, sum(lengths), self.head_dim)  # cut first: the gradients then lie side by side
+        return (part.transpose(0, 2, 1, 3) for part in ops.split(parts, lengths=lengths, axis=2))
 
     def _memory(self, memory: Tensor | None, cache: LayerCache | None) -> tuple[Tensor | Array, Tensor | Array]:
         """Keys and values of the other sequence, computed once if there is a cache to keep them."""

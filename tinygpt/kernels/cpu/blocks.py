@@ -12,18 +12,23 @@ Read before: kernels/twins.py. Read next: activation.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 __all__ = ["BLOCK", "blocks", "is_float", "row_blocks"]
 
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BLOCK = 131_072  # elements: half a megabyte of float32
 
 
-def is_float(*arrays: np.ndarray | None) -> bool:
-    """True if all arrays (None aside) are float32, or all float64: what the twins serve."""
-    dtypes = {a.dtype for a in arrays if a is not None}
-    return dtypes in ({np.dtype(np.float32)}, {np.dtype(np.float64)})
+def is_float(*arrays: Any) -> bool:
+    """True if all arrays (None aside, which the first is not) are float32, or all float64: what the twins serve."""
+    dtype = arrays[0].dtype
+    for a in arrays:
+        if a is not None and a.dtype != dtype:
+            return False
+    return dtype in FLOATS
 
 
 def blocks(n: int) -> Iterator[slice]:
