@@ -88,6 +88,8 @@ def hf_tokenizers() -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on the caller's TINYGPT_* variables."""
+    """No test depends on the caller's TINYGPT_* variables, or on what the tests before it drew."""
+    import tinygpt
+    tinygpt.manual_seed(0)
     for name in [name for name in os.environ if name.startswith("TINYGPT_")]:
         monkeypatch.delenv(name)
