@@ -1,12 +1,13 @@
 """18: is a film review good or bad? 7,000 sentences, no pretraining, and a rival that is hard to beat.
 
-    python examples/18_film_reviews.py                       # three seeds; downloads SST-2 or finds it; some minutes
+    python examples/18_film_reviews.py                       # three seeds; downloads SST-2 or finds it; a minute
 
 Each sentence of the Stanford Sentiment Treebank is short, and hardly any word occurs often enough to be learnt well, so
-a transformer from random weights has no easy life against naive Bayes, which counts words and forgets their order. What
-helps it: one block and few channels, whole words as tokens (a large vocabulary), much dropout and weight decay. All of
-that was chosen on a tenth of the training sentences; the development sentences, which other papers report too, are
-looked at once, at the end. For one seed on the command line:
+a transformer from random weights has no easy life against naive Bayes, which counts words and forgets their order:
+here it stays behind. What helps it: one block, few channels, whole words as tokens (a large vocabulary), much dropout
+and weight decay. That was chosen on a tenth of the training sentences. The development sentences, which other papers
+report too, were looked at twice: in the first run one of three seeds was stopped early, before it had learnt anything,
+so training no longer ends before its last epoch. A minute of processor time. For one seed on the command line:
 
     tinygpt finetune --task classification --data sst2 --text-column 0 --label-column 1 --out runs/reviews
     tinygpt evaluate --model runs/reviews --data sst2-dev --text-column 0 --label-column 1
@@ -34,7 +35,7 @@ from tinygpt.evaluation import NaiveBayes
 from tinygpt.training import FinetuneOptions, finetune
 
 SETTINGS: dict[str, Any] = dict(n_layer=1, n_head=1, n_embd=32, block_size=64, vocab_size=6000, dropout=0.3, lr=3e-3,
-                                weight_decay=1.0, epochs=10)
+                                weight_decay=1.0, epochs=10, patience=0)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
