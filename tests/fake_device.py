@@ -7,6 +7,8 @@ unhelpful as CuPy's on a GPU, or more so:
 * they mix with numbers and with one another, never with NumPy arrays, and never across two devices;
 * the module has the functions of CuPy 14 (the names it lacks are listed below) with the arguments that CuPy takes;
 * reductions return arrays without axes, not numbers;
+* bfloat16 is ml_dtypes', as CuPy's is: times a number it is float32, matrices of it are multiplied two by two and the
+  product is rounded, batches of them not at all, and `add.at` refuses it;
 * indices out of range wrap around in silence; assigning twice to one element is undefined, and here an error;
 * new arrays are made on the current device, and arrays of another device cannot be used in the meantime;
 * whatever would make the host wait for the device (`item`, `float`, `bool`, a boolean mask as an index) is counted.
@@ -21,6 +23,7 @@ The lists were derived from CuPy 14.2 and NumPy 2.4 by comparing `dir()` of the 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import threading
 from collections.abc import Iterator
@@ -30,7 +33,7 @@ import numpy as np
 
 from tinygpt import backend
 
-__all__ = ["BACKEND", "FakeArray", "count_syncs", "xp"]
+__all__ = ["BACKEND", "FakeArray", "count_syncs", "tf32", "xp"]
 
 # Public functions and names of NumPy that CuPy has not.
 MISSING = frozenset("""
@@ -148,7 +151,19 @@ def _call(name: str, function: Any, args: Any, kwargs: Any) -> Any:
     if name in WAITS:
         _wait(name)
     with np.errstate(all="ignore"):  # a GPU does not warn
+        if "matmul" in name and any(backend.is_bfloat16(x) for x in (getattr(function, "__self__", None), *args)):
+            return _product(function, *_unwrap(args))
         return _wrap(function(*_unwrap(args), **{key: _unwrap(value) for key, value in kwargs.items()}))
+
+
+def _product(function: Any, *factors: np.ndarray) -> FakeArray:
+    """A product of two matrices of bfloat16, as cuBLAS makes it: summed in float32, then rounded."""
+    mine = () if isinstance(function, np.ufunc) else (function.__self__,)
+    if any(x.ndim > 2 for x in (*mine, *factors)):
+        raise TypeError("cupy.matmul of arrays with three axes has no bfloat16")
+    if {x.dtype.name for x in (*mine, *factors)} != {"bfloat16"}:
+        return _wrap(function(*factors))
+    return _wrap(np.asarray(function(*factors)).astype(factors[0].dtype))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -323,6 +338,8 @@ class FakeUfunc:
     def at(self, x: FakeArray, key: Any, value: Any = None) -> None:
         if self.__name__ not in ("add", "subtract", "maximum", "minimum", "bitwise_and", "bitwise_or", "bitwise_xor"):
             raise NotImplementedError(f"`{self.__name__}.at` is not supported yet")
+        if backend.is_bfloat16(x):
+            raise TypeError(f"{self.__name__}.at has no bfloat16")
         plain, _ = _plain_key(_unwrap(x), key, reading=True)
         self._ufunc.at(x._host, plain, _unwrap(value))
 
@@ -390,7 +407,7 @@ xp = FakeModule("cupy", np)
 
 def _put(x: Any, index: int) -> FakeArray:
     x = np.array(x)
-    if x.dtype.kind not in "biufc":
+    if x.dtype.kind not in "biufc" and not backend.is_bfloat16(x):
         raise ValueError(f"Unsupported dtype {x.dtype}")
     return FakeArray(x, index)
 
@@ -399,8 +416,20 @@ def _erf(x: FakeArray) -> FakeArray:
     return _wrap(np.vectorize(math.erf, otypes=[float])(_unwrap(x)).astype(x.dtype) if x.size else x._host.copy())
 
 
+def _lacks_bfloat16(index: int) -> str | None:
+    return None if importlib.util.find_spec("ml_dtypes") else "the package ml_dtypes is missing"
+
+
+tf32 = {"on": False}
+
+
+def _set_tf32(on: bool) -> bool:
+    before, tf32["on"] = tf32["on"], on
+    return before
+
+
 BACKEND = backend.Backend(
     kind="fake", module=xp, array_type=FakeArray, put=_put, get=FakeArray.get, index_of=lambda x: x.index,
-    scope=_device, erf=_erf,
+    scope=_device, erf=_erf, lacks_bfloat16=_lacks_bfloat16, set_tf32=_set_tf32,
 )
 backend.register_backend(BACKEND)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "Array", "Backend", "DeviceError", "array_module", "backend_of", "cuda_available", "default_device",
-    "device_memory", "device_of", "generator", "manual_seed", "on_device", "register_backend", "resolve_device",
-    "set_default_device", "to_device", "to_numpy",
+    "Array", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_of", "cuda_available", "default_device",
+    "device_memory", "device_of", "generator", "is_bfloat16", "manual_seed", "on_device", "register_backend",
+    "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
 ]
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
@@ -46,6 +46,9 @@ class Backend:
         erf: the device's own error function, or None where ops/erf.py computes it.
         memory: device number -> its free and all its memory, in bytes; None where nobody asks.
         raw_module: (source, options) -> compiled CUDA kernels (see kernels/cuda/launch.py); None where there are none.
+        lacks_bfloat16: device number -> why it has no bfloat16, or None if it has; None where no device has it.
+        set_tf32: whether float32 matrix products may round their factors to TF32 -> whether they might before; None
+            where there is no TF32.
     """
 
     kind: str
@@ -58,6 +61,8 @@ class Backend:
     erf: Callable[[Array], Array] | None = None
     memory: Callable[[int], tuple[int, int]] | None = None
     raw_module: Callable[[str, tuple[str, ...]], Any] | None = None
+    lacks_bfloat16: Callable[[int], str | None] | None = None
+    set_tf32: Callable[[bool], bool] | None = None
 
 
 _ANYWHERE = contextlib.nullcontext()
@@ -136,8 +141,38 @@ def _cuda_backend() -> Backend:
             index_of=lambda x: x.device.id, scope=cupy.cuda.Device, erf=erf,
             memory=memory,
             raw_module=lambda source, options: cupy.RawModule(code=source, options=options),
+            lacks_bfloat16=_lacks_bfloat16, set_tf32=_set_tf32,
         ))
     return _BY_KIND["cuda"]
+
+
+def _too_old_for(what: str, index: int) -> str | None:
+    import cupy
+
+    capability = cupy.cuda.Device(index).compute_capability  # "80" is 8.0
+    return None if int(capability) >= 80 else (
+        f"this GPU has compute capability {capability[:-1]}.{capability[-1:]}, and {what} needs 8.0 (Ampere) or later")
+
+
+def _lacks_bfloat16(index: int) -> str | None:
+    try:
+        import ml_dtypes  # noqa: F401  (CuPy takes its bfloat16 from there, if it is there when CuPy is imported)
+    except ImportError as error:
+        return f"the package ml_dtypes is missing ({error}; pip install ml_dtypes)"
+    return _too_old_for("bfloat16", index)
+
+
+def _set_tf32(on: bool) -> bool:
+    import cupy
+    from cupy._core import _routines_linalg as routines  # $CUPY_TF32 says the same, when a process begins
+
+    problem = _too_old_for("TF32", cupy.cuda.Device().id) if on else None
+    if problem is not None:
+        raise DeviceError(f"TF32 was asked for, but {problem}; leave it out")
+    before = routines.get_compute_type("f") == routines.COMPUTE_TYPE_TF32
+    if on != before:
+        routines.set_compute_type("f", routines.COMPUTE_TYPE_TF32 if on else routines.COMPUTE_TYPE_DEFAULT)
+    return before
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,13 +236,21 @@ def to_device(x: Any, device: str) -> Array:
         if backend is not CPU:
             if backend.kind == kind and backend.index_of(x) == index:
                 return x
-            x = backend.get(x)  # between two GPUs: through the host
+            x, dtype = to_numpy(x), x.dtype  # between two GPUs: through the host
+            if x.dtype != dtype and kind != "cpu":
+                x = x.astype(dtype)
     return _backend_for(kind).put(x, index)
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """`x` as a NumPy array on the host; no copy where it is one already."""
-    return backend_of(x).get(x) if not isinstance(x, np.ndarray) else x
+    """`x` as a NumPy array on the host; no copy where it is one already.
+
+    bfloat16, which NumPy lacks and the host does not compute with, arrives as the same numbers in float32.
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    x = backend_of(x).get(x)
+    return x.astype(np.float32) if is_bfloat16(x) else x
 
 
 def device_memory(device: str) -> tuple[int, int] | None:
@@ -215,6 +258,60 @@ def device_memory(device: str) -> tuple[int, int] | None:
     kind, index = _parse(device)
     memory = _backend_for(kind).memory
     return None if memory is None else memory(index)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Narrow numbers: bfloat16 and TF32
+
+
+def is_bfloat16(x: Any) -> bool:
+    """Whether `x` is an array of bfloat16: the upper half of a float32, with its range and 8 bits of precision."""
+    dtype = getattr(x, "dtype", None)  # ml_dtypes' type, which is none of NumPy's floating-point types
+    return dtype is not None and dtype.kind not in "fiub" and dtype.name == "bfloat16"
+
+
+def wide_dtype(dtype: Any) -> np.dtype:
+    """The type in which numbers of a type are computed with: float32 for bfloat16, for others the same."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32) if dtype.name == "bfloat16" else dtype
+
+
+def resolve_dtype(dtype: Any, device: str) -> np.dtype:
+    """The type that a name or a type stands for, "float32" or "bfloat16" say, on a device.
+
+    Raises:
+        DeviceError: bfloat16, on a device that has none.
+    """
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name != "bfloat16":
+        return np.dtype(dtype)
+    kind, index = _parse(device)
+    problem_of = _backend_for(kind).lacks_bfloat16
+    problem = "NumPy computes nothing in it" if problem_of is None else problem_of(index)
+    if problem is not None:
+        advice = "use float32, or a GPU (--device cuda)" if kind == "cpu" else "use float32"
+        raise DeviceError(f"dtype bfloat16 was asked for on {device}, but {problem}; {advice}")
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def allow_tf32(device: str, on: bool = True) -> bool:
+    """Say whether products of float32 matrices on a GPU may round their factors to TF32, which is several times as
+    fast: 10 bits behind the point in place of 23, sums still in float32. It is a setting of the process.
+
+    Returns:
+        Whether they might before.
+
+    Raises:
+        DeviceError: the device has no TF32.
+    """
+    kind, index = _parse(device)
+    backend = _backend_for(kind)
+    if backend.set_tf32 is None:
+        raise DeviceError(f"TF32 was asked for on {device}, and only GPUs have it; leave it out, or use --device cuda")
+    with backend.scope(index):
+        return backend.set_tf32(on)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,18 +13,20 @@ Called with Tensors, the operation leaves a `Node` behind that holds the closure
 `Tensor.backward` walks these nodes from the newest to the oldest. A node holds arrays, never the Tensors around
 them, so a graph is freed the moment its last Tensor goes.
 
-Read before: backend.py. Read in this order: grad_mode.py, graph.py, tensor.py, operation.py; then ops/ (the rules).
+Read before: backend.py. Read in this order: grad_mode.py, graph.py, tensor.py, bfloat16.py, operation.py;
+then ops/ (the rules).
 
 The method is that of Linnainmaa (1970); Baydin et al.,
 "Automatic differentiation in machine learning: a survey" (JMLR 2018), is a good introduction.
 """
 
+from .bfloat16 import Precision
 from .grad_mode import is_grad_enabled, no_grad
 from .graph import Backward, Deferred, Gradient, Node, Output, Rule
 from .operation import OPS, Operation, Twin, differentiable, unbroadcast
 from .tensor import Tensor, wrap
 
 __all__ = [
-    "Backward", "Deferred", "Gradient", "Node", "OPS", "Operation", "Output", "Rule", "Tensor", "Twin",
-    "differentiable", "is_grad_enabled", "no_grad", "unbroadcast", "wrap",
+    "Backward", "Deferred", "Gradient", "Node", "OPS", "Operation", "Output", "Precision", "Rule", "Tensor",
+    "Twin", "differentiable", "is_grad_enabled", "no_grad", "unbroadcast", "wrap",
 ]

@@ -1,6 +1,6 @@
 """The differentiable operation: a rule becomes a function of Tensors, and an entry of `OPS`.
 
-Read before: tensor.py. Read next: ops/ (the rules).
+Read before: tensor.py, bfloat16.py. Read next: ops/ (the rules).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, backend_of, device_of, on_device
+from ..backend import Array, array_module, backend_of, device_of, is_bfloat16, on_device
+from .bfloat16 import Precision, run_wide
 from .grad_mode import is_grad_enabled
 from .graph import Node, Output, Part, Rule, Whole
 from .tensor import Tensor, wrap
@@ -36,15 +37,17 @@ class Operation:
         name: its key in `OPS`.
         rule: `rule(xp, *arrays, **settings) -> (output, backward)`.
         twins: functions `twin(*arrays, **settings) -> (output, backward)`, or NotImplemented where they cannot serve.
+        precision: what becomes of bfloat16; see bfloat16.py.
     """
 
     twins_enabled = True  # one switch for all: kernels.disabled() turns it
 
-    __slots__ = ("name", "rule", "twins", "signature", "inputs", "n_inputs", "settings", "variadic")
+    __slots__ = ("name", "rule", "twins", "signature", "inputs", "n_inputs", "settings", "variadic", "precision")
 
     def __init__(self, name: str, rule: Rule) -> None:
         self.name, self.rule = name, rule
         self.twins: list[Twin] = []
+        self.precision = Precision.ROUNDED
         self.signature = inspect.signature(rule)
         parameters = list(self.signature.parameters.values())[1:]  # without xp
         self.settings = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -85,6 +88,8 @@ class Operation:
                     result = twin.function(*arrays, **settings)
                     if result is not NotImplemented:
                         return result
+        if xp is not np and any(map(is_bfloat16, arrays)):
+            return run_wide(self.rule, xp, arrays, settings, self.precision)
         return self.rule(xp, *arrays, **settings)
 
     def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from ..backend import Array, array_module, on_device, to_device
+from ..backend import Array, array_module, on_device, to_device, wide_dtype
 from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, Parameter, TransformerBlock
 from ..nn.feedforward import ACTIVATIONS
 from ..nn.linear import normal
@@ -147,7 +147,7 @@ class BERT(PretrainedModel):
             positions = self._positions(ids)
         x = self.token_embedding(ids) + self.position_embedding(positions) \
             + self.segment_embedding(segments)  # (B, T, C)
-        x = self.dropout(self.embedding_norm(x))
+        x = self.dropout(self.activations(self.embedding_norm(x)))
         for block in self.blocks:
             x = block(x, mask=mask)
         return x
@@ -194,7 +194,7 @@ class BERT(PretrainedModel):
             return ops.mean(x, axis=1)
         tokens = np.asarray(attention_mask) != 0
         share = tokens / np.maximum(tokens.sum(axis=1, keepdims=True), 1)  # (B, T), each row sums to 1
-        return ops.sum(x * to_device(share[:, :, None].astype(x.dtype), self.device), axis=1)
+        return ops.sum(x * to_device(share[:, :, None].astype(wide_dtype(x.dtype)), self.device), axis=1)
 
     def loss(self, ids: Any, targets: Any, weights: Any = None, *, attention_mask: Any = None,
              token_type_ids: Any = None, reduction: str = "mean") -> Tensor:

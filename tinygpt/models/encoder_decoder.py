@@ -80,7 +80,7 @@ class Stack(Module):
             x = self.sines(x, to_device(positions, self.device))
         if self.embedding_norm is not None:
             x = self.embedding_norm(x)
-        x = self.dropout(x)
+        x = self.dropout(self.activations(x))
         for i, block in enumerate(self.blocks):
             x = block(x, cache=None if cache is None else cache.layers[i], **attention)
         if cache is not None:
@@ -192,7 +192,8 @@ class EncoderDecoder(PretrainedModel):
         """An empty cache of the decoder: `batch_size` targets of up to `capacity` tokens, by default `block_size`."""
         c = self.config
         return Cache(c.n_decoder_layer, batch_size, c.n_decoder_head, c.block_size if capacity is None else capacity,
-                     c.n_embd // c.n_decoder_head, dtype=self.dtype, device=self.device)
+                     c.n_embd // c.n_decoder_head, device=self.device,
+                     dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
     def _rules(self, last: int, eos: Any) -> Callable[[Array, int], Array]:
         """The configuration's rules, never these tokens and now this one, as a function of scores (B, V), which it

@@ -84,7 +84,7 @@ class GPT(PretrainedModel):
         if self.position_embedding is not None:
             x = x + self.position_embedding(positions)
         angles = None if self.rotary is None else self.rotary.angles(x, positions)
-        x = self.dropout(x)
+        x = self.dropout(self.activations(x))
         for i, block in enumerate(self.blocks):
             x = block(x, mask=mask, causal=True, rotary=self.rotary, angles=angles,
                       cache=None if cache is None else cache.layers[i])
@@ -158,7 +158,7 @@ class GPT(PretrainedModel):
         """An empty cache for `batch_size` sequences of up to `capacity` tokens (the whole context by default)."""
         c = self.config
         return Cache(c.n_layer, batch_size, c.n_kv_head, c.block_size if capacity is None else capacity, c.head_dim,
-                     dtype=self.dtype, device=self.device)
+                     dtype=self.dtype if self.compute_dtype is None else self.compute_dtype, device=self.device)
 
     @no_grad()
     def step(self, ids: Any, cache: Cache | None = None, attention_mask: Any = None) -> Array:

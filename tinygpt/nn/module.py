@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..autograd import Deferred, Tensor
-from ..backend import Array, array_module, device_of, on_device, resolve_device, to_device
+from ..backend import Array, array_module, device_of, on_device, resolve_device, resolve_dtype, to_device
 
 __all__ = ["Module", "Parameter"]
 
@@ -133,9 +133,11 @@ class Module:
 
     Attributes:
         training: True while training, which switches dropout on; see `train` and `eval`.
+        compute_dtype: the type of activations, where it is not that of the parameters; see `compute_in`.
     """
 
     training: bool = True
+    compute_dtype: np.dtype | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; call the module itself."""
@@ -223,6 +225,23 @@ class Module:
         """Switch training behaviour off, here and below."""
         return self.train(False)
 
+    def compute_in(self, dtype: Any) -> Self:
+        """Give activations the type `dtype`, "bfloat16" say, here and below; parameters and their gradients keep
+        theirs. None: the type of the parameters.
+
+        Raises:
+            DeviceError: bfloat16, on a device that has none.
+        """
+        found = None if dtype is None else resolve_dtype(dtype, self.device)
+        for module in self.modules():
+            module.compute_dtype = None if found == self.dtype else found
+        return self
+
+    def activations(self, x: Tensor) -> Tensor:
+        """x in the type of activations. A model calls it once, after its embeddings: from there the type flows with
+        the data (autograd/bfloat16.py)."""
+        return x if self.compute_dtype is None else x.astype(self.compute_dtype)
+
     @property
     def device(self) -> str:
         """Where the parameters are; the default device for a module without any."""
@@ -238,12 +257,14 @@ class Module:
 
         Raises:
             ValueError: a FlatParameters holds them.
+            DeviceError: bfloat16, on a device that has none.
         """
         parameters = list(self.parameters())
         if any(parameter._at_home for parameter in parameters):
             raise ValueError(f"{type(self).__name__}.to: FlatParameters holds these parameters; move the model first, "
                              "then build FlatParameters or the optimizer")
         where = None if device is None else resolve_device(device)
+        dtype = None if dtype is None else resolve_dtype(dtype, where or self.device)
         for parameter in parameters:
             for name in ("data", "grad"):
                 value = getattr(parameter, name)
@@ -251,7 +272,7 @@ class Module:
                     value = value if where is None else to_device(value, where)
                     with on_device(device_of(value)):
                         setattr(parameter, name, value if dtype is None else value.astype(dtype, copy=False))
-        return self
+        return self.compute_in(None) if where == "cpu" else self  # the host has no narrow type to compute in
 
     def __repr__(self) -> str:
         """The tree: each parameter with its shape and size, runs of equal modules told once."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from ..backend import Array, on_device, resolve_device, to_device
+from ..backend import Array, on_device, resolve_device, to_device, wide_dtype
 from .module import Module
 
 __all__ = ["RotaryPositions", "SinusoidalPositions", "rotary_frequencies", "sinusoidal_table"]
@@ -64,10 +64,11 @@ class _Tables(Module):
         self._on: dict[tuple[str, str], list[Array]] = {}
 
     def tables(self, like: Tensor) -> list[Array]:
-        """The tables in the dtype and on the device of `like`."""
-        place = (like.device, str(like.dtype))
+        """The tables on the device of `like`, in the dtype that it is computed with."""
+        dtype = wide_dtype(like.dtype)
+        place = (like.device, str(dtype))
         if place not in self._on:
-            self._on[place] = [to_device(table.astype(like.dtype), resolve_device(like.device)) for table in self._host]
+            self._on[place] = [to_device(table.astype(dtype), resolve_device(like.device)) for table in self._host]
         return self._on[place]
 
 

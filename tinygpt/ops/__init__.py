@@ -12,6 +12,7 @@ from .normalization import layer_norm, rms_norm
 from .dropout import dropout
 from .attention import rotary_embedding, scaled_dot_product_attention
 from .loss import IGNORE_INDEX, cross_entropy, linear_cross_entropy
+from . import precision  # noqa: F401  (says what becomes of bfloat16)
 from . import operators  # noqa: F401  (gives Tensor its operators)
 
 __all__ = [

@@ -1,0 +1,71 @@
+"""bfloat16: what a rule does that is given numbers which are kept in half the space.
+
+A bfloat16 is the upper half of a float32: the same range, and 8 bits of precision in place of 24. That is enough to
+keep activations in, and for the factors of a matrix product; a GPU moves such numbers twice as fast and multiplies them
+many times as fast. Sums and exponentials computed in it are worth little. So one thing holds for every operation:
+
+    a rule never sees bfloat16. It computes with the same numbers in float32, and its result is rounded.
+
+One bfloat16 among the inputs is enough: a float32 weight that meets bfloat16 activations gives bfloat16 activations.
+Backward, the gradient from above is widened, and what goes down has the type of the input that it belongs to: the
+weight gets its gradient in float32, never rounded. So the type flows with the data, from one cast at a model's
+entrance.
+
+    Precision.ROUNDED  what is said above; every operation, unless ops/precision.py says otherwise
+    Precision.WIDE     the result stays float32: losses
+    Precision.AS_IS    the rule gets its inputs as they are: it moves numbers, or converts them, and computes nothing
+
+A twin may take bfloat16 itself and do as much: a kernel that widens what it reads and rounds what it writes, or a
+matrix product of cuBLAS, which sums in float32. Only device arrays come here; the host computes nothing in bfloat16.
+
+Read before: tensor.py. Read next: operation.py. Micikevicius et al., "Mixed precision training" (2018); Kalamkar et
+al., "A study of bfloat16 for deep learning training" (2019).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import is_bfloat16
+from .graph import Gradient, Output, Rule
+
+__all__ = ["Precision", "run_wide"]
+
+
+class Precision(enum.Enum):
+    """What an operation does with bfloat16; see the top of the file."""
+
+    ROUNDED = "rounded"
+    WIDE = "wide"
+    AS_IS = "as it is"
+
+
+def _wide(x: Any) -> Any:
+    return x.astype(np.float32) if is_bfloat16(x) else x
+
+
+def _like(dx: Gradient, x: Any) -> Gradient:
+    """The gradient, which is float32, in the type of its input; one that is a function stays a function."""
+    if dx is None or not is_bfloat16(x):
+        return dx
+    return (lambda: dx().astype(x.dtype)) if callable(dx) else dx.astype(x.dtype)
+
+
+def run_wide(rule: Rule, xp: Any, arrays: Sequence[Any], settings: dict[str, Any], precision: Precision) -> Output:
+    """Output and closure of a rule for arrays of which some are bfloat16."""
+    if precision is Precision.AS_IS:
+        return rule(xp, *arrays, **settings)
+    narrow = next(x.dtype for x in arrays if is_bfloat16(x))
+    out, backward = rule(xp, *map(_wide, arrays), **settings)
+    if precision is Precision.ROUNDED:
+        out = tuple(part.astype(narrow) for part in out) if isinstance(out, tuple) else out.astype(narrow)
+
+    def rounded_backward(g):
+        gradients = backward(tuple(map(_wide, g)) if isinstance(g, tuple) else _wide(g))
+        inputs = [*arrays, *[None] * (len(gradients) - len(arrays))]  # optional ones may have been left out
+        return [_like(dx, x) for dx, x in zip(gradients, inputs, strict=True)]
+    return out, rounded_backward
