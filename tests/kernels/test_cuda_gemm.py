@@ -19,7 +19,13 @@ from tinygpt.kernels.cuda import gemm
 
 PARAMETERS = ("handle transa transb m n k alpha A Atype lda strideA B Btype ldb strideB beta C Ctype ldc strideC "
               "batchCount computeType algo").split()
-TYPES = {0: np.float32, 1: np.float64}
+TYPES: dict[int, Any] = {0: np.float32, 1: np.float64}
+try:
+    import ml_dtypes
+except ImportError:
+    pass
+else:
+    TYPES[14] = ml_dtypes.bfloat16
 
 
 def column_major(pointer: int, kind: int, rows: int, columns: int, leading: int) -> np.ndarray:
@@ -52,13 +58,15 @@ class Cublas:
         assert all(type(x) is int for x in arguments) and a.handle == 7 and self.mode == 0
         self.compute.append(a.computeType)
         scalar = np.float64 if a.Ctype == 1 else np.float32
-        size = np.dtype(TYPES[a.Ctype]).itemsize
+        size = np.dtype(TYPES[a.Atype]).itemsize
+        assert a.Atype == a.Btype and (a.Atype, a.Ctype) in ((0, 0), (1, 1), (14, 14), (14, 0))  # cuBLAS's table
         alpha, beta = (np.frombuffer((ctypes.c_char * np.dtype(scalar).itemsize).from_address(p), scalar)[0]
                        for p in (a.alpha, a.beta))
         for i in range(a.batchCount):
             left = column_major(a.A + i * a.strideA * size, a.Atype, *((a.k, a.m) if a.transa else (a.m, a.k)), a.lda)
             right = column_major(a.B + i * a.strideB * size, a.Btype, *((a.n, a.k) if a.transb else (a.k, a.n)), a.ldb)
-            out = column_major(a.C + i * a.strideC * size, a.Ctype, a.m, a.n, a.ldc)
+            out = column_major(a.C + i * a.strideC * np.dtype(TYPES[a.Ctype]).itemsize, a.Ctype, a.m, a.n, a.ldc)
+            left, right = (x.astype(np.result_type(x.dtype, scalar)) for x in (left, right))
             out[...] = alpha * ((left.T if a.transa else left) @ (right.T if a.transb else right)) + (
                 beta * out if beta else 0)
 
@@ -90,29 +98,39 @@ class OnDevice:
         self.data = types.SimpleNamespace(ptr=self.host.ctypes.data)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("types", ["float32 float32", "float64 float64", "bfloat16 bfloat16", "bfloat16 float32"])
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("n, k, m", [(3, 4, 5), (1, 7, 2), (6, 1, 1), (2, 2, 9)])
-def test_every_transpose_is_asked_for_rightly(cublas, n, k, m, transpose_a, transpose_b, dtype):
+def test_every_transpose_is_asked_for_rightly(cublas, n, k, m, transpose_a, transpose_b, types):
+    """Of factors and result of these types, the result alone or added to what is there."""
+    if 14 not in TYPES and "bfloat16" in types:
+        pytest.importorskip("ml_dtypes")
+    of_factors, of_result = (np.dtype(name) for name in types.split())
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((4, n, k)).astype(dtype), rng.standard_normal((4, k, m)).astype(dtype)
-    expected = a @ b
+    a, b = rng.standard_normal((4, n, k)).astype(of_factors), rng.standard_normal((4, k, m)).astype(of_factors)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    close = 2.0 ** -8 if of_result.name == "bfloat16" else 1e-5  # its rounding
     stored_a = np.ascontiguousarray(a.swapaxes(1, 2)) if transpose_a else a
     stored_b = np.ascontiguousarray(b.swapaxes(1, 2)) if transpose_b else b
-    out = np.full((4, n, m), np.nan, dtype)
-    gemm._strided_batched(OnDevice(stored_a), OnDevice(stored_b), OnDevice(out), transpose_a, transpose_b)
-    np.testing.assert_allclose(out, expected, rtol=1e-5)
-    assert cublas.mode == 1 and cublas.compute == [70 if dtype == np.float64 else 68]
-    np.testing.assert_allclose(gemm.batched_matmul(stored_a, stored_b, transpose_a=transpose_a,
-                                                   transpose_b=transpose_b), expected, rtol=1e-5)  # elsewhere
+    flags = dict(transpose_a=transpose_a, transpose_b=transpose_b)
+    out = np.full((4, n, m), np.nan, of_result)
+    for add in (False, True):
+        gemm._ask_cublas(OnDevice(stored_a), OnDevice(stored_b), OnDevice(out), *flags.values(), add)
+        np.testing.assert_allclose(out.astype(np.float64), (1 + add) * expected, rtol=2 * close, atol=close)
+    assert cublas.mode == 1 and cublas.compute == [70 if of_result == np.float64 else 68] * 2
+    elsewhere = gemm.matmul(stored_a, stored_b, dtype=of_result, **flags)
+    assert elsewhere.dtype == of_result
+    np.testing.assert_allclose(elsewhere.astype(np.float64), expected, rtol=close, atol=close)
+    again = gemm.matmul(stored_a[0], stored_b[0], out=elsewhere[0], add=True, **flags)
+    np.testing.assert_allclose(again.astype(np.float64), 2 * expected[0], rtol=2 * close, atol=close)
 
 
 def test_tf32_is_cupys_setting_and_for_float32_alone(cublas):
     cublas.set_tf32(True)
     for dtype in (np.float32, np.float64):
         x = np.ones((1, 2, 2), dtype)
-        gemm._strided_batched(OnDevice(x), OnDevice(x), OnDevice(np.empty_like(x)), False, False)
+        gemm._ask_cublas(OnDevice(x), OnDevice(x), OnDevice(np.empty_like(x)), False, False, False)
     assert cublas.compute == [77, 70]
 
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from ..chat import Chat
-from ..models import GPT, load_model
+from ..models import GPT
 from ..tokenizers import load_tokenizer
-from .options import add_sampling, sampling_of
+from .options import add_device, add_sampling, load_placed, sampling_of
 
 __all__ = ["add_parser", "run"]
 
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="at most so many tokens a turn "
                                                                                      "[200]")
     add_sampling(parser, temperature=0.6)
-    parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if tokenizer.chat_template is None:
         raise ValueError(f"{args.model} has no chat template, so its model was not taught to answer: teach it with "
                          "tinygpt finetune --task instruction, or let it continue a text with tinygpt generate")
-    model = load_model(args.model, device=args.device)
+    model = load_placed(args)
     if not isinstance(model, GPT) or model.config.head != "lm":
         raise ValueError(f"{args.model} holds a {type(model).__name__} that does not write texts")
     chat = Chat(model, tokenizer, system=args.system, max_new_tokens=args.max_new_tokens, **sampling_of(args))

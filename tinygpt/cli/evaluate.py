@@ -26,9 +26,10 @@ from ..evaluation import (Classification, answer_questions, byte_lengths, contin
                           wilson_interval)
 from ..evaluation.answers import answer_conversations, exact_match
 from ..evaluation.masked_words import masked_words
-from ..models import BERT, GPT, EncoderDecoder, PretrainedModel, load_model
+from ..models import BERT, GPT, EncoderDecoder, PretrainedModel
 from ..tokenizers import Tokenizer, load_tokenizer
 from ..training.objectives.base import TextEncoder
+from .options import add_device, load_placed
 from .watch import watch
 
 __all__ = ["add_parser", "run"]
@@ -61,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="generation: tokens a text [64]")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="generation: as for generate [0.8]")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="generation: same seed, same texts [0]")
-    parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {args.limit}")
     tokenizer = load_tokenizer(args.model)
-    model = load_model(args.model, device=args.device)
+    model = load_placed(args)
     if len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"the tokenizer in {args.model} is of another model: it has {len(tokenizer)} tokens, and the "
                          f"model {model.config.vocab_size}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..models import GPT, load_model
+from ..models import GPT
 from ..tokenizers import load_tokenizer
-from .options import add_sampling, sampling_of
+from .options import add_device, add_sampling, load_placed, sampling_of
 
 __all__ = ["add_parser", "run"]
 
@@ -25,13 +25,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--stop", action="append", default=None, metavar="TEXT",
                         help="end before this text; repeatable")
     parser.add_argument("--crop", action="store_true", help="of a prompt longer than the context, use the end")
-    parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Stream the text."""
     tokenizer = load_tokenizer(args.model)
-    model = load_model(args.model, device=args.device)
+    model = load_placed(args)
     if not isinstance(model, GPT):
         raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
     sampling = sampling_of(args)

@@ -11,7 +11,11 @@ import types
 import typing
 from typing import Any
 
-__all__ = ["add_options", "add_sampling", "flag", "given_options", "require_agreement", "sampling_of"]
+from ..backend import allow_tf32, resolve_device, resolve_dtype
+from ..models import PretrainedModel, load_model
+
+__all__ = ["add_device", "add_options", "add_sampling", "flag", "given_options", "load_placed", "require_agreement",
+           "sampling_of"]
 
 
 def flag(name: str) -> str:
@@ -59,6 +63,32 @@ def require_agreement(saved: Any, given: dict[str, Any]) -> None:
         if getattr(saved, name) != value:
             raise ValueError(f"{flag(name)} is {getattr(saved, name)!r} in this run, not {value!r}: --resume needs no "
                              "other option, and cannot change one")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where a model that is only used is put, and how it computes
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device, --dtype and --tf32."""
+    parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N [$TINYGPT_DEVICE, or cpu]")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32",
+                        help="type of weights and activations; bfloat16 needs a GPU [float32]")
+    parser.add_argument("--tf32", action="store_true",
+                        help="on a GPU: round the factors of float32 matrix products to TF32")
+
+
+def load_placed(args: argparse.Namespace) -> PretrainedModel:
+    """The model of --model, where and as `add_device` was told.
+
+    Raises:
+        DeviceError: no such device, or one without bfloat16 or TF32; before anything is read.
+    """
+    device = resolve_device(args.device)
+    dtype = resolve_dtype(args.dtype, device)
+    if args.tf32:
+        allow_tf32(device)
+    return load_model(args.model, device=device, dtype=None if args.dtype == "float32" else dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

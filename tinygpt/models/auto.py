@@ -67,14 +67,15 @@ def _adapted(folder: str | Path, base: str | Path | None, device: str | None, me
     return model
 
 
-def load_model(folder: str | Path, *, device: str | None = None) -> PretrainedModel:
+def load_model(folder: str | Path, *, device: str | None = None, dtype: Any = None) -> PretrainedModel:
     """The model of a Hugging Face folder, with the head that its config.json names, ready to be used (`eval`).
 
     A folder with adapter.safetensors and no model.safetensors gives its base with the adapters merged.
 
     Args, Raises: as `PretrainedModel.from_pretrained`.
     """
-    return _load(folder, device, DEPTH)
+    model = _load(folder, device, DEPTH)
+    return model if dtype is None else model.to(dtype=dtype)
 
 
 def _load(folder: str | Path, device: str | None, depth: int) -> PretrainedModel:

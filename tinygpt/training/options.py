@@ -43,7 +43,9 @@ class TrainingOptions:
     seed: int = option(0, "seed of initial weights, data order and dropout")
     threads: int | None = option(None, "replicas that train side by side [the physical cores]")
     device: str | None = option(None, "cpu, cuda or cuda:N [$TINYGPT_DEVICE, or cpu]")
-    dtype: str = option("float32", "float32, or bfloat16 on a GPU", choices=("float32", "bfloat16"))
+    dtype: str = option("float32", "type of activations and of the factors of matrix products: float32, or bfloat16 on "
+                        "a GPU; weights stay float32", choices=("float32", "bfloat16"))
+    tf32: bool = option(False, "on a GPU: round the factors of float32 matrix products to TF32")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -65,7 +67,8 @@ class TrainingOptions:
             raise ValueError(f"clip must be more than 0, got {self.clip}")
         if self.min_lr is not None and self.min_lr > self.lr:
             raise ValueError(f"min_lr {self.min_lr} is more than lr {self.lr}")
-        if self.dtype == "bfloat16" and (self.device or default_device()) == "cpu":
-            raise ValueError("dtype bfloat16 needs a GPU (--device cuda); the CPU trains in float32")
-        if self.dtype == "bfloat16":
-            raise ValueError("dtype bfloat16 is not there yet; train in float32")
+        if (self.device or default_device()) == "cpu":
+            if self.dtype == "bfloat16":
+                raise ValueError("dtype bfloat16 needs a GPU (--device cuda); the CPU trains in float32")
+            if self.tf32:
+                raise ValueError("tf32 needs a GPU (--device cuda); the CPU multiplies float32 as it is")

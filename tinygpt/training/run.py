@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from ..backend import manual_seed, resolve_device, to_device
+from ..backend import manual_seed, resolve_device, resolve_dtype, to_device
 from ..models import ADAPTER, PretrainedModel, new_model
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
@@ -133,6 +133,7 @@ def _refuse_used(out: Path) -> None:
 def _resolved(options: RunOptions) -> RunOptions:
     """Options with what depends on the machine filled in, so that a run is the same wherever it is resumed."""
     device = resolve_device(options.device)  # an error, where there is none, comes before any work
+    resolve_dtype(options.dtype, device)
     return dataclasses.replace(options, device=options.device or device,
                                threads=options.threads or default_threads(device, options.batch_size))
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backend import Array, array_module, device_memory, on_device, to_numpy
+from ..backend import Array, allow_tf32, array_module, device_memory, on_device, to_numpy
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
 from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
@@ -36,6 +36,17 @@ from .workers import blas_can_be_held, blas_threads
 __all__ = ["BatchSource", "Best", "DivergedError", "Trainer"]
 
 READ_EVERY = 10  # steps on a GPU; while the host reads and starts anew, the device has nothing to do
+
+
+@contextmanager
+def _tf32(device: str, on: bool) -> Iterator[None]:
+    """TF32 inside the block, if it was asked for; CuPy's own setting otherwise."""
+    before = allow_tf32(device) if on else False
+    try:
+        yield
+    finally:
+        if on:
+            allow_tf32(device, before)
 
 
 class DivergedError(ArithmeticError):
@@ -112,6 +123,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         o = self.options
+        if o.dtype != "float32":  # the parameters' own, otherwise
+            self.model.compute_in(o.dtype)
         self.step = 0
         self.interrupted: str | None = None
         self.validation: dict[str, float] = {}
@@ -169,7 +182,7 @@ class Trainer:
         save_every = o.save_every or eval_every
         keep_freed_memory()
         self.model.train()  # before it is copied
-        with (self.stop as stop, on_device(self.optimizer.flat.device),
+        with (self.stop as stop, on_device(self.optimizer.flat.device), _tf32(self.optimizer.flat.device, o.tf32),
               np.errstate(all="ignore"),  # what is not finite is reported here, once
               Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate,
                        processes=processes_pay(self.optimizer.flat, self.threads)) as replicas):

@@ -3,8 +3,11 @@
 They are off unless asked for, with `TINYGPT_KERNELS=cuda` or `kernels.cuda.switch(True)`: a GPU runs the pure rules.
 What has been verified of them, and how, stands in docs/cuda.md.
 
-Reading order: ../cuda.cu → launch.py → activation.py → normalization.py → dropout.py → gemm.py → attention.py →
-loss.py → embedding.py → adamw.py.
+Matrix products of bfloat16 are cuBLAS's, by the twins of linear.py, attention.py and loss.py, whether the kernels are
+on or off: nothing else multiplies it.
+
+Reading order: ../cuda.cu → launch.py → activation.py → normalization.py → dropout.py → gemm.py → linear.py →
+attention.py → loss.py → embedding.py → adamw.py.
 """
 
 from .activation import activation_fused
@@ -13,11 +16,12 @@ from .attention import attention_fused
 from .dropout import dropout_fused
 from .embedding import embedding_fused
 from .launch import FUSED, fused_kernels, load, switch, switched_on
+from .linear import add_bfloat16, linear_bfloat16
 from .loss import linear_cross_entropy_fused
 from .normalization import layer_norm_fused, rms_norm_fused
 
 __all__ = [
-    "FUSED", "activation_fused", "adamw_fused", "attention_fused", "dropout_fused", "embedding_fused", "fused_kernels",
-    "layer_norm_fused", "linear_cross_entropy_fused", "load", "rms_norm_fused", "squared_norm_fused", "switch",
-    "switched_on",
+    "FUSED", "activation_fused", "add_bfloat16", "adamw_fused", "attention_fused", "dropout_fused", "embedding_fused",
+    "fused_kernels", "layer_norm_fused", "linear_bfloat16", "linear_cross_entropy_fused", "load", "rms_norm_fused",
+    "squared_norm_fused", "switch", "switched_on",
 ]

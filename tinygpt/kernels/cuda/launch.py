@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...autograd import Operation
-from ...backend import Array, backend_of
+from ...backend import Array, backend_of, is_bfloat16
 from ..twins import accelerates
 
 __all__ = ["ELEMENTS", "FUSED", "THREADS", "fused", "fused_kernels", "grid", "launch", "load", "row_threads", "serves",
@@ -71,14 +71,20 @@ def serves(*arrays: Array | None) -> bool:
             and all(x.flags.c_contiguous and x.size for x in there) and backend_of(there[0]).raw_module is not None)
 
 
-def fused(op: Callable) -> Callable[[Callable], Callable]:
-    """`accelerates(op, device="cuda")` for a function that launches kernels: asked only while they are switched on."""
+def fused(op: Callable, *, products: bool = False) -> Callable[[Callable], Callable]:
+    """`accelerates(op, device="cuda")` for a function that launches kernels: asked only while they are switched on.
+
+    With `products` it is asked for bfloat16 at all times: it has matrix products that are worth it, and looks itself
+    whether it may launch kernels between them.
+    """
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         FUSED.append(op.operation.name)  # type: ignore[attr-defined]
 
         @functools.wraps(function)
         def twin(*arrays: Any, **settings: Any) -> Any:
-            return function(*arrays, **settings) if switched_on() else NotImplemented
+            if switched_on() or (products and any(map(is_bfloat16, arrays))):
+                return function(*arrays, **settings)
+            return NotImplemented
         accelerates(op, device="cuda")(twin)
         return twin
     return enter
