@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "Array", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_of", "cuda_available", "default_device",
+    "ON_HOST", "Array", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_of", "cuda_available", "default_device",
     "device_memory", "device_of", "generator", "is_bfloat16", "manual_seed", "on_device", "register_backend",
     "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
 ]
@@ -72,7 +72,7 @@ CPU = Backend(
 )
 _BY_KIND: dict[str, Backend] = {"cpu": CPU}
 _BY_TYPE: dict[type, Backend] = {np.ndarray: CPU}
-_ON_HOST = frozenset({np.ndarray, float, int, bool, complex, type(None)})  # what needs no closer look: it is NumPy's
+ON_HOST = frozenset({np.ndarray, float, int, bool, complex, type(None)})  # what needs no closer look: it is NumPy's
 
 
 def register_backend(backend: Backend) -> None:
@@ -204,7 +204,7 @@ def array_module(*arrays: Any) -> Any:
         ValueError: the arrays are on different devices; both are named.
     """
     for x in arrays:
-        if type(x) not in _ON_HOST:
+        if type(x) not in ON_HOST:
             break
     else:
         return np
@@ -230,6 +230,8 @@ def on_device(device: str) -> contextlib.AbstractContextManager:
 
 def to_device(x: Any, device: str) -> Array:
     """`x` as an array on `device`; no copy where it is there already."""
+    if device == "cpu" and type(x) is np.ndarray:
+        return x
     kind, index = _parse(device)
     if type(x) in _BY_TYPE or type(x).__module__.partition(".")[0] == "cupy":
         backend = backend_of(x)

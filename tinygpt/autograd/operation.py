@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, backend_of, device_of, is_bfloat16, on_device
+from ..backend import ON_HOST, Array, array_module, backend_of, device_of, is_bfloat16, on_device
 from .bfloat16 import Precision, run_wide
 from .grad_mode import is_grad_enabled
 from .graph import Node, Output, Part, Rule, Whole
@@ -22,12 +22,17 @@ __all__ = ["OPS", "Operation", "Twin", "differentiable", "unbroadcast"]
 
 
 class Twin:
-    """A faster function with the contract of a rule, for one kind of device; see kernels/."""
+    """A faster function with the contract of a rule, for one kind of device; see kernels/.
 
-    __slots__ = ("function", "device")
+    Attributes:
+        recorded: False for one that is asked only where nothing is put on the tape. It has no way back to prepare, and
+            returns None for it.
+    """
 
-    def __init__(self, function: Callable[..., Any], device: str) -> None:
-        self.function, self.device = function, device
+    __slots__ = ("function", "device", "recorded")
+
+    def __init__(self, function: Callable[..., Any], device: str, recorded: bool = True) -> None:
+        self.function, self.device, self.recorded = function, device, recorded
 
 
 class Operation:
@@ -72,19 +77,42 @@ class Operation:
         bound.apply_defaults()
         return bound.args[1:], bound.kwargs
 
-    def run(self, arrays: Sequence[Any], settings: dict[str, Any]) -> Output:
-        """Output and closure for plain arrays: of the first twin that serves them, else of the rule."""
-        xp = array_module(*arrays)
-        if xp is np:
-            return self._choose(np, "cpu", arrays, settings)
-        first = next(x for x in arrays if hasattr(x, "dtype") and not isinstance(x, np.generic))
-        with on_device(device_of(first)):
-            return self._choose(xp, backend_of(first).kind, arrays, settings)
+    def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """Apply to Tensors, arrays and numbers; the result is on the tape if an input requires a gradient."""
+        if self.variadic:
+            inputs = list(inputs[0])  # one sequence of inputs
+        arrays = []
+        tracked, on_host = False, True
+        for x in inputs:
+            if isinstance(x, Tensor):
+                tracked = tracked or x.requires_grad
+                x = x.data
+            elif isinstance(x, (list, tuple)) or (len(inputs) == 1 and isinstance(x, (int, float, complex))):
+                x = np.asarray(x)
+            on_host = on_host and type(x) in ON_HOST
+            arrays.append(x)
+        recorded = tracked and is_grad_enabled()
+        out, backward = self._run(arrays, settings, recorded) if on_host \
+            else self._run_on_device(arrays, settings, recorded)
+        if not recorded and type(out) is np.ndarray:
+            return wrap(out)
+        if isinstance(out, (np.generic, int, float, complex)):
+            out = np.asarray(out)
+        if not recorded:
+            return tuple([wrap(part) for part in out]) if type(out) is tuple else wrap(out)
+        sources = [(x._node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs]
+        sources += [None] * (self.n_inputs - len(inputs))  # optional inputs that were left out
+        if type(out) is tuple:
+            whole = Whole(self.name, backward, sources, out)
+            return tuple(wrap(part, Part(whole, i, part)) for i, part in enumerate(out))
+        return wrap(out, Node(self.name, backward, sources, out))
 
-    def _choose(self, xp: Any, kind: str, arrays: Sequence[Any], settings: dict[str, Any]) -> Output:
-        if self.twins and Operation.twins_enabled:
+    def _run(self, arrays: Sequence[Any], settings: dict[str, Any], recorded: bool, xp: Any = np,
+             kind: str = "cpu") -> Output:
+        """Output and closure for plain arrays: of the first twin that serves them, else of the rule."""
+        if Operation.twins_enabled:
             for twin in self.twins:
-                if twin.device == kind:
+                if twin.device == kind and (twin.recorded or not recorded):
                     result = twin.function(*arrays, **settings)
                     if result is not NotImplemented:
                         return result
@@ -92,33 +120,14 @@ class Operation:
             return run_wide(self.rule, xp, arrays, settings, self.precision)
         return self.rule(xp, *arrays, **settings)
 
-    def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """Apply to Tensors, arrays and numbers; the result is on the tape if an input requires a gradient."""
-        if self.variadic:
-            inputs = list(inputs[0])  # one sequence of inputs
-        arrays = []
-        tracked = False
-        for x in inputs:
-            if isinstance(x, Tensor):
-                tracked = tracked or x.requires_grad
-                x = x.data
-            elif isinstance(x, (list, tuple)) or (len(inputs) == 1 and isinstance(x, (int, float, complex))):
-                x = np.asarray(x)
-            arrays.append(x)
-        out, backward = self.run(arrays, settings)
-        recorded = tracked and is_grad_enabled()
-        if not recorded and type(out) is np.ndarray:
-            return wrap(out)
-        if isinstance(out, (np.generic, int, float, complex)):
-            out = np.asarray(out)
-        sources = []
-        if recorded:
-            sources = [(x._node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs]
-            sources += [None] * (self.n_inputs - len(inputs))  # optional inputs that were left out
-        if type(out) is tuple:
-            whole = Whole(self.name, backward, sources, out) if recorded else None
-            return tuple(wrap(part, whole and Part(whole, i, part)) for i, part in enumerate(out))
-        return wrap(out, Node(self.name, backward, sources, out) if recorded else None)
+    def _run_on_device(self, arrays: Sequence[Any], settings: dict[str, Any], recorded: bool) -> Output:
+        """The same where a look at the arrays must tell the device, which new arrays are then made on."""
+        xp = array_module(*arrays)
+        if xp is np:
+            return self._run(arrays, settings, recorded)
+        first = next(x for x in arrays if hasattr(x, "dtype") and not isinstance(x, np.generic))
+        with on_device(device_of(first)):
+            return self._run(arrays, settings, recorded, xp, backend_of(first).kind)
 
 
 OPS: dict[str, Operation] = {}

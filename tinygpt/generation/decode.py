@@ -106,9 +106,10 @@ def _loop(
     visible = min(int(mask.sum(axis=1).max()), context_length or ids.shape[1])  # columns that hold more than padding
     window, window_mask = ids[:, -visible:], mask[:, -visible:]  # what the step may look at
     unread = window  # what it has not been given yet
+    padded = not window_mask.all()
     cache = make_cache(len(ids)) if make_cache is not None else None
     for _ in range(max_new_tokens):
-        padding = {} if window_mask.all() else {"attention_mask": window_mask}
+        padding = {"attention_mask": window_mask} if padded else {}
         logits = last_logits(step(unread, cache, **padding))  # (B, V)
         if sampling.repetition_penalty != 1.0:
             if seen is None:
@@ -122,13 +123,15 @@ def _loop(
             if not finished[row]:
                 text.push(int(tokens[row]))
                 finished[row] = text.stopped
-        finished |= np.isin(tokens, last_ids)
+        if last_ids.size:
+            finished |= np.isin(tokens, last_ids)
 
         window = np.concatenate([window, tokens[:, None]], axis=1)
         window_mask = np.concatenate([window_mask, np.ones_like(window_mask[:, :1])], axis=1)
         unread = tokens[:, None] if make_cache is not None else window
         if context_length is not None and window.shape[1] > context_length:
             window, window_mask = window[:, -context_length:], window_mask[:, -context_length:]
+            padded = not window_mask.all()
             unread, cache = window, make_cache(len(ids)) if make_cache is not None else None
         yield tokens
         if finished.all():

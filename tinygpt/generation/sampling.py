@@ -27,7 +27,9 @@ def check_finite(largest: np.ndarray) -> None:
     Raises:
         ValueError: it is NaN (as a maximum is where one logit is NaN) or infinite; the row is named.
     """
-    for row in np.flatnonzero(~np.isfinite(largest)):
+    finite = np.isfinite(largest)
+    if not finite.all():
+        row = np.argmin(finite)
         raise ValueError(f"the largest logit of row {row} is {largest[row]}, expected a finite number: the model's "
                          "weights are damaged or its activations overflow")
 
@@ -87,9 +89,8 @@ def min_p(logits: np.ndarray, p: float) -> np.ndarray:
 
 def greedy(logits: np.ndarray) -> np.ndarray:
     """The most likely token of each row: (B, V) -> (B,). Of equals, the lowest id."""
-    tokens = logits.argmax(axis=-1)
-    check_finite(np.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0])  # argmax finds a NaN if there is one
-    return tokens
+    check_finite(logits.max(axis=-1))  # the maximum is NaN if there is one
+    return logits.argmax(axis=-1)
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,18 @@ from ..autograd import Operation, Twin
 __all__ = ["accelerates", "disabled"]
 
 
-def accelerates(op: Callable, *, device: str = "cpu") -> Callable[[Callable], Callable]:
+def accelerates(op: Callable, *, device: str = "cpu", recorded: bool = True) -> Callable[[Callable], Callable]:
     """Enter a function as a twin of the operation `op` on one kind of device.
 
     The function takes the rule's arrays and settings, without `xp`, and returns what the rule returns, or
-    NotImplemented. Of several twins the one entered last is asked first.
+    NotImplemented. Of several twins the one entered last is asked first. With `recorded=False` it is asked only where
+    nothing is recorded, before the others, and returns None in place of the way back.
     """
     operation = op.operation  # type: ignore[attr-defined]
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        operation.twins.insert(0, Twin(function, device))
+        twins = operation.twins
+        twins.insert(sum(not twin.recorded for twin in twins) if recorded else 0, Twin(function, device, recorded))
         return function
     return enter
 

@@ -69,7 +69,7 @@ class GPT(PretrainedModel):
 
     def features(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """ids (B, T) -> what the last norm gives, (B, T, C); arguments as for `forward`."""
-        device = self.device
+        device = self.token_embedding.weight.device
         ids = token_ids("GPT", ids, self.config.vocab_size, device)
         start = 0 if cache is None else cache.length
         end = start + ids.shape[1]

@@ -1,13 +1,16 @@
 """Fast twins for the CPU, in NumPy: the same mathematics in blocks that stay in the cache, in fewer passes.
 
 Reading order: blocks.py → activation.py → normalization.py → attention.py → linear.py → loss.py → embedding.py →
-dropout.py → shape.py → allocator.py.
+dropout.py → shape.py → decoding.py → allocator.py.
 """
 
 from .activation import gelu_blocked, silu_blocked
 from .allocator import keep_freed_memory
 from .attention import attention_blocked
 from .blocks import BLOCK
+from .decoding import (
+    attention_of_a_token, embedding_of_a_token, layer_norm_of_a_row, linear_of_a_row, rms_norm_of_a_row,
+)
 from .dropout import dropout_blocked
 from .embedding import embedding_segments
 from .linear import linear_in_place
@@ -16,7 +19,8 @@ from .normalization import layer_norm_blocked, rms_norm_blocked
 from .shape import add_same_shape, split_rejoining
 
 __all__ = [
-    "BLOCK", "add_same_shape", "attention_blocked", "dropout_blocked", "embedding_segments", "gelu_blocked",
-    "keep_freed_memory", "layer_norm_blocked", "linear_cross_entropy_chunked", "linear_in_place",
-    "rms_norm_blocked", "silu_blocked", "split_rejoining",
+    "BLOCK", "add_same_shape", "attention_blocked", "attention_of_a_token", "dropout_blocked", "embedding_of_a_token",
+    "embedding_segments", "gelu_blocked", "keep_freed_memory", "layer_norm_blocked", "layer_norm_of_a_row",
+    "linear_cross_entropy_chunked", "linear_in_place", "linear_of_a_row", "rms_norm_blocked", "rms_norm_of_a_row",
+    "silu_blocked", "split_rejoining",
 ]

@@ -47,8 +47,6 @@ def attention_blocked(
     (batch, n_heads, length, size), (_, n_keys_heads, n_keys, _) = q.shape, k.shape
     groups = n_heads // n_keys_heads
     scale = 1 / math.sqrt(size) if scale is None else float(scale)
-    if length == 1 and mask is None and not is_grad_enabled():
-        return _one_query(q, k, v, groups, scale), _unrecorded
     if mask is not None:
         mask = _by_group(np.broadcast_to(mask, (batch, n_heads, length, n_keys)), groups)
     qs, ks, vs = (_by_group(_unit_stride(x), g) for x, g in ((q, groups), (k, 1), (v, 1)))  # (B, K, G or 1, T or S, D)
@@ -122,15 +120,6 @@ def attention_blocked(
             dqs[part][...] *= scale
         return dq, dk, dv, None
     return out, backward if is_grad_enabled() else _unrecorded
-
-
-def _one_query(q: np.ndarray, k: np.ndarray, v: np.ndarray, groups: int, scale: float) -> np.ndarray:
-    """The newest token looks at a cache: few numbers and fewer calls. The queries of a key head are its rows."""
-    p = (q.reshape(q.shape[0], -1, groups, q.shape[3]) * scale) @ k.swapaxes(-1, -2)  # (B, K, G, S)
-    p -= p.max(axis=-1, keepdims=True)
-    np.exp(p, out=p)
-    p /= p.sum(axis=-1, keepdims=True)
-    return (p @ v).reshape(q.shape)
 
 
 def _unrecorded(g):

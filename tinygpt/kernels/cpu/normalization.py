@@ -9,11 +9,9 @@ Read before: ops/normalization.py for the derivation. Read next: attention.py.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ...autograd import Output, is_grad_enabled
+from ...autograd import Output
 from ...ops import layer_norm, rms_norm
 from ..twins import accelerates
 from .blocks import is_float, row_blocks
@@ -49,8 +47,6 @@ def _normalize(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
     """Both norms; RMS norm is layer norm that takes the mean for 0."""
     rows = x.reshape(-1, x.shape[-1])  # (N, C)
     n_rows, width = rows.shape
-    if n_rows == 1 and not is_grad_enabled():
-        return _one_row(rows, weight, bias, epsilon, centre).reshape(x.shape), _unrecorded
     out = np.empty_like(rows)
     mean = np.empty((n_rows, 1), dtype=x.dtype) if centre else None
     inverse = np.empty((n_rows, 1), dtype=x.dtype)  # 1 / standard deviation
@@ -100,21 +96,3 @@ def _normalize(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
             d *= inverse[block]
         return dx.reshape(x.shape), dweight, dbias
     return out.reshape(x.shape), backward
-
-
-def _one_row(row: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, epsilon: float,
-             centre: bool) -> np.ndarray:
-    """A token being decoded: in as few calls as it takes."""
-    width = row.shape[1]
-    if centre:
-        row = row - np.add.reduce(row, axis=1, keepdims=True) / width
-    out = row * (1 / math.sqrt(float(np.vecdot(row, row)[0]) / width + epsilon))
-    if weight is not None:
-        out *= weight
-    if bias is not None:
-        out += bias
-    return out
-
-
-def _unrecorded(g):
-    raise AssertionError("a norm ran without recording, so there is no way back")

@@ -1,11 +1,9 @@
 """Splitting and adding without copies.
 
-Read before: ops/shape.py. Read next: allocator.py.
+Read before: ops/shape.py. Read next: decoding.py.
 """
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 
@@ -48,8 +46,11 @@ def split_rejoining(x: np.ndarray, *, lengths: tuple[int, ...], axis: int = 0) -
 def _parts(x: np.ndarray, lengths: tuple[int, ...], axis: int) -> tuple[np.ndarray, ...]:
     """x cut along `axis`: `np.split` in a third of its time, which counts where a token is decoded."""
     before = (slice(None),) * (axis % x.ndim)
-    stops = list(itertools.accumulate(lengths))
-    return tuple(x[(*before, slice(stop - n, stop))] for n, stop in zip(lengths, stops))
+    parts, stop = [], 0
+    for n in lengths:
+        parts.append(x[(*before, slice(stop, stop + n))])
+        stop += n
+    return tuple(parts)
 
 
 def _is_view(g: np.ndarray, part: np.ndarray) -> bool:
