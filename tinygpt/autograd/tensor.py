@@ -219,9 +219,15 @@ class Tensor:
 
 def wrap(data: Array, node: Node | None = None) -> Tensor:
     """A Tensor around an array that needs no conversion: the constructor without its checks."""
-    tensor = Tensor.__new__(Tensor)
-    tensor.data, tensor.grad, tensor.requires_grad, tensor._node = data, None, node is not None, node
+    tensor = _new(Tensor)
+    tensor.data = data
+    tensor.grad = None
+    tensor.requires_grad = node is not None
+    tensor._node = node
     return tensor
+
+
+_new = Tensor.__new__
 
 
 def _is_array(x: Any) -> bool:

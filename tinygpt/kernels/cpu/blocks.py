@@ -11,12 +11,13 @@ Read before: kernels/twins.py. Read next: activation.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-__all__ = ["BLOCK", "blocks", "is_float", "row_blocks"]
+__all__ = ["BLOCK", "average", "blocks", "is_float", "row_blocks"]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BLOCK = 131_072  # elements: half a megabyte of float32
@@ -29,6 +30,14 @@ def is_float(*arrays: Any) -> bool:
         if a is not None and a.dtype != dtype:
             return False
     return dtype in FLOATS
+
+
+@functools.lru_cache(64)
+def average(width: int, dtype: np.dtype) -> np.ndarray:
+    """(width,): the vector whose product with a row is the row's mean."""
+    vector = np.full(width, 1 / width, dtype=dtype)
+    vector.flags.writeable = False  # it is everybody's
+    return vector
 
 
 def blocks(n: int) -> Iterator[slice]:

@@ -10,19 +10,20 @@ Read before: normalization.py, attention.py, linear.py. Read next: allocator.py.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 
 from ...autograd import Output
-from ...ops import embedding, layer_norm, linear, rms_norm, scaled_dot_product_attention
+from ...ops import embedding, gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention
 from ...ops.dropout import Key
 from ...ops.indexing import check_ids
 from ..twins import accelerates
-from .blocks import is_float
+from .activation import FEW
+from .blocks import average, is_float
 
-__all__ = ["attention_of_a_token", "embedding_of_a_token", "layer_norm_of_a_row", "linear_of_a_row", "rms_norm_of_a_row"]
+__all__ = ["attention_of_a_token", "embedding_of_a_token", "gelu_of_a_token", "layer_norm_of_a_row", "linear_of_a_row",
+           "rms_norm_of_a_row"]
 
 
 @accelerates(linear, recorded=False)
@@ -39,14 +40,6 @@ def linear_of_a_row(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None =
     return out.reshape(shape[:-1] + out.shape), None
 
 
-@functools.lru_cache(64)
-def _average(width: int, dtype: np.dtype) -> np.ndarray:
-    """The vector whose product with a row is the row's mean."""
-    average = np.full(width, 1 / width, dtype=dtype)
-    average.flags.writeable = False
-    return average
-
-
 @accelerates(layer_norm, recorded=False)
 def layer_norm_of_a_row(x: np.ndarray, weight: np.ndarray | None = None, bias: np.ndarray | None = None, *,
                         epsilon: float = 1e-5) -> Output:
@@ -54,7 +47,7 @@ def layer_norm_of_a_row(x: np.ndarray, weight: np.ndarray | None = None, bias: n
     if not _is_row(x, weight, bias):
         return NotImplemented
     row = x.reshape(-1)
-    return _scaled(row - float(row.dot(_average(row.size, row.dtype))), weight, bias, epsilon).reshape(x.shape), None
+    return _scaled(row - float(row.dot(average(row.size, row.dtype))), weight, bias, epsilon).reshape(x.shape), None
 
 
 @accelerates(rms_norm, recorded=False)
@@ -98,6 +91,23 @@ def attention_of_a_token(
     out = p @ v  # (B, K, G, D)
     out /= np.add.reduce(p, axis=-1, keepdims=True)
     return out.reshape(q.shape), None
+
+
+@accelerates(gelu, recorded=False)
+def gelu_of_a_token(x: np.ndarray, *, approximate: str = "none") -> Output:
+    """½ x (1 + tanh(c x (1 + k x²))), for few x."""
+    if approximate != "tanh" or x.size >= FEW or not is_float(x):
+        return NotImplemented
+    c, k = math.sqrt(2 / math.pi), 0.044715
+    u = x * x
+    u *= c * k
+    u += c
+    u *= x
+    np.tanh(u, out=u)
+    u += 1
+    u *= x
+    u *= 0.5
+    return u, None
 
 
 @accelerates(embedding, recorded=False)

@@ -14,7 +14,7 @@ import numpy as np
 from ...autograd import Output
 from ...ops import layer_norm, rms_norm
 from ..twins import accelerates
-from .blocks import is_float, row_blocks
+from .blocks import average, is_float, row_blocks
 
 __all__ = ["layer_norm_blocked", "rms_norm_blocked"]
 
@@ -50,7 +50,7 @@ def _normalize(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
     out = np.empty_like(rows)
     mean = np.empty((n_rows, 1), dtype=x.dtype) if centre else None
     inverse = np.empty((n_rows, 1), dtype=x.dtype)  # 1 / standard deviation
-    average = np.full((width, 1), 1 / width, dtype=x.dtype)  # x @ average is the mean of each row
+    mean_of = average(width, x.dtype)[:, None]  # x @ mean_of is the mean of each row
 
     def normal(block: slice, out: np.ndarray) -> np.ndarray:
         if mean is None:
@@ -62,7 +62,7 @@ def _normalize(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
     for block in row_blocks(n_rows, width):
         part = rows[block]
         if mean is not None:
-            mean[block] = part @ average
+            mean[block] = part @ mean_of
             part = np.subtract(part, mean[block], out=out[block])
         variance = np.vecdot(part, part)[:, None] / width
         inverse[block] = 1 / np.sqrt(variance + epsilon)
@@ -77,7 +77,7 @@ def _normalize(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
         dx = np.empty_like(rows)
         dweight = None if weight is None else np.zeros_like(weight)
         dbias = None if bias is None else np.zeros_like(bias)
-        gain = average if weight is None else weight[:, None] * average  # d @ average for d = g · weight is g @ gain
+        gain = mean_of if weight is None else weight[:, None] * mean_of  # d @ mean_of for d = g · weight is g @ gain
         for block in row_blocks(n_rows, width):
             part = g[block]
             ones = np.ones(len(part), dtype=x.dtype)
