@@ -34,7 +34,7 @@ def _run(op, arrays: list[Any], settings: dict[str, Any]) -> list[np.ndarray]:
 
 def _ran(op, arrays: list[Any], settings: dict[str, Any]) -> bool:
     return any(twin.function(*arrays, **settings) is not NotImplemented
-               for twin in OPS[op.operation.name].twins if twin.device == "cpu")
+               for twin in OPS[op.operation.name].twins if twin.device == "cpu" and twin.recorded)
 
 
 def check(op, *arrays: Any, served: bool = True, tolerance: float | None = None, **settings: Any) -> None:
@@ -108,11 +108,34 @@ def test_norms_in_every_layout_and_wider_than_a_block():
     assert not _ran(ops.layer_norm, [normal(3, 0)], {})
 
 
+def _names(op) -> list[str]:
+    return [twin.function.__name__ for twin in OPS[op.operation.name].twins]
+
+
+def test_twins_without_a_way_back_are_asked_first_and_only_where_nothing_is_recorded(monkeypatch):
+    assert _names(ops.linear).index("linear_of_a_row") < _names(ops.linear).index("linear_in_place")
+    asked = []
+    for twin in OPS["linear"].twins:
+        if twin.device == "cpu":
+            function = twin.function
+            monkeypatch.setattr(twin, "function", lambda *a, function=function: (
+                asked.append(function.__name__), function(*a))[1])
+    x, weight = normal(1, 1, 8), Tensor(normal(5, 8), requires_grad=True)
+    assert ops.linear(x, weight).requires_grad
+    with no_grad():
+        ops.linear(x, weight)
+    ops.linear(x, weight.data)
+    ops.linear(np.concatenate([x, x]), weight.data)
+    assert asked == ["linear_in_place", "linear_of_a_row", "linear_of_a_row", "linear_of_a_row", "linear_in_place"]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_row_under_no_grad(dtype):
     x, weight, bias = normal(1, 1, 60, dtype=dtype) + 2, normal(60, dtype=dtype), normal(60, dtype=dtype, seed=1)
+    matrix = normal(7, 60, dtype=dtype)
     for op, parameters in ((ops.layer_norm, (weight, bias)), (ops.layer_norm, (None, None)), (ops.rms_norm, (weight,)),
-                           (ops.gelu, ()), (ops.silu, ())):
+                           (ops.gelu, ()), (ops.silu, ()), (ops.linear, (matrix, None)),
+                           (ops.linear, (matrix, normal(7, dtype=dtype))), (ops.add, (bias,))):
         with no_grad():
             fast = op(x, *parameters)
             with kernels.disabled():
@@ -143,6 +166,25 @@ def test_linear(dtype):
     for x in (*layouts(normal(4, 3, 8, dtype=dtype)), normal(8, dtype=dtype), normal(0, 8, dtype=dtype)):
         check(ops.linear, x, weight, bias)
         check(ops.linear, x, weight, None)
+
+
+def test_one_row_leaves_what_is_odd_to_the_rule():
+    x, weight = normal(1, 8), normal(5, 8)
+    for arguments in ((x, weight.astype(np.float64)), (normal(2, 8), weight), (x, weight, normal(1)), (x, normal(5, 9)),
+                      (x, normal(8)), (np.ones((1, 8), int), weight)):
+        assert cpu.linear_of_a_row(*arguments) is NotImplemented
+    assert cpu.layer_norm_of_a_row(normal(2, 8), None) is NotImplemented
+    assert cpu.rms_norm_of_a_row(x, normal(7)) is NotImplemented
+    q, k = normal(1, 4, 1, 8), normal(1, 2, 9, 8)
+    for arguments in ((q[0], k[0], k[0]), (q, k, k[:, :, 1:]), (q, k[:, :, :0], k[:, :, :0]), (normal(1, 4, 2, 8), k, k),
+                      (normal(2, 4, 1, 8), k, k), (normal(1, 3, 1, 8), k, k), (q, k, k, np.ones((1, 9), bool))):
+        assert cpu.attention_of_a_token(*arguments) is NotImplemented
+    with pytest.raises(IndexError, match="embedding: id 5"), no_grad():
+        ops.embedding(np.array([[5]]), weight)
+    with pytest.raises(ValueError, match="linear: x has"), no_grad():
+        ops.linear(normal(1, 4), normal(5, 6))
+    with pytest.raises(ValueError), no_grad():
+        ops.linear(x, weight, normal(4))
 
 
 def test_linear_leaves_errors_to_the_rule():
@@ -275,7 +317,7 @@ def test_split_joins_what_lies_apart_or_in_another_order():
     (a * Tensor(whole[:, 3:]) + b * Tensor(whole[:, :3])).sum().backward()
     np.testing.assert_array_equal(x.grad, np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
     y = Tensor(normal(2, 6), requires_grad=True)
-    (out, backward) = ops.split.operation.run([y.data], {"lengths": (3, 3), "axis": 1})
+    (out, backward) = cpu.split_rejoining(y.data, lengths=(3, 3), axis=1)
     np.testing.assert_array_equal(backward((whole[:, 3:], whole[:, :3]))[0],
                                   np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
     assert backward((whole[:, :3], whole[:, 3:]))[0] is whole

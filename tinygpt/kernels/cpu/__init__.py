@@ -9,7 +9,7 @@ from .allocator import keep_freed_memory
 from .attention import attention_blocked
 from .blocks import BLOCK
 from .decoding import (
-    attention_of_a_token, embedding_of_a_token, gelu_of_a_token, layer_norm_of_a_row, linear_of_a_row,
+    add_unrecorded, attention_of_a_token, embedding_of_a_token, gelu_of_a_token, layer_norm_of_a_row, linear_of_a_row,
     rms_norm_of_a_row,
 )
 from .dropout import dropout_blocked
@@ -20,7 +20,7 @@ from .normalization import layer_norm_blocked, rms_norm_blocked
 from .shape import add_same_shape, split_rejoining
 
 __all__ = [
-    "BLOCK", "add_same_shape", "attention_blocked", "attention_of_a_token", "dropout_blocked",
+    "BLOCK", "add_same_shape", "add_unrecorded", "attention_blocked", "attention_of_a_token", "dropout_blocked",
     "embedding_of_a_token", "embedding_segments", "gelu_blocked", "gelu_of_a_token", "keep_freed_memory",
     "layer_norm_blocked", "layer_norm_of_a_row", "linear_cross_entropy_chunked", "linear_in_place",
     "linear_of_a_row", "rms_norm_blocked", "rms_norm_of_a_row", "silu_blocked", "split_rejoining",

@@ -11,19 +11,20 @@ Read before: normalization.py, attention.py, linear.py. Read next: allocator.py.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ...autograd import Output
-from ...ops import embedding, gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention
+from ...ops import add, embedding, gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention
 from ...ops.dropout import Key
 from ...ops.indexing import check_ids
 from ..twins import accelerates
 from .activation import FEW
 from .blocks import average, is_float
 
-__all__ = ["attention_of_a_token", "embedding_of_a_token", "gelu_of_a_token", "layer_norm_of_a_row", "linear_of_a_row",
-           "rms_norm_of_a_row"]
+__all__ = ["add_unrecorded", "attention_of_a_token", "embedding_of_a_token", "gelu_of_a_token", "layer_norm_of_a_row",
+           "linear_of_a_row", "rms_norm_of_a_row"]
 
 
 @accelerates(linear, recorded=False)
@@ -96,7 +97,7 @@ def attention_of_a_token(
 @accelerates(gelu, recorded=False)
 def gelu_of_a_token(x: np.ndarray, *, approximate: str = "none") -> Output:
     """½ x (1 + tanh(c x (1 + k x²))), for few x."""
-    if approximate != "tanh" or x.size >= FEW or not is_float(x):
+    if approximate != "tanh" or x.size >= FEW or not x.ndim or not is_float(x):
         return NotImplemented
     c, k = math.sqrt(2 / math.pi), 0.044715
     u = x * x
@@ -108,6 +109,12 @@ def gelu_of_a_token(x: np.ndarray, *, approximate: str = "none") -> Output:
     u *= x
     u *= 0.5
     return u, None
+
+
+@accelerates(add, recorded=False)
+def add_unrecorded(x: Any, y: Any) -> Output:
+    """x + y: as the rule, without a closure."""
+    return x + y, None
 
 
 @accelerates(embedding, recorded=False)

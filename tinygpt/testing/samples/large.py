@@ -77,7 +77,8 @@ def rms_norm(rng: Rng) -> Iterator[Sample]:
 @large_samples_of("linear")
 def linear(rng: Rng) -> Iterator[Sample]:
     for bias in (None, draw_values(rng, (65,))):
-        yield Sample((draw_values(rng, (3, 33, 130)), draw_values(rng, (65, 130)), bias))
+        for shape in ((3, 33), (1, 1)):
+            yield Sample((draw_values(rng, (*shape, 130)), draw_values(rng, (65, 130)), bias))
 
 
 @large_samples_of("embedding")
