@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "ON_HOST", "Array", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_of", "cuda_available", "default_device",
-    "device_memory", "device_of", "generator", "is_bfloat16", "manual_seed", "on_device", "register_backend",
-    "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
+    "ON_HOST", "Array", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_of", "cuda_available",
+    "default_device", "device_memory", "device_of", "generator", "is_bfloat16", "manual_seed", "on_device",
+    "register_backend", "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
 ]
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
