@@ -177,7 +177,8 @@ def test_one_row_leaves_what_is_odd_to_the_rule():
     assert cpu.rms_norm_of_a_row(x, normal(7)) is NotImplemented
     q, k = normal(1, 4, 1, 8), normal(1, 2, 9, 8)
     for arguments in ((q[0], k[0], k[0]), (q, k, k[:, :, 1:]), (q, k[:, :, :0], k[:, :, :0]),
-                      (normal(1, 4, 2, 8), k, k), (normal(2, 4, 1, 8), k, k), (normal(1, 3, 1, 8), k, k), (q, k, k, np.ones((1, 9), bool))):
+                      (normal(1, 4, 2, 8), k, k), (normal(2, 4, 1, 8), k, k), (normal(1, 3, 1, 8), k, k),
+                      (q, k, k, np.ones((1, 9), bool))):
         assert cpu.attention_of_a_token(*arguments) is NotImplemented
     with pytest.raises(IndexError, match="embedding: id 5"), no_grad():
         ops.embedding(np.array([[5]]), weight)
