@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Output
 from ...ops import add, embedding, gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention
 from ...ops.dropout import Key
 from ...ops.indexing import check_ids
@@ -27,8 +26,11 @@ __all__ = ["add_unrecorded", "attention_of_a_token", "embedding_of_a_token", "ge
            "linear_of_a_row", "rms_norm_of_a_row"]
 
 
+Unrecorded = tuple[np.ndarray, None]  # an output, and no way back
+
+
 @accelerates(linear, recorded=False)
-def linear_of_a_row(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> Output:
+def linear_of_a_row(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> Unrecorded:
     """x @ weightᵀ + bias for a single x: a matrix times a vector, which reads each weight once."""
     shape = x.shape
     if x.size != shape[-1] or weight.shape[1:] != shape[-1:] or not is_float(x, weight, bias):
@@ -43,7 +45,7 @@ def linear_of_a_row(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None =
 
 @accelerates(layer_norm, recorded=False)
 def layer_norm_of_a_row(x: np.ndarray, weight: np.ndarray | None = None, bias: np.ndarray | None = None, *,
-                        epsilon: float = 1e-5) -> Output:
+                        epsilon: float = 1e-5) -> Unrecorded:
     """(x − mean) / √(variance + epsilon) · weight + bias."""
     if not _is_row(x, weight, bias):
         return NotImplemented
@@ -52,7 +54,7 @@ def layer_norm_of_a_row(x: np.ndarray, weight: np.ndarray | None = None, bias: n
 
 
 @accelerates(rms_norm, recorded=False)
-def rms_norm_of_a_row(x: np.ndarray, weight: np.ndarray | None = None, *, epsilon: float = 1e-6) -> Output:
+def rms_norm_of_a_row(x: np.ndarray, weight: np.ndarray | None = None, *, epsilon: float = 1e-6) -> Unrecorded:
     """x / √(mean(x²) + epsilon) · weight."""
     if not _is_row(x, weight, None):
         return NotImplemented
@@ -78,7 +80,7 @@ def _scaled(row: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None,
 def attention_of_a_token(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None = None, *,
     causal: bool = False, scale: float | None = None, dropout: float = 0.0, key: Key | None = None,
-) -> Output:
+) -> Unrecorded:
     """softmax(q kᵀ · scale) v for one query, which looks at all there is. The queries of a key head are its rows."""
     if mask is not None or dropout or q.ndim != 4 or k.shape != v.shape or not is_float(q, k, v):
         return NotImplemented
@@ -95,7 +97,7 @@ def attention_of_a_token(
 
 
 @accelerates(gelu, recorded=False)
-def gelu_of_a_token(x: np.ndarray, *, approximate: str = "none") -> Output:
+def gelu_of_a_token(x: np.ndarray, *, approximate: str = "none") -> Unrecorded:
     """½ x (1 + tanh(c x (1 + k x²))), for few x."""
     if approximate != "tanh" or x.size >= FEW or not x.ndim or not is_float(x):
         return NotImplemented
@@ -112,13 +114,13 @@ def gelu_of_a_token(x: np.ndarray, *, approximate: str = "none") -> Output:
 
 
 @accelerates(add, recorded=False)
-def add_unrecorded(x: Any, y: Any) -> Output:
+def add_unrecorded(x: Any, y: Any) -> Unrecorded:
     """x + y: as the rule, without a closure."""
     return x + y, None
 
 
 @accelerates(embedding, recorded=False)
-def embedding_of_a_token(ids: np.ndarray, weight: np.ndarray) -> Output:
+def embedding_of_a_token(ids: np.ndarray, weight: np.ndarray) -> Unrecorded:
     """One row of a table."""
     if ids.size != 1 or ids.dtype.kind not in "iu" or weight.ndim != 2:
         return NotImplemented
