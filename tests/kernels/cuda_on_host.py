@@ -6,20 +6,27 @@ and that nothing beside an array's ends is written; what is read there is NaN. T
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import dataclasses
 import functools
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fake_device
 import numpy as np
 
-__all__ = ["AVAILABLE", "HostModule", "launched", "order"]
+from tinygpt.autograd import OPS, Twin
+from tinygpt.backend import register_backend
+from tinygpt.kernels import cuda
+
+__all__ = ["AVAILABLE", "HostModule", "launched", "on_the_pretend_device", "order"]
 
 COMPILER = shutil.which("g++")
 AVAILABLE = COMPILER is not None and sys.platform.startswith("linux")
@@ -29,6 +36,23 @@ ELEMENTS = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
 
 launched: list[str] = []  # the names of the kernels that have run
 order = {"backwards": False}
+
+
+@contextlib.contextmanager
+def on_the_pretend_device(kernels: bool = True) -> Iterator[None]:
+    """Inside the block the CUDA twins serve the pretend device, with `kernels` that run on the host or without."""
+    register_backend(dataclasses.replace(fake_device.BACKEND, raw_module=HostModule))
+    before = {operation: operation.twins for operation in OPS.values()}
+    for operation, twins in before.items():
+        operation.twins = [Twin(twin.function, "fake") for twin in twins if twin.device == "cuda"] + twins
+    launched.clear()
+    try:
+        with cuda.switch(kernels):
+            yield
+    finally:
+        register_backend(fake_device.BACKEND)
+        for operation, twins in before.items():
+            operation.twins = twins
 
 
 def signatures(source: str) -> dict[str, list[str]]:

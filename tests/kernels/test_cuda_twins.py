@@ -4,7 +4,6 @@ compared with the rules, outputs and gradients; each run with its threads forwar
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import Any
 
 import cuda_on_host
@@ -14,8 +13,8 @@ import pytest
 
 import tinygpt as tg
 from tinygpt import kernels, ops
-from tinygpt.autograd import OPS, Tensor, Twin, no_grad
-from tinygpt.backend import on_device, register_backend, to_device, to_numpy
+from tinygpt.autograd import OPS, Tensor, no_grad
+from tinygpt.backend import on_device, to_device, to_numpy
 from tinygpt.kernels import cuda
 from tinygpt.kernels.cuda import launch, loss
 from tinygpt.ops.dropout import keep_scale
@@ -30,17 +29,10 @@ CLOSE = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 1e-13}  # of the larg
 
 
 @pytest.fixture(autouse=True)
-def on_the_pretend_device(monkeypatch):
+def on_the_pretend_device():
     """The CUDA twins serve the pretend device, with kernels that run on the host."""
-    with_kernels = dataclasses.replace(fake_device.BACKEND, raw_module=cuda_on_host.HostModule)
-    register_backend(with_kernels)
-    for operation in OPS.values():
-        own = [Twin(twin.function, "fake") for twin in operation.twins if twin.device == "cuda"]
-        monkeypatch.setattr(operation, "twins", own + operation.twins)
-    cuda_on_host.launched.clear()
-    with cuda.switch(True):
+    with cuda_on_host.on_the_pretend_device():
         yield
-    register_backend(fake_device.BACKEND)
 
 
 def run(op, arrays: list[Any], settings: dict[str, Any], device: str = "fake") -> list[np.ndarray]:

@@ -75,10 +75,10 @@ __device__ inline Wide minus_infinity() { return -(Wide)__uint_as_float(0x7f8000
 
 // --------------------------------------------------------------------------------------------------------------------
 // Layer norm and RMS norm (ops/normalization.py). RMS norm is layer norm that takes the mean for 0 (centre = 0).
-// Grid: one block a row.
+// Weight and bias are kept wide, whatever the activations are. Grid: one block a row.
 
 extern "C" __global__ void norm_forward(
-    const ELEMENT* x, const ELEMENT* weight, const ELEMENT* bias, ELEMENT* out, Wide* mean, Wide* inverse,
+    const ELEMENT* x, const Wide* weight, const Wide* bias, ELEMENT* out, Wide* mean, Wide* inverse,
     long long width, double epsilon, long long centre)
 {
     const ELEMENT* row = x + blockIdx.x * width;
@@ -94,8 +94,8 @@ extern "C" __global__ void norm_forward(
     Wide scale = 1 / sqrt(block_sum(squares) / width + (Wide)epsilon);
     for (long long i = threadIdx.x; i < width; i += blockDim.x) {
         Wide y = (wide(row[i]) - sum) * scale;
-        if (weight) y *= wide(weight[i]);
-        if (bias) y += wide(bias[i]);
+        if (weight) y *= weight[i];
+        if (bias) y += bias[i];
         out[blockIdx.x * width + i] = narrow(y);
     }
     if (threadIdx.x == 0) {
@@ -105,20 +105,20 @@ extern "C" __global__ void norm_forward(
 }
 
 extern "C" __global__ void norm_backward_x(
-    const ELEMENT* g, const ELEMENT* x, const ELEMENT* weight, const Wide* mean, const Wide* inverse, ELEMENT* dx,
+    const ELEMENT* g, const ELEMENT* x, const Wide* weight, const Wide* mean, const Wide* inverse, ELEMENT* dx,
     long long width, long long centre)
 {
     long long start = blockIdx.x * width;
     Wide middle = mean[blockIdx.x], scale = inverse[blockIdx.x], sum = 0, product = 0;
     for (long long i = threadIdx.x; i < width; i += blockDim.x) {
-        Wide d = wide(g[start + i]) * (weight ? wide(weight[i]) : (Wide)1);
+        Wide d = wide(g[start + i]) * (weight ? weight[i] : (Wide)1);
         sum += d;
         product += d * (wide(x[start + i]) - middle) * scale;
     }
     sum = centre ? block_sum(sum) / width : (Wide)0;
     product = block_sum(product) / width;
     for (long long i = threadIdx.x; i < width; i += blockDim.x) {
-        Wide d = wide(g[start + i]) * (weight ? wide(weight[i]) : (Wide)1);
+        Wide d = wide(g[start + i]) * (weight ? weight[i] : (Wide)1);
         dx[start + i] = narrow(scale * (d - sum - (wide(x[start + i]) - middle) * scale * product));
     }
 }

@@ -14,14 +14,14 @@ from .activation import activation_fused
 from .adamw import adamw_fused, squared_norm_fused
 from .attention import attention_fused
 from .dropout import dropout_fused
-from .embedding import embedding_fused
+from .embedding import embedding_bfloat16, embedding_fused
 from .launch import FUSED, fused_kernels, load, switch, switched_on
 from .linear import add_bfloat16, linear_bfloat16
 from .loss import linear_cross_entropy_fused
 from .normalization import layer_norm_fused, rms_norm_fused
 
 __all__ = [
-    "FUSED", "activation_fused", "add_bfloat16", "adamw_fused", "attention_fused", "dropout_fused", "embedding_fused",
-    "fused_kernels", "layer_norm_fused", "linear_bfloat16", "linear_cross_entropy_fused", "load", "rms_norm_fused",
-    "squared_norm_fused", "switch", "switched_on",
+    "FUSED", "activation_fused", "adamw_fused", "add_bfloat16", "attention_fused", "dropout_fused",
+    "embedding_bfloat16", "embedding_fused", "fused_kernels", "layer_norm_fused", "linear_bfloat16",
+    "linear_cross_entropy_fused", "load", "rms_norm_fused", "squared_norm_fused", "switch", "switched_on",
 ]

@@ -8,11 +8,29 @@ Read before: loss.py, ops/indexing.py. Read next: adamw.py.
 from __future__ import annotations
 
 from ...autograd import Output
-from ...backend import Array, array_module
+from ...backend import Array, array_module, is_bfloat16, wide_dtype
 from ...ops import embedding
+from ..twins import accelerates
 from .launch import fused, launch, row_threads, serves
 
-__all__ = ["embedding_fused"]
+__all__ = ["embedding_bfloat16", "embedding_fused"]
+
+
+@accelerates(embedding, device="cuda")
+def embedding_bfloat16(ids: Array, weight: Array) -> Output:
+    """Rows of a table in bfloat16, that of a model that is only used: they are picked as they are, where the rule would
+    convert the whole table."""
+    if not is_bfloat16(weight) or weight.ndim != 2 or ids.dtype.kind not in "iu":
+        return NotImplemented
+    xp = array_module(weight)
+
+    def backward(g):
+        def dweight():
+            total = xp.zeros(weight.shape, dtype=wide_dtype(weight.dtype))
+            xp.add.at(total, ids, g.astype(total.dtype))
+            return total.astype(weight.dtype)
+        return None, dweight
+    return weight[ids], backward
 
 
 @fused(embedding)

@@ -36,11 +36,14 @@ def rms_norm_fused(x: Array, weight: Array | None = None, *, epsilon: float = 1e
 
 
 def _normalize(x: Array, weight: Array | None, bias: Array | None, epsilon: float, centre: bool) -> Output:
-    if not serves(x, weight, bias) or not x.ndim or any(
-            p is not None and p.shape != x.shape[-1:] for p in (weight, bias)):
+    wide = wide_dtype(x)
+    if not serves(x) or not x.ndim or any(p is not None and (p.shape != x.shape[-1:] or p.dtype not in (x.dtype, wide))
+                                          for p in (weight, bias)):
         return NotImplemented
     xp, width = array_module(x), x.shape[-1]
-    n_rows, threads, wide = x.size // width, row_threads(width), wide_dtype(x)
+    n_rows, threads = x.size // width, row_threads(width)
+    of_weight, of_bias = (None if p is None else p.dtype for p in (weight, bias))
+    weight, bias = (None if p is None else xp.ascontiguousarray(p, dtype=wide) for p in (weight, bias))
     out = xp.empty_like(x)
     mean, inverse = xp.empty(n_rows, dtype=wide), xp.empty(n_rows, dtype=wide)  # (N,) each
     launch("norm_forward", x, n_rows, threads, x, weight, bias, out, mean, inverse, width, float(epsilon), centre)
@@ -59,6 +62,7 @@ def _normalize(x: Array, weight: Array | None, bias: Array | None, epsilon: floa
         sums = xp.empty((2, n_groups, width), dtype=wide)
         launch("norm_backward_parameters", x, (grid(width, 128), n_groups), 128, g, x, mean, inverse, sums[0], sums[1],
                n_rows, width, each)
-        dweight, dbias = sums.sum(axis=1).astype(x.dtype, copy=False)
-        return dx, None if weight is None else dweight, None if bias is None else dbias
+        dweight, dbias = sums.sum(axis=1)
+        return (dx, None if weight is None else dweight.astype(of_weight, copy=False),
+                None if bias is None else dbias.astype(of_bias, copy=False))
     return out, backward
