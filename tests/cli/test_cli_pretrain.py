@@ -201,6 +201,7 @@ def write(path: Path, content: bytes) -> Path:
     (["--tokenizer", "nothing"], "has no tokenizer.json"),
     (["--device", "gpu"], "unknown device 'gpu'"),
     (["--dtype", "bfloat16"], "bfloat16 needs a GPU"),
+    (["--tf32"], "tf32 needs a GPU"),
     (["--out", "short.txt"], "is a file; name a folder"),
 ])
 def test_bad_input(capsys, text, tmp_path, monkeypatch, options, message):

@@ -13,6 +13,7 @@ from command import command
 from tinygpt.cli import main
 from tinygpt.optim import AdamW
 from tinygpt.pretrained import SafetensorsFile
+from tinygpt.tokenizers import CharTokenizer
 
 TINY = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "12", "--batch-size", "4", "--lr", "0.01",
         "--steps", "12", "--eval-every", "7", "--save-every", "12", "--seed", "3", "--threads", "1"]
@@ -131,3 +132,77 @@ def test_generate(files, tmp_path, capsys, monkeypatch):
     texts = [command(capsys, "generate", "--model", model, "--prompt", "one", "--seed", "1", "--max-new-tokens", "30",
                      "--crop", "--device", device).out for device in ("cpu", "fake", "fake:1")]
     assert texts[0] == texts[1] == texts[2] and len(texts[0]) > 20
+
+
+# -- bfloat16 and TF32 ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", PRETRAIN)
+def test_pretrain_in_bfloat16(kind, files, tmp_path, capsys, monkeypatch):
+    """Near the host's validation loss; broken off and resumed, the same bits; weights and moments float32."""
+    pytest.importorskip("ml_dtypes")
+    monkeypatch.chdir(files)
+    lines = {}
+    for device, more in (("cpu", []), ("fake:1", ["--dtype", "bfloat16", "--tf32"])):
+        done = command(capsys, "pretrain", *TINY, *PRETRAIN[kind], "--device", device, *more, "--out",
+                       str(tmp_path / device))
+        assert done.code == 0, done.err
+        lines[device] = float(done.out.split()[-1])
+    assert lines["fake:1"] == pytest.approx(lines["cpu"], rel=1e-2)
+    whole = tmp_path / "fake:1"
+    assert {array.dtype for array in weights(whole).values()} == {np.dtype(np.float32)}
+    if kind == "causal":
+        run = ["pretrain", *TINY, *PRETRAIN[kind], "--device", "fake:1", "--dtype", "bfloat16", "--save-every", "5"]
+        monkeypatch.setattr(AdamW, "step", broken_off_at(8))
+        assert main([*run, "--out", str(tmp_path / "broken")]) == 1
+        monkeypatch.undo()
+        monkeypatch.chdir(files)
+        assert main(["pretrain", "--resume", "--out", str(tmp_path / "broken")]) == 0
+        for name, value in weights(whole).items():
+            np.testing.assert_array_equal(weights(tmp_path / "broken")[name], value)
+
+
+def broken_off_at(n):
+    step = AdamW.step
+
+    def broken(self, *args, **kwargs):
+        if self.steps == n:
+            raise MemoryError("Out of memory allocating 512 bytes.")
+        step(self, *args, **kwargs)
+    return broken
+
+
+def test_finetune_evaluate_and_generate_in_bfloat16(files, tmp_path, capsys, monkeypatch):
+    """Adapters on a frozen model, and a model that is only used: its weights are bfloat16 too."""
+    pytest.importorskip("ml_dtypes")
+    monkeypatch.chdir(files)
+    base, tuned = str(tmp_path / "base"), str(tmp_path / "tuned")
+    there = ["--device", "fake", "--dtype", "bfloat16"]
+    assert main(["pretrain", *TINY, *PRETRAIN["causal"], "--out", base]) == 0
+    sizes = TINY[TINY.index("--batch-size"):]
+    done = command(capsys, "finetune", *sizes, *FINETUNE["lora"][:4], "--model", base, "--lora", "2", *there, "--out",
+                   tuned)
+    assert done.code == 0, done.err
+    for model, data in ((base, "text.txt"), (tuned, "labels.csv")):
+        figures = {}
+        for where in (["--device", "cpu"], there):
+            done = command(capsys, "evaluate", "--model", model, "--data", data, *where, "--limit", "6", "--json")
+            assert done.code == 0, done.err
+            figures[where[1]] = json.loads(done.out)
+        name = "loss" if model == base else "accuracy"
+        assert name in figures["cpu"], figures
+        close = {"rel": 1e-2} if name == "loss" else {"abs": 0.2}  # of six texts, one may be on the fence
+        assert figures["fake"][name] == pytest.approx(figures["cpu"][name], **close)
+    done = command(capsys, "generate", "--model", base, "--prompt", "one", "--temperature", "0",
+                   "--max-new-tokens", "9", *there)
+    assert done.code == 0 and len(done.out) > 8, done.err
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--dtype", "bfloat16"], "dtype bfloat16 was asked for on cpu, but NumPy computes nothing in it"),
+    (["--tf32"], "TF32 was asked for on cpu, and only GPUs have it"),
+    (["--dtype", "float16"], "invalid choice: 'float16'")])
+def test_what_a_processor_has_not(arguments, message, files, capsys, tmp_path):
+    CharTokenizer.train(["abc"]).save(tmp_path)
+    done = command(capsys, "evaluate", "--model", str(tmp_path), "--data", str(files / "text.txt"), *arguments)
+    assert done.code == 2 and message in done.err and done.err.count("\n") == 1

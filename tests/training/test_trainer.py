@@ -247,6 +247,7 @@ def test_the_second_signal_works_as_ever(request):
     (dict(clip=0.0), "clip must be more than 0"),
     (dict(clip=math.nan), "clip must be more than 0"),
     (dict(dtype="bfloat16"), "bfloat16 needs a GPU"),
+    (dict(tf32=True), "tf32 needs a GPU"),
     (dict(dtype="float16"), "dtype must be one of float32, bfloat16, got 'float16'"),
 ])
 def test_options_outside_their_range_are_named(given_, message):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 
+import cuda_on_host
 import fake_device
 import numpy as np
 import pytest
@@ -20,11 +22,12 @@ from tinygpt.training.trainer import READ_EVERY
 SIZES = dict(vocab_size=13, block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.1)
 
 
-def trainer_of(device: str, source=None, dtype: str = "float64", **options) -> Trainer:
+def trainer_of(device: str, source=None, dtype: str = "float64", dtype_: str = "float32", **options) -> Trainer:
+    """The parameters are of `dtype`; `dtype_` is the option."""
     manual_seed(0)
     model = GPT(GPTConfig(**SIZES)).to(device, dtype=dtype)
     options = TrainingOptions(**{**dict(steps=25, batch_size=4, lr=0.01, seed=1, threads=1, clip=0.5,
-                                        eval_every=1000), **options})
+                                        eval_every=1000, device=device, dtype=dtype_), **options})
     source = source or WindowSampler(np.random.default_rng(0).integers(13, size=200), 8, 4, options.seed)
     return Trainer(model, source, options)
 
@@ -127,3 +130,74 @@ def test_a_run_goes_on_from_a_checkpoint_on_the_device(tmp_path):
     second.step = state.step
     second.run()
     np.testing.assert_array_equal(to_numpy(second.optimizer.flat.data), to_numpy(whole.optimizer.flat.data))
+
+
+# -- bfloat16 and TF32 ------------------------------------------------------------------------------------------------
+
+
+class Losses:
+    """Stands in for a metrics file."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def write(self, *, step, **figures):
+        self.values += [figures["loss"]] if "loss" in figures else []
+
+
+def walk() -> WindowSampler:
+    """Tokens that go up by one, two or three: something to learn, down to a loss of log 3."""
+    steps = np.random.default_rng(0).integers(1, 4, 2000)
+    return WindowSampler(np.cumsum(steps) % 13, 8, 4, seed=1)
+
+
+@pytest.mark.parametrize("products", [False, True], ids=["rules", "products"])
+def test_two_hundred_steps_in_bfloat16_follow_those_in_float32(products):
+    """By the rules alone, and with the products of kernels/cuda/, which a GPU always takes. The tolerance is that of
+    bfloat16, whose numbers are right to 1 in 256."""
+    pytest.importorskip("ml_dtypes")
+    twins = cuda_on_host.on_the_pretend_device(kernels=False) if products else contextlib.nullcontext()
+    losses = {}
+    for device, dtype in (("cpu", "float32"), ("fake:1", "bfloat16")):
+        with twins if device != "cpu" else contextlib.nullcontext():
+            trainer = trainer_of(device, walk(), "float32", steps=200, dtype_=dtype)
+            trainer.metrics = Losses()
+            trainer.run()
+        losses[dtype] = np.array(trainer.metrics.values)
+        assert trainer.optimizer.flat.data.dtype == np.float32
+    assert len(losses["bfloat16"]) == 200 and losses["float32"][-20:].mean() < 0.7 * losses["float32"][0]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=1e-2)
+    assert (losses["bfloat16"] != losses["float32"]).mean() > 0.9
+
+
+@pytest.mark.parametrize("products", [False, True], ids=["rules", "products"])
+def test_a_bfloat16_run_goes_on_to_the_bit_and_waits_no_more(products, tmp_path):
+    pytest.importorskip("ml_dtypes")
+    twins = cuda_on_host.on_the_pretend_device(kernels=False) if products else contextlib.nullcontext()
+
+    def trainer(**options):
+        return trainer_of("fake", walk(), "float32", dtype_="bfloat16", accumulate=2, **options)
+    with twins:
+        whole = trainer()
+        with fake_device.count_syncs() as count:
+            whole.run()
+        assert count.syncs == 3
+        first = trainer(save_every=11)
+        first.save = lambda trainer: trainer.step == 11 and write_checkpoint(
+            tmp_path / "state", trainer.model, trainer.optimizer, trainer.step, {})
+        first.run()
+        second = trainer()
+        state = read_checkpoint(tmp_path / "state")
+        assert {array.dtype for array in state.weights().values()} == {np.dtype(np.float32)}
+        state.restore(second.model, second.optimizer)
+        second.step = state.step
+        second.run()
+    np.testing.assert_array_equal(to_numpy(second.optimizer.flat.data), to_numpy(whole.optimizer.flat.data))
+
+
+def test_tf32_is_allowed_while_it_trains():
+    seen = []
+    trainer = trainer_of("fake", walk(), "float32", tf32=True, steps=2)
+    trainer.validate = lambda keep_going: seen.append(fake_device.tf32["on"]) or {}
+    trainer.run()
+    assert seen == [True] and not fake_device.tf32["on"]
