@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+import cuda_on_host
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -325,10 +326,9 @@ def recipe_model() -> GPT:
     return GPT(RECIPE)
 
 
-@pytest.fixture(scope="module")
-def torch_losses() -> list[float]:
+def losses_of_torch(steps: int = 100, bfloat16: bool = False) -> list[float]:
     """nanoGPT's training loop on `markov_source` from the weights of `recipe_model`: AdamW with decay on matrices but,
-    as here and unlike there, not on positions; warmup, clipping at 1."""
+    as here and unlike there, not on positions; warmup, clipping at 1; and if asked, its autocast to bfloat16."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     model, source = torch_gpt(torch, RECIPE), markov_source()
@@ -340,17 +340,23 @@ def torch_losses() -> list[float]:
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
                                   lr=1e-3, betas=(0.9, 0.99))
     losses = []
-    for step in range(100):
+    for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (step + 1) / 51 if step < 50 else \
                 1e-4 + 0.5 * (1 + math.cos(math.pi * (step - 50) / 150)) * (1e-3 - 1e-4)
-        loss = model(**{name: torch.tensor(array) for name, array in source.batch(step).items()})
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            loss = model(**{name: torch.tensor(array) for name, array in source.batch(step).items()})
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+@pytest.fixture(scope="module")
+def torch_losses() -> list[float]:
+    return losses_of_torch()
 
 
 @pytest.mark.oracle
@@ -373,3 +379,25 @@ def test_the_first_hundred_steps_are_pytorchs(threads, torch_losses, tmp_path):
     losses = [entry["loss"] for entry in read_metrics(tmp_path / "metrics.jsonl")]
     assert len(losses) == 100 and losses[-1] < losses[0] - 0.5
     np.testing.assert_allclose(losses, torch_losses, rtol=0, atol=1e-3)
+
+
+@pytest.mark.oracle
+def test_the_first_steps_in_bfloat16_are_those_of_pytorchs_autocast():
+    """PyTorch's on the CPU, ours on the pretend GPU with the products of a real one, from equal weights and batches:
+    every loss within bfloat16's 1e-2. PyTorch keeps the residual stream in float32, and rounds weight gradients."""
+    pytest.importorskip("ml_dtypes")
+    expected = losses_of_torch(60, bfloat16=True)
+
+    class Losses(list):
+        def write(self, *, step, **figures):
+            self.append(figures["loss"])
+            if step == 60:
+                os.kill(os.getpid(), signal.SIGINT)
+    log = Losses()
+    with cuda_on_host.on_the_pretend_device(kernels=False):
+        trainer = Trainer(recipe_model().to("fake"), markov_source(), TrainingOptions(
+            steps=200, batch_size=12, lr=1e-3, min_lr=1e-4, warmup_steps=50, beta2=0.99, weight_decay=0.1, clip=1.0,
+            seed=3, device="fake", dtype="bfloat16"), metrics=log)
+        trainer.run()
+    assert len(log) == 60 and log[-1] < log[0] - 0.3
+    np.testing.assert_allclose(log, expected, rtol=0, atol=1e-2)
