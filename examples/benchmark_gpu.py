@@ -2,11 +2,12 @@
 
     python examples/benchmark_training.py --device cuda                 GPT-2 124M, context 1,024
     python examples/benchmark_training.py --device cuda --fused --tf32  with the fused kernels, and TF32 on both sides
+    python examples/benchmark_training.py --device cuda --fused --dtype bfloat16   mixed precision on both sides
 
 None of this has been run on a GPU yet, but for tinygpt's side on the tests' pretend one. Each side runs in a process of
 its own, one after the other, so that each has the whole memory. The batch is halved until it fits both. PyTorch is
-eager, float32 or TF32, with its fused AdamW and `scaled_dot_product_attention`. The share of the peak is that of the
-speed which the same side reaches in one large matrix product.
+eager, in float32, TF32 or autocast to bfloat16, with its fused AdamW and `scaled_dot_product_attention`. The share of
+the peak is that of the speed which the same side reaches in one large matrix product of the same type.
 
 Read before: benchmark_sides.py.
 """
@@ -38,16 +39,18 @@ def flops(shape: dict[str, int], batch: int) -> float:
     return batch * shape["T"] * (6 * weights + 12 * shape["L"] * shape["C"] * shape["T"])
 
 
-def tinygpt_side(shape: dict[str, int], batch: int, steps: int, device: str, weights: Path,
-                 product: int = PRODUCT) -> dict[str, float]:
+def tinygpt_side(shape: dict[str, int], batch: int, steps: int, device: str, weights: Path, tf32: bool = False,
+                 dtype: str = "float32", product: int = PRODUCT) -> dict[str, float]:
     """Seconds a step, the last loss, memory in use, and the speed of a large product."""
-    from tinygpt.backend import array_module, device_memory, on_device, to_device, to_numpy
+    from tinygpt.backend import allow_tf32, device_memory, on_device, resolve_dtype, to_device, to_numpy
+    from tinygpt.kernels.cuda.gemm import matmul
     from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm_on_device
     from tinygpt.training.parallel import Replicas
+    allow_tf32(device, tf32)
     model = benchmark_sides.tinygpt_model(shape)
     if not weights.exists():
         np.savez(weights, **model.state_dict())
-    optimizer = AdamW(FlatParameters(model.to(device)), **benchmark_sides.ADAMW)
+    optimizer = AdamW(FlatParameters(model.to(device).compute_in(dtype)), **benchmark_sides.ADAMW)
     replicas = Replicas(model, optimizer.flat)
     loss: Any = None
     with on_device(model.device):
@@ -63,23 +66,24 @@ def tinygpt_side(shape: dict[str, int], batch: int, steps: int, device: str, wei
         seconds = (time.perf_counter() - start) / steps
         free, total = device_memory(device) or (0, 0)
         del loss, replicas, optimizer, model
-        x = to_device(np.ones((product, product), dtype=np.float32), device)
+        x = to_device(np.ones((product, product), dtype=np.float32), device).astype(resolve_dtype(dtype, device))
         for tries in (1, 10):
             start = time.perf_counter()
             for _ in range(tries):
-                y = array_module(x).matmul(x, x)
+                y = matmul(x, x)
             to_numpy(y[0])
         speed = 10 * 2 * product**3 / (time.perf_counter() - start)
     return {"seconds": seconds, "loss": last, "memory_gib": (total - free) / 2**30, "product_flops": speed}
 
 
-def torch_side(shape: dict[str, int], batch: int, steps: int, device: str, weights: Path, tf32: bool
+def torch_side(shape: dict[str, int], batch: int, steps: int, device: str, weights: Path, tf32: bool, dtype: str
                ) -> dict[str, float]:
     """The same in PyTorch."""
     import torch
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.set_default_device(device)
-    step = benchmark_sides.torch_step({**shape, "B": batch}, 1, weights, compiled=False, device=device)
+    step = benchmark_sides.torch_step({**shape, "B": batch}, 1, weights, compiled=False, device=device,
+                                      bfloat16=dtype == "bfloat16")
     for number in range(2 * steps):
         if number == steps:
             torch.cuda.synchronize()
@@ -87,7 +91,7 @@ def torch_side(shape: dict[str, int], batch: int, steps: int, device: str, weigh
         last = step(*benchmark_sides.batch({**shape, "B": batch}, number))
     seconds = (time.perf_counter() - start) / steps
     memory = torch.cuda.max_memory_reserved() / 2**30
-    x = torch.ones(PRODUCT, PRODUCT)
+    x = torch.ones(PRODUCT, PRODUCT, dtype=getattr(torch, dtype))
     for tries in (1, 10):
         start = time.perf_counter()
         for _ in range(tries):
@@ -99,11 +103,10 @@ def torch_side(shape: dict[str, int], batch: int, steps: int, device: str, weigh
 
 def run_side(name: str, options: argparse.Namespace, batch: int, weights: Path) -> dict[str, float] | None:
     """A side in a process of its own; None if it runs out of memory."""
-    environment = dict(os.environ, CUPY_TF32="1" if options.tf32 else "0",
-                       TINYGPT_KERNELS="cuda" if options.fused else "on")
+    environment = dict(os.environ, TINYGPT_KERNELS="cuda" if options.fused else "on")
     done = subprocess.run([sys.executable, __file__, name, "--shape", options.shape, "--batch", str(batch), "--steps",
-                           str(options.steps or 10), "--device", options.device, "--weights", str(weights)]
-                          + ["--tf32"] * options.tf32, capture_output=True, text=True, encoding="utf-8",
+                           str(options.steps or 10), "--device", options.device, "--weights", str(weights), "--dtype",
+                           options.dtype] + ["--tf32"] * options.tf32, capture_output=True, text=True, encoding="utf-8",
                           env=environment)
     if done.returncode:
         if "out of memory" in done.stderr.lower():
@@ -114,9 +117,9 @@ def run_side(name: str, options: argparse.Namespace, batch: int, weights: Path) 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Both sides with the largest batch that fits both, and the figures of each."""
-    from tinygpt.backend import DeviceError, resolve_device
+    from tinygpt.backend import DeviceError, resolve_device, resolve_dtype
     try:
-        resolve_device(options.device)
+        resolve_dtype(options.dtype, resolve_device(options.device))
     except (DeviceError, ValueError) as error:
         raise SystemExit(f"--device {options.device}: {error}") from None
     if options.shape not in SHAPES:
@@ -131,7 +134,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             if not batch:
                 raise SystemExit(f"not even one sequence of {SHAPES[options.shape]['T']} tokens fits")
     result: dict[str, Any] = {"shape": options.shape, "device": options.device, "batch": batch, "tf32": options.tf32,
-                              "fused": options.fused}
+                              "dtype": options.dtype, "fused": options.fused}
     for name, side in zip(names, sides):
         assert side is not None
         work = flops(SHAPES[options.shape], batch) / side["seconds"]
@@ -145,8 +148,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 def print_table(result: dict[str, Any]) -> None:
     """The result for people."""
+    products = " with TF32 products" if result["tf32"] else ""
     print(f"{result['shape']} on {result['device']}: {SHAPES[result['shape']]}, batch {result['batch']}, "
-          f"{'TF32' if result['tf32'] else 'float32'}, fused kernels {'on' if result['fused'] else 'off'}")
+          f"{result['dtype']}{products}, fused kernels {'on' if result['fused'] else 'off'}")
     print(f"{'':10}{'tokens/s':>12}{'GiB':>8}{'of peak':>9}{'last loss':>11}")
     for name in ("tinygpt", "torch"):
         if f"{name}_loss" in result:
@@ -166,9 +170,11 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--tf32", action="store_true")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), required=True)
     options = parser.parse_args()
-    common = (SHAPES[options.shape], options.batch, options.steps, options.device, options.weights)
-    print(json.dumps(tinygpt_side(*common) if options.side == "tinygpt" else torch_side(*common, options.tf32)))
+    side = tinygpt_side if options.side == "tinygpt" else torch_side
+    print(json.dumps(side(SHAPES[options.shape], options.batch, options.steps, options.device, options.weights,
+                          options.tf32, options.dtype)))
 
 
 if __name__ == "__main__":

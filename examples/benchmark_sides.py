@@ -116,8 +116,9 @@ def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, repl
     return step
 
 
-def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool, device: str = "cpu") -> Step:
-    """The same in PyTorch, written as nanoGPT writes it."""
+def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool, device: str = "cpu",
+               bfloat16: bool = False) -> Step:
+    """The same in PyTorch, written as nanoGPT writes it; with `bfloat16` under its autocast."""
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -171,7 +172,8 @@ def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: boo
 
     def step(ids: np.ndarray, targets: np.ndarray) -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = run(torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device))
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
+            loss = run(torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()

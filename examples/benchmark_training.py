@@ -143,6 +143,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda or cuda:N; see benchmark_gpu.py")
     parser.add_argument("--fused", action="store_true", help="with --device cuda: tinygpt's fused kernels")
     parser.add_argument("--tf32", action="store_true", help="with --device cuda: TF32 products, on both sides")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32",
+                        help="with --device cuda: bfloat16 is mixed precision, PyTorch's under autocast")
     options = parser.parse_args()
     if options.device != "cpu":
         import benchmark_gpu

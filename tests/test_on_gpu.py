@@ -1,4 +1,5 @@
-"""What is checked on a real GPU, with `pytest --device cuda`: samples, twins, models, resuming, and a parity run.
+"""What is checked on a real GPU, with `pytest --device cuda`: samples, twins, models, resuming, and a parity run; in
+float32, and in TF32 and bfloat16 with the tolerances that docs/cuda.md names.
 
 Nothing here has a stand-in; tests/test_fake_device.py and tests/kernels/test_cuda_twins.py are for machines without a
 GPU.
@@ -11,7 +12,7 @@ import pytest
 
 from tinygpt import kernels, ops
 from tinygpt.autograd import OPS, Tensor
-from tinygpt.backend import manual_seed, to_device, to_numpy
+from tinygpt.backend import allow_tf32, array_module, manual_seed, on_device, resolve_dtype, to_device, to_numpy
 from tinygpt.data import WindowSampler
 from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig, load_model
 from tinygpt.testing import op_db
@@ -20,6 +21,16 @@ from tinygpt.training.checkpoint import read_checkpoint, write_checkpoint
 
 FUSED = [name for name in OPS if any(twin.device == "cuda" for twin in OPS[name].twins)]
 SIZES = dict(vocab_size=65, block_size=32, n_layer=2, n_head=4, n_embd=64)
+
+
+BFLOAT16 = 2.0 ** -8  # the largest error of rounding to it, relative
+
+
+@pytest.fixture
+def bfloat16(device):
+    """The dtype; the tests that ask for it are skipped where ml_dtypes is missing."""
+    pytest.importorskip("ml_dtypes")
+    return resolve_dtype("bfloat16", device)
 
 
 @pytest.fixture(params=[False, True], ids=["rules", "fused"])
@@ -35,9 +46,10 @@ def run(name, sample, dtype, device, wide=False):
     def place(x):
         if not isinstance(x, np.ndarray):
             return x
-        if x.dtype.kind == "f":
+        floating = x.dtype.kind == "f"
+        if floating:
             x = x.astype(dtype).astype(np.float64 if wide else dtype)
-        leaves.append(Tensor(x, requires_grad=x.dtype.kind == "f", device=device))
+        leaves.append(Tensor(x, requires_grad=floating, device=device))
         return leaves[-1]
 
     def key_on(part):
@@ -52,7 +64,8 @@ def run(name, sample, dtype, device, wide=False):
     rng, total = np.random.default_rng(0), None
     for y in outputs:
         if y.requires_grad:
-            part = (y * Tensor(rng.standard_normal(y.shape).astype(y.dtype), device=device)).sum()
+            g = rng.standard_normal(y.shape).astype(dtype).astype(y.dtype)
+            part = (y * Tensor(g, device=device)).sum()
             total = part if total is None else total + part
     if total is not None:
         total.backward()
@@ -72,6 +85,36 @@ def test_samples(name, dtype, device, fused):
             assert ours.shape == theirs.shape
             size = np.abs(theirs).max(initial=1.0, where=np.isfinite(theirs))
             np.testing.assert_allclose(ours / size, theirs / size, rtol=0, atol=1e-10 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in op_db if name not in ("to_device", "astype")])
+def test_samples_in_bfloat16(name, device, fused, bfloat16):
+    """Against the rules in float64 on the same rounded numbers. Most results are rounded once; the kernels of attention
+    and loss get scores and logits that were rounded before."""
+    if fused and name not in FUSED:
+        pytest.skip("no fused kernel")
+    for sample in [*op_db[name].samples(10), *(op_db[name].large_samples() if fused else ())]:
+        with np.errstate(all="ignore"), kernels.disabled():
+            expected = run(name, sample, bfloat16, "cpu", wide=True)
+        for ours, theirs in zip(run(name, sample, bfloat16, device), expected, strict=True):
+            assert ours.shape == theirs.shape
+            size = np.abs(theirs).max(initial=1.0, where=np.isfinite(theirs))
+            np.testing.assert_allclose(ours / size, theirs / size, rtol=0, atol=8 * BFLOAT16)
+
+
+def test_tf32_rounds_the_factors_and_not_the_sums(device):
+    x, y = np.random.default_rng(0).standard_normal((2, 256, 256)).astype(np.float32)
+    expected, errors = x.astype(np.float64) @ y, {}
+    there = [to_device(a, device) for a in (x, y)]
+    for on in (False, True):
+        before = allow_tf32(device, on)
+        with on_device(device):
+            for product in (lambda: array_module(there[0]).matmul(*there), lambda: kernels.cuda.gemm.matmul(*there)):
+                errors[on] = np.abs(to_numpy(product()) - expected).max() / np.abs(expected).max()
+                assert errors[on] < (1e-3 if on else 1e-5)
+        allow_tf32(device, before)
+    if device.startswith("cuda"):
+        assert errors[True] > 1e-5  # it did
 
 
 MODELS = {
@@ -95,6 +138,32 @@ def test_models(name, device, fused):
         greedy = model.generate(ids[:, :5], max_new_tokens=8, temperature=0.0, eos_token_id=None)
         expected = model.to("cpu").generate(ids[:, :5], max_new_tokens=8, temperature=0.0, eos_token_id=None)
         np.testing.assert_array_equal(greedy, expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_in_bfloat16(name, device, fused, bfloat16):
+    """The loss and its gradient near the host's in float32; then weights in bfloat16, generating with a cache."""
+    manual_seed(0)
+    model = MODELS[name]().eval()
+    ids = np.random.default_rng(0).integers(3, 65, (4, 20))
+    expected = model.loss(ids, ids)
+    expected.backward()
+    slopes = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+    for p in model.parameters():
+        p.grad = None
+    loss = model.to(device).compute_in("bfloat16").loss(ids, ids)
+    loss.backward()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-2) and loss.dtype == np.float32
+    for key, p in model.named_parameters():
+        if key in slopes:
+            assert p.grad.dtype == np.float32
+            size = np.linalg.norm(slopes[key])
+            assert np.linalg.norm(to_numpy(p.grad) - slopes[key]) < 0.1 * size + 1e-3, key
+    model.to(dtype="bfloat16")
+    if name != "bert":
+        texts = [model.generate(ids[:, :5], max_new_tokens=8, temperature=0.0, eos_token_id=None, use_cache=use)
+                 for use in (False, True)]
+        assert texts[0].shape == texts[1].shape and (texts[0] == texts[1]).mean() > 0.9  # ties may break either way
 
 
 GOLDEN = ["gpt2", "llama", "bert_mlm", "roberta_mlm", "bert_classifier", "roberta_classifier", "bart", "marian"]
@@ -121,11 +190,23 @@ def test_golden_models(name, golden, device, fused):
         np.testing.assert_array_equal(generated, expected[wanted])
 
 
+PRECISIONS = {  # options; how near the losses of the first steps are to the host's, and those of all
+    "float32": ({}, 1e-5, 1e-2), "tf32": ({"tf32": True}, 1e-3, 1e-2), "bfloat16": ({"dtype": "bfloat16"}, 1e-2, 2e-2)}
+
+
+@pytest.fixture(params=PRECISIONS)
+def precision(request, device):
+    if request.param == "bfloat16":
+        request.getfixturevalue("bfloat16")
+    return PRECISIONS[request.param]
+
+
 def trainer_of(where, steps, **more):
     manual_seed(0)
     model = GPT(GPTConfig(**SIZES, dropout=0.1)).to(where)
     tokens = np.random.default_rng(0).integers(0, 65, 5000)
-    options = TrainingOptions(steps=steps, batch_size=8, lr=1e-3, seed=1, threads=1, eval_every=steps, **more)
+    options = TrainingOptions(steps=steps, batch_size=8, lr=1e-3, seed=1, threads=1, eval_every=steps, device=where,
+                              **more)
     return Trainer(model, WindowSampler(tokens, 32, 8, 1), options)
 
 
@@ -139,21 +220,22 @@ class Losses:
         self.values += [figures["loss"]] if "loss" in figures else []
 
 
-def test_two_hundred_steps_are_the_hosts(device, fused):
-    """The same weights, data and masks; float32, so the runs part slowly."""
+def test_two_hundred_steps_are_the_hosts(device, fused, precision):
+    """The same weights, data and masks, so the runs part slowly."""
+    options, close_at_first, close = precision
     losses = {}
     for where in ("cpu", device):
-        trainer = trainer_of(where, 200)
+        trainer = trainer_of(where, 200, **(options if where == device else {}))
         log = trainer.metrics = Losses()
         trainer.run()
         losses[where] = np.array(log.values)
     assert len(losses[device]) == 200
-    np.testing.assert_allclose(losses[device][:10], losses["cpu"][:10], rtol=1e-5)
-    np.testing.assert_allclose(losses[device], losses["cpu"], rtol=1e-2)
+    np.testing.assert_allclose(losses[device][:10], losses["cpu"][:10], rtol=close_at_first)
+    np.testing.assert_allclose(losses[device], losses["cpu"], rtol=close)
 
 
-def test_a_run_goes_on(device, fused, tmp_path):
-    whole, first, second = (trainer_of(device, 20, save_every=10) for _ in range(3))
+def test_a_run_goes_on(device, fused, precision, tmp_path):
+    whole, first, second = (trainer_of(device, 20, save_every=10, **precision[0]) for _ in range(3))
     whole.run()
     first.save = lambda trainer: trainer.step == 10 and write_checkpoint(
         tmp_path / "state", trainer.model, trainer.optimizer, trainer.step, {})
@@ -162,5 +244,6 @@ def test_a_run_goes_on(device, fused, tmp_path):
     state.restore(second.model, second.optimizer)
     second.step = state.step
     second.run()
+    close = 1e-5 if precision is PRECISIONS["float32"] else 1e-3  # CuPy's add.at adds in any order
     np.testing.assert_allclose(to_numpy(second.optimizer.flat.data), to_numpy(whole.optimizer.flat.data), rtol=1e-4,
-                               atol=1e-5)
+                               atol=close)

@@ -26,11 +26,12 @@ def test_version(capsys):
 def test_verbose_version_names_python_numpy_blas_gpu_and_threads(capsys, order):
     done = command(capsys, *order)
     lines = done.out.splitlines()
-    assert done.code == 0 and lines[0] == f"tinygpt {tinygpt.__version__}" and len(lines) == 7
+    assert done.code == 0 and lines[0] == f"tinygpt {tinygpt.__version__}" and len(lines) == 8
     assert platform.python_version() in lines[1] and np.__version__ in lines[2]
-    assert re.match(r"NumPy +\S+ with \S+", lines[2]) and re.match(r"threads \d+ ", lines[6])
+    assert re.match(r"NumPy +\S+ with \S+", lines[2]) and re.match(r"threads \d+ ", lines[7])
     assert lines[3].startswith("CuPy    ") and lines[4].startswith("GPU     ")
-    assert ("none: " in lines[4]) == (not cuda_available()) and lines[5].startswith("kernels none: ")
+    assert ("none: " in lines[4]) == (not cuda_available()) and lines[6].startswith("kernels none: ")
+    assert re.match(r"dtypes +float32", lines[5]) and "bfloat16" in lines[5]
     with kernels.cuda.switch(True):
         assert "kernels AdamW, dropout, " in command(capsys, *order).out
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -56,13 +58,16 @@ def test_training_on_a_gpu_that_is_not_there():
                                     and done.stderr.count("\n") == 1)
 
 
-def test_the_gpu_side_of_training_on_the_pretend_gpu(tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_gpu_side_of_training_on_the_pretend_gpu(dtype, tmp_path):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
     result = run(f"""
 sys.path.insert(0, {str(EXAMPLES.parent / "tests")!r})
 import dataclasses, json, pathlib, fake_device, benchmark_gpu
 from tinygpt.backend import register_backend
 register_backend(dataclasses.replace(fake_device.BACKEND, memory=lambda index: (1 << 30, 3 << 30)))
-shape = dict(V=11, T=6, L=1, H=2, C=8)
-print(json.dumps(benchmark_gpu.tinygpt_side(shape, 2, 2, "fake:1", pathlib.Path({str(tmp_path)!r}, "w.npz"), 16)))
+shape, weights = dict(V=11, T=6, L=1, H=2, C=8), pathlib.Path({str(tmp_path)!r}, "w.npz")
+print(json.dumps(benchmark_gpu.tinygpt_side(shape, 2, 2, "fake:1", weights, True, {dtype!r}, product=16)))
 """)
     assert result["memory_gib"] == 2 and result["loss"] > 0 and min(result["seconds"], result["product_flops"]) > 0

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from importlib import metadata
 
 import numpy as np
 
 from .._version import __version__
-from ..backend import DeviceError, resolve_device
+from ..backend import DeviceError, cuda_available, resolve_device, resolve_dtype
 from ..kernels.cuda import fused_kernels
 from ..training.parallel import physical_cores
 
@@ -19,12 +20,14 @@ __all__ = ["versions"]
 
 
 def versions() -> Iterator[str]:
-    """Lines: tinygpt, Python, NumPy and its BLAS, CuPy, its GPU or why there is none, fused kernels, threads."""
+    """Lines: tinygpt, Python, NumPy and its BLAS, CuPy, its GPU or why there is none, narrow types, fused kernels,
+    threads."""
     yield f"tinygpt {__version__}"
     yield f"Python  {platform.python_version()} on {platform.platform()}"
     yield f"NumPy   {np.__version__} with {_blas()}"
     yield f"CuPy    {_cupy()}"
     yield f"GPU     {_gpu()}"
+    yield f"dtypes  {_dtypes()}"
     yield f"kernels {', '.join(fused_kernels()) or 'none: a GPU runs the rules; TINYGPT_KERNELS=cuda turns them on'}"
     yield f"threads {physical_cores()} replicas train side by side unless --threads says otherwise"
 
@@ -56,6 +59,17 @@ def _gpu() -> str:
     runtime = cupy.cuda.runtime
     names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]
     return f"{', '.join(names)}; the driver supports CUDA {_dotted(runtime.driverGetVersion())}"
+
+
+def _dtypes() -> str:
+    """What --dtype and --tf32 can be, with the version of what bfloat16 comes from."""
+    if not cuda_available():
+        return "float32 (bfloat16 and TF32 need a GPU)"
+    try:
+        resolve_dtype("bfloat16", resolve_device("cuda"))
+    except DeviceError as error:
+        return f"float32; {error}"
+    return f"float32, TF32 (--tf32), bfloat16 (--dtype bfloat16, with ml_dtypes {metadata.version('ml_dtypes')})"
 
 
 def _dotted(version: int) -> str:
