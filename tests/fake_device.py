@@ -8,7 +8,7 @@ unhelpful as CuPy's on a GPU, or more so:
 * the module has the functions of CuPy 14 (the names it lacks are listed below) with the arguments that CuPy takes;
 * reductions return arrays without axes, not numbers;
 * bfloat16 is ml_dtypes', as CuPy's is: times a number it is float32, matrices of it are multiplied two by two and the
-  product is rounded, batches of them not at all, and `add.at` refuses it;
+  product is rounded, batches of them not at all, and `where` and `add.at` refuse it;
 * indices out of range wrap around in silence; assigning twice to one element is undefined, and here an error;
 * new arrays are made on the current device, and arrays of another device cannot be used in the meantime;
 * whatever would make the host wait for the device (`item`, `float`, `bool`, a boolean mask as an index) is counted.
@@ -387,6 +387,8 @@ class FakeModule:
         """With a condition on the device: CuPy calls `condition.astype`."""
         if x is None and y is None:
             return condition.nonzero()
+        if backend.is_bfloat16(x) or backend.is_bfloat16(y):
+            raise TypeError("cupy.where has no bfloat16")
         return _call("where", np.where, (condition.astype(bool), x, y), {})
 
     def clip(self, a: FakeArray, a_min: Any, a_max: Any, out: Any = None) -> Any:

@@ -162,6 +162,62 @@ def test_asking_for_cuda_in_a_process_without_it():
     assert out.startswith(('device "cuda" was asked for, but CuPy', "cuda:0")) and out.count("\n") == 1
 
 
+class Device:
+    """`cupy.cuda.Device` of a GPU of some compute capability."""
+
+    compute_capability = "80"
+
+    def __init__(self, index=0):
+        self.id = index
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+def with_narrow_types(monkeypatch, capability):
+    pretend_cupy(monkeypatch, 2)
+    monkeypatch.setattr(Device, "compute_capability", capability)
+    sys.modules["cupy"].cuda.Device = Device
+    compute_types = {"f": 1}
+    core = types.ModuleType("cupy._core")
+    core._routines_linalg = types.SimpleNamespace(
+        COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_TF32=7, get_compute_type=compute_types.get,
+        set_compute_type=compute_types.__setitem__)
+    monkeypatch.setitem(sys.modules, "cupy._core", core)
+    return compute_types
+
+
+def test_bfloat16_and_tf32_on_a_gpu(without_cuda, monkeypatch):
+    pytest.importorskip("ml_dtypes")
+    compute_types = with_narrow_types(monkeypatch, "90")
+    assert backend.resolve_dtype("bfloat16", "cuda:1").name == "bfloat16"
+    assert backend.allow_tf32("cuda") is False and compute_types["f"] == 7
+    assert backend.allow_tf32("cuda:1", False) is True and compute_types["f"] == 1
+    assert backend.allow_tf32("cuda", False) is False
+
+
+def test_a_gpu_that_is_too_old_for_bfloat16_and_tf32(without_cuda, monkeypatch):
+    pytest.importorskip("ml_dtypes")
+    compute_types = with_narrow_types(monkeypatch, "75")
+    with pytest.raises(backend.DeviceError, match=r"bfloat16 was asked for on cuda:1, but this GPU has compute "
+                                                  r"capability 7.5, and bfloat16 needs 8.0 .*; use float32"):
+        backend.resolve_dtype("bfloat16", "cuda:1")
+    with pytest.raises(backend.DeviceError, match="TF32 was asked for, but this GPU has compute capability 7.5"):
+        backend.allow_tf32("cuda")
+    assert compute_types["f"] == 1 and backend.allow_tf32("cuda", False) is False
+
+
+def test_bfloat16_without_its_package(without_cuda, monkeypatch):
+    with_narrow_types(monkeypatch, "90")
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(backend.DeviceError, match="package ml_dtypes is missing .*pip install ml_dtypes"):
+        backend.resolve_dtype("bfloat16", "cuda")
+    assert backend.allow_tf32("cuda") is False  # which needs no package
+
+
 # -- arrays -----------------------------------------------------------------------------------------------------------
 
 

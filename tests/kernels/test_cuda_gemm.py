@@ -149,4 +149,20 @@ def test_cupy_has_what_is_called():
                  "CUBLAS_COMPUTE_32F_FAST_TF32", "CUBLAS_COMPUTE_64F"):
         assert getattr(cublas, name) == getattr(Cublas, name), name
     assert (runtime.CUDA_R_32F, runtime.CUDA_R_64F, runtime.CUDA_R_16BF) == (0, 1, 14)
-    assert routines.COMPUTE_TYPE_TF32 and callable(routines.get_compute_type)
+    assert routines.COMPUTE_TYPE_TF32 and routines.COMPUTE_TYPE_DEFAULT and hasattr(
+        __import__("cupy").cuda.Device, "compute_capability")
+    assert callable(routines.get_compute_type) and callable(routines.set_compute_type)
+
+
+@pytest.mark.oracle
+def test_cupy_has_bfloat16():
+    """What is done with it outside of kernels and products: sums of two, copies, sums in float32. `where` has none."""
+    cupy, ml_dtypes = pytest.importorskip("cupy"), pytest.importorskip("ml_dtypes")
+    from cupy._core import _routines_math as math
+    dtype = np.dtype(ml_dtypes.bfloat16)
+    assert cupy.dtype(dtype).char == "E"
+    assert "EE->E" in cupy.add.types and "EE->E" in cupy.multiply.types
+    assert not any("E" in kind for kind in cupy.where.__globals__["_where_ufunc"].types)
+    for kernel in (math.sum_auto_dtype, math.elementwise_copy):
+        assert any(operation.in_types == (dtype,) for operation in kernel._ops.ops)
+    assert cupy.result_type(dtype, np.float32) == np.float32

@@ -42,7 +42,7 @@ def linear_bfloat16(x: Array, weight: Array, bias: Array | None = None) -> Outpu
 
 @accelerates(add, device="cuda")
 def add_bfloat16(x: Array, y: Array) -> Output:
-    """x + y of one shape, rounded once: the residual stream, for which the rule would convert three arrays."""
+    """x + y of one shape, the residual stream's sum: rounded once, as by the rule, which would convert three arrays."""
     if not (is_bfloat16(x) and is_bfloat16(y) and x.shape == y.shape):
         return NotImplemented
     return x + y, lambda g: (g, g)
