@@ -39,6 +39,8 @@ CONFIGS = {
                                  n_decoder_head=2, bos_token_id=0, eos_token_id=2, forced_eos_token_id=2),
     "bart-untied": EncoderDecoderConfig(**SIZES, architecture="bart", tie_word_embeddings=False, eos_token_id=2,
                                         scale_embedding=True, forced_bos_token_id=5),
+    "bart-rules": EncoderDecoderConfig(**SIZES, architecture="bart", eos_token_id=2, no_repeat_ngram_size=2,
+                                       min_length=5, forced_eos_token_id=2),
     "marian": EncoderDecoderConfig(**SIZES, eos_token_id=0, activation="silu", forced_eos_token_id=0),
     "marian-untied": EncoderDecoderConfig(**SIZES, eos_token_id=0, tie_word_embeddings=False, scale_embedding=False),
 }
@@ -127,9 +129,11 @@ def until_end(tokens, ends):
     return tokens[:last + 1].tolist()
 
 
+@pytest.mark.filterwarnings("ignore:Unfeasible length")    # theirs, where the least length is above the most
 @pytest.mark.parametrize("kind, rules", [
     ("gpt2", dict(eos_token_id=(3, 11))), ("llama", {}), ("bart", {}), ("bart", dict(forced_bos_token_id=7)),
-    ("marian", dict(suppress_token_ids=(1, 8, 9))),
+    ("marian", dict(suppress_token_ids=(1, 8, 9))), ("bart-rules", {}),
+    ("marian", dict(no_repeat_ngram_size=1, min_length=4)),
     ("marian", dict(suppress_token_ids=(1, 8), renormalize_logits=True)),
     ("marian", dict(suppress_token_ids=(0, 1), forced_eos_token_id=None)),  # the end itself is not suppressed
 ])

@@ -1,6 +1,7 @@
 """config.json both ways: transformers 4's and 5's spellings, defaults, generation_config, and what is not supported."""
 
 import json
+import warnings
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -106,6 +107,41 @@ def test_generation_config_has_the_last_word_on_ids(folder):
     assert fields["suppress_token_ids"] == (1,) and fields["forced_eos_token_id"] == 0
 
 
+@pytest.mark.parametrize("generation", [None, {"eos_token_id": 0}])
+def test_rules_come_from_the_generation_config_where_there_is_one(folder, generation):
+    """As in transformers: config.json is asked only in a folder without."""
+    fields = read_config(folder("bart", generation, no_repeat_ngram_size=3, min_length=5))
+    assert (fields["no_repeat_ngram_size"], fields["min_length"]) == ((3, 5) if generation is None else (0, 0))
+    fields = read_config(folder("bart", {"no_repeat_ngram_size": 2, "min_length": None}))
+    assert (fields["no_repeat_ngram_size"], fields["min_length"]) == (2, 0)
+    with pytest.raises(ValueError, match="no_repeat_ngram_size must be an integer"):
+        read_config(folder("bart", {"no_repeat_ngram_size": "3"}))
+
+
+@pytest.mark.parametrize("architecture, asked, words", [
+    ("bart", {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True},
+     "num_beams=4, length_penalty=2.0, early_stopping=True only where"),
+    ("marian", {"suppress_tokens": [3], "num_beams": 1, "length_penalty": 2.0}, "follows suppress_tokens=.3. not"),
+    ("gpt2", {"min_length": 9, "bad_words_ids": [[5]]}, "min_length=9, bad_words_ids=..5.. not at all"),
+    ("llama", {"repetition_penalty": 1.05, "stop_strings": ["x"]}, "repetition_penalty=1.05 only .* and stop_strings"),
+])
+def test_settings_that_are_not_followed_are_named(folder, architecture, asked, words):
+    with pytest.warns(UserWarning, match=words):
+        read_config(folder(architecture, asked))
+
+
+@pytest.mark.parametrize("architecture", BASE)
+def test_settings_that_change_nothing_are_not(folder, architecture):
+    """Those that transformers 4 writes into every config.json, and how to sample, which is asked of the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_config(folder(architecture, num_beams=1, num_beam_groups=1, diversity_penalty=0.0, repetition_penalty=1.0,
+                           length_penalty=1.0, early_stopping=False, no_repeat_ngram_size=0, min_length=0,
+                           bad_words_ids=None, encoder_no_repeat_ngram_size=0, typical_p=1.0, suppress_tokens=None,
+                           temperature=0.6, top_p=0.9, top_k=50, do_sample=True, max_length=20,
+                           exponential_decay_length_penalty=None))
+
+
 def test_another_models_generation_config_does_not_stay(tmp_path):
     write_config(tmp_path, GPTConfig(vocab_size=9, eos_token_id=4).to_dict())
     assert json.loads((tmp_path / "generation_config.json").read_bytes()) == {"eos_token_id": 4}
@@ -193,6 +229,7 @@ VALUES = st.none() | st.booleans() | st.integers(-5, 80) | st.integers() | st.fl
     | st.lists(st.integers(-2, 80), max_size=3) | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
 
 
+@pytest.mark.filterwarnings("ignore:.*settings for generation")
 @settings(deadline=None, max_examples=300)
 @given(architecture=st.sampled_from(list(OPTIONS)), data=st.data())
 def test_any_values_are_read_or_refused(tmp_path_factory, architecture, data):

@@ -17,19 +17,18 @@ Read before: decode.py. Papers: Graves, "Sequence transduction with recurrent ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from .decode import MakeCache, Step, as_list, check_prompt, last_logits
+from .decode import ApplyRules, MakeCache, Step, as_list, check_prompt, last_logits
 from .sampling import check_finite
 
 __all__ = ["BeamHypotheses", "beam_hypotheses", "beam_search", "check_beams"]
 
 EarlyStopping = bool | Literal["never"]
-Rules = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass
@@ -136,7 +135,7 @@ def beam_hypotheses(
     step: Step, ids: np.ndarray, *, num_beams: int, max_new_tokens: int, length_penalty: float = 1.0,
     early_stopping: EarlyStopping = False, make_cache: MakeCache | None = None, context_length: int | None = None,
     attention_mask: np.ndarray | None = None, eos_token_id: int | Sequence[int] | None = None,
-    rules: Rules | None = None, renormalize: bool = False,
+    rules: ApplyRules | None = None, renormalize: bool = False,
 ) -> list[BeamHypotheses]:
     """The best finished texts of each sentence; arguments as for `beam_search`."""
     ids, mask = check_prompt(ids, attention_mask)
@@ -157,7 +156,7 @@ def beam_hypotheses(
         padding = {} if mask.all() else {"attention_mask": mask}
         scores = _log_softmax(last_logits(step(unread, cache, **padding)))  # (B·K, V)
         if rules is not None:
-            scores = rules(scores, length)
+            scores = rules(scores, window)
         if renormalize:
             scores = _log_softmax(scores)
         scores = log_p.reshape(-1, 1) + scores
@@ -189,7 +188,7 @@ def beam_search(
     step: Step, ids: np.ndarray, *, num_beams: int, max_new_tokens: int, length_penalty: float = 1.0,
     early_stopping: EarlyStopping = False, make_cache: MakeCache | None = None, context_length: int | None = None,
     attention_mask: np.ndarray | None = None, eos_token_id: int | Sequence[int] | None = None,
-    pad_token_id: int | None = None, rules: Rules | None = None, renormalize: bool = False,
+    pad_token_id: int | None = None, rules: ApplyRules | None = None, renormalize: bool = False,
 ) -> np.ndarray:
     """Prompts (B, T) and the best continuation found of each, (B, T + new) int64; one beam is greedy decoding.
 
@@ -207,8 +206,8 @@ def beam_search(
         context_length: how many tokens the step can see. Beams do not slide: prompt and new tokens must fit.
         eos_token_id: tokens that end a text; None for none.
         pad_token_id: what follows texts shorter than the longest; None takes the first end-of-sequence token, or 0.
-        rules: (log-probabilities (B·K, V), number of the new token, from 1) -> what to score tokens by instead, such as
-            -inf for those that must not be written.
+        rules: (log-probabilities (B·K, V), ids so far (B·K, T)) -> what to score tokens by instead, such as -inf for
+            those that must not be written (rules.py).
         renormalize: make log-probabilities of what the rules give: no text loses by what it must not write.
 
     Raises:

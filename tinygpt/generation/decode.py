@@ -17,7 +17,7 @@ nanoGPT. Every token then stands at a new position, so what the cache holds is v
 again for each token. A *prompt* that is too long is more likely a mistake, and is an error unless the caller says
 `long_prompt="crop"`.
 
-Read before: sampling.py, text.py. Read next: beam.py.
+Read before: sampling.py, rules.py, text.py. Read next: beam.py.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from ..backend import to_numpy
 from .sampling import Sampling, row_generators, sample
 from .text import Decode, TextStream
 
-__all__ = ["MakeCache", "Step", "as_list", "check_prompt", "generate", "last_logits", "left_pad", "stream",
-           "stream_text"]
+__all__ = ["ApplyRules", "MakeCache", "Step", "as_list", "check_prompt", "generate", "last_logits", "left_pad",
+           "stream", "stream_text"]
 
 Step = Callable[..., Any]
+ApplyRules = Callable[[np.ndarray, np.ndarray], np.ndarray]
 MakeCache = Callable[[int], Any]
 Stop = str | int | Sequence[str | int]
 
@@ -97,7 +98,7 @@ def last_logits(output: Any) -> np.ndarray:
 def _loop(
     step: Step, ids: np.ndarray, mask: np.ndarray, max_new_tokens: int, sampling: Sampling,
     generators: list[np.random.Generator], make_cache: MakeCache | None, context_length: int | None,
-    last_ids: np.ndarray, texts: list[TextStream], pad_token_id: int,
+    last_ids: np.ndarray, texts: list[TextStream], pad_token_id: int, rules: ApplyRules | None,
 ) -> Iterator[np.ndarray]:
     """`stream` with its arguments checked."""
     rows = np.arange(len(ids))
@@ -111,6 +112,8 @@ def _loop(
     for _ in range(max_new_tokens):
         padding = {"attention_mask": window_mask} if padded else {}
         logits = last_logits(step(unread, cache, **padding))  # (B, V)
+        if rules is not None:
+            logits = rules(logits.copy(), window)
         if sampling.repetition_penalty != 1.0:
             if seen is None:
                 seen = np.zeros(logits.shape, dtype=bool)
@@ -143,7 +146,7 @@ def stream(
     make_cache: MakeCache | None = None, context_length: int | None = None,
     long_prompt: Literal["error", "crop"] = "error", attention_mask: np.ndarray | None = None,
     eos_token_id: int | Sequence[int] | None = None, stop: Stop | None = None, decode: Decode | None = None,
-    pad_token_id: int | None = None,
+    pad_token_id: int | None = None, rules: ApplyRules | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the next token of every row, (B,) int64, as soon as it is chosen.
 
@@ -163,6 +166,8 @@ def stream(
             the first new token on.
         decode: ids -> text; stop texts need it.
         pad_token_id: what finished rows are filled with; None takes the first end-of-sequence token, or else 0.
+        rules: (logits (B, V), ids so far (B, T)) -> logits to choose by instead, such as -inf for tokens that must not
+            be written (rules.py).
 
     Raises:
         ValueError: a prompt that is empty, too long, or not padded on the left; a setting outside its range.
@@ -186,7 +191,7 @@ def stream(
     if pad_token_id is None:
         pad_token_id = end_ids[0] if end_ids else 0
     return _loop(step, ids, mask, max_new_tokens, sampling, row_generators(seed, len(ids)), make_cache,
-                 context_length, np.array(end_ids + stop_ids, dtype=np.int64), texts, pad_token_id)
+                 context_length, np.array(end_ids + stop_ids, dtype=np.int64), texts, pad_token_id, rules)
 
 
 def generate(step: Step, ids: np.ndarray, *, max_new_tokens: int, **options: Any) -> np.ndarray:

@@ -191,6 +191,8 @@ class EncoderDecoderConfig(Configuration):
         decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for Marian.
         forced_bos_token_id, forced_eos_token_id: generated first, and last when the length runs out; None: not forced.
         suppress_token_ids: never generated (Marian's padding).
+        no_repeat_ngram_size: no so many tokens in a row are generated twice; 0 for no such rule.
+        min_length: no target ends before it has so many tokens, the start token included.
         renormalize_logits: beams are scored by probabilities of what is left then, not by the model's own.
         tie_word_embeddings: one matrix for both embeddings and the output; otherwise three.
     """
@@ -217,6 +219,8 @@ class EncoderDecoderConfig(Configuration):
     forced_bos_token_id: int | None = None
     forced_eos_token_id: int | None = None
     suppress_token_ids: tuple[int, ...] = ()
+    no_repeat_ngram_size: int = 0
+    min_length: int = 0
     renormalize_logits: bool = False
 
     ARCHITECTURES: ClassVar = ("bart", "marian")
@@ -232,7 +236,7 @@ class EncoderDecoderConfig(Configuration):
         for name in ("layer", "head", "inner"):
             self._default(f"n_decoder_{name}", getattr(self, f"n_{name}"))
         self._check_size("n_inner", "n_decoder_head", "n_decoder_inner")
-        self._check_size("n_decoder_layer", minimum=0)
+        self._check_size("n_decoder_layer", "no_repeat_ngram_size", "min_length", minimum=0)
         self._check_width("n_decoder_head")
         self._default("scale_embedding", marian)
         self._check_flag("scale_embedding", "renormalize_logits")

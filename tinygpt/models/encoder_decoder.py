@@ -13,15 +13,15 @@ Read before: bert.py. Read next: auto.py. Vaswani et al., "Attention is all you 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from .. import ops
 from ..autograd import Tensor, no_grad
-from ..backend import Array, to_device, to_numpy
-from ..generation import Sampling, as_list, beam_search, check_beams, generate
+from ..backend import Array, to_device
+from ..generation import Rules, Sampling, as_list, beam_search, check_beams, generate
 from ..nn import (Cache, Dropout, Embedding, LayerNorm, Module, Parameter, SinusoidalPositions, TransformerBlock)
 from ..nn.linear import normal
 from .base import PretrainedModel
@@ -195,24 +195,11 @@ class EncoderDecoder(PretrainedModel):
                      c.n_embd // c.n_decoder_head, device=self.device,
                      dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
-    def _rules(self, last: int, eos: Any) -> Callable[[Array, int], Array]:
-        """The configuration's rules, never these tokens and now this one, as a function of scores (B, V), which it
-        changes, and the number of the new token; `last` is the number of the last one."""
+    def _rules(self, max_length: int, eos: Any) -> Rules:
+        """The configuration's rules for texts of up to `max_length` tokens, the start token included."""
         c = self.config
-        suppressed = [token for token in c.suppress_token_ids if token not in as_list(eos)]  # an end stays possible
-
-        def apply(scores: Array, length: int) -> Array:
-            forced = c.forced_bos_token_id if length == 1 else None
-            if length == last and eos is not None and c.forced_eos_token_id is not None:
-                forced = c.forced_eos_token_id
-            if suppressed:
-                scores[:, suppressed] = -math.inf
-            if forced is not None:
-                scores[...] = -math.inf
-                scores[:, forced] = 0.0
-            return scores
-
-        return apply
+        return Rules(max_length, c.suppress_token_ids, c.no_repeat_ngram_size, tuple(as_list(eos)), c.min_length,
+                     c.forced_bos_token_id, None if eos is None else c.forced_eos_token_id)
 
     @no_grad()
     def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, temperature: float = 0.0,
@@ -247,25 +234,24 @@ class EncoderDecoder(PretrainedModel):
             raise ValueError(f"EncoderDecoder: max_new_tokens={max_new_tokens} does not fit the context of "
                              f"{c.block_size} tokens (block_size)")
         eos = c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id
-        rules = self._rules(max_new_tokens, eos)
+        rules = self._rules(max_new_tokens + 1, eos)
         if num_beams != 1:  # row b · num_beams + k is beam k of source b
             rows = to_device(np.repeat(np.arange(n), num_beams), self.device)
             memory, memory_mask = memory[rows], None if memory_mask is None else memory_mask[rows]
 
         def step(decoder_ids: np.ndarray, cache: Cache | None) -> Array:
             x = self.decode(decoder_ids, memory, memory_mask, cache)
-            length = decoder_ids.shape[1] if cache is None else cache.length
-            logits = ops.linear(x[:, -1], self.output_weight, self.lm_head.bias).data
-            return logits if num_beams != 1 else rules(to_numpy(logits), length)  # beams are scored first
+            return ops.linear(x[:, -1], self.output_weight, self.lm_head.bias).data
 
         def make_cache(batch_size: int) -> Cache:
             return self.new_cache(batch_size, min(c.block_size, max_new_tokens + 1))
 
         options: dict[str, Any] = dict(make_cache=make_cache if use_cache else None, context_length=c.block_size,
-                                       eos_token_id=eos, pad_token_id=c.pad_token_id, max_new_tokens=max_new_tokens)
+                                       eos_token_id=eos, pad_token_id=c.pad_token_id, max_new_tokens=max_new_tokens,
+                                       rules=rules)
         start = np.full((n, 1), c.decoder_start_token_id, dtype=np.int64)
         if num_beams != 1:
             return beam_search(step, start, num_beams=num_beams, length_penalty=length_penalty,
-                               early_stopping=early_stopping, rules=rules, renormalize=c.renormalize_logits, **options)
+                               early_stopping=early_stopping, renormalize=c.renormalize_logits, **options)
         return generate(step, start, sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty), seed=seed,
                         stop=stop, decode=decode, **options)

@@ -8,11 +8,12 @@ Read before: options.py. Read next: names.py.
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from .json_file import read_json, write_json
-from .options import ACTIVATIONS, CLASSES, FIXED, OPTIONS, Option
+from .options import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, RULES, WITH_BEAMS, Option)
 
 __all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config"]
 
@@ -100,6 +101,21 @@ def _suppressed(words: Any) -> tuple[int, ...]:
     return tuple(word[0] for word in words)
 
 
+def _not_followed(settings: dict[str, Any], without_rules: tuple[str, ...]) -> str | None:
+    """What a folder asks of generation and does not get by itself, in one sentence; None if there is nothing."""
+    def asked(neutral: dict[str, tuple[Any, ...]]) -> list[str]:
+        return [f"{name}={settings[name]!r:.40}" for name, values in neutral.items()
+                if settings.get(name) is not None and settings[name] not in values]
+
+    arguments = asked(ARGUMENTS)
+    if any(words.startswith("num_beams") for words in arguments):
+        arguments += asked(WITH_BEAMS)
+    absent = asked(NOT_FOLLOWED | {name: (0, []) for name in without_rules})
+    parts = [f"{', '.join(arguments)} only where `generate` is given them"] * bool(arguments) \
+        + [f"{', '.join(absent)} not at all"] * bool(absent)
+    return f"of the folder's settings for generation, tinygpt follows {' and '.join(parts)}" if parts else None
+
+
 def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any]:
     architecture, head = _architecture_and_head(config)
     for name, only in FIXED[architecture].items():
@@ -125,6 +141,8 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
             raise ValueError("max_position_embeddings must exceed pad_token_id + 1 in a RoBERTa folder")
     if architecture in ("bart", "marian"):
         fields["suppress_token_ids"] = _suppressed(generation.get("bad_words_ids") or config.get("bad_words_ids") or [])
+        asked = generation or config                           # where there is the one, the other is not asked
+        fields |= {name: _convert(name, "count", asked.get(name) or 0) for name in RULES}
         renormalize = generation.get("renormalize_logits", config.get("renormalize_logits"))
         fields["renormalize_logits"] = renormalize is not None and _convert("renormalize_logits", "flag", renormalize)
     else:
@@ -152,6 +170,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     generation_config.json, where there is one, has the last word on token ids, as in transformers.
     Llama's fields have `attention_bias` and `mlp_bias` instead of `bias`.
 
+    A warning names what the folder asks of generation and does not get by itself.
+
     Raises:
         FileNotFoundError: no config.json.
         ValueError: not JSON; an architecture or an option that is not supported, with what is.
@@ -162,9 +182,14 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     generation_path = path.with_name(GENERATION_CONFIG)
     config, generation = read_json(path), read_json(generation_path) if generation_path.is_file() else {}
     try:
-        return _fields(config, generation)
+        fields = _fields(config, generation)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    encoder_decoder = fields["architecture"] in ("bart", "marian")
+    if encoder_decoder or fields["head"] == "lm":
+        if words := _not_followed(generation or config, () if encoder_decoder else (*RULES, "bad_words_ids")):
+            warnings.warn(f"{folder}: {words}", stacklevel=2)
+    return fields
 
 
 def _their_value(row: Option, fields: dict[str, Any]) -> Any:
@@ -201,6 +226,7 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
         generation = {name: config[name] for name in GENERATION if config.get(name) is not None}
         if fields.get("suppress_token_ids"):
             generation["bad_words_ids"] = [[i] for i in fields["suppress_token_ids"]]
+        generation |= {name: fields[name] for name in RULES if fields.get(name)}
         if fields.get("renormalize_logits"):
             generation["renormalize_logits"] = True
         write_json(Path(folder) / GENERATION_CONFIG, generation)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS"]
+__all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "RULES", "ARGUMENTS", "WITH_BEAMS",
+           "NOT_FOLLOWED"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,20 @@ FIXED: dict[str, dict[str, Any]] = {
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
     "marian": EVERYWHERE | {"share_encoder_decoder_embeddings": True},
+}
+
+# What generation_config.json may ask for: rules that an encoder-decoder's configuration keeps; arguments of `generate`,
+# and what does not exist here, each with the values that change nothing. Temperature and the like are not listed: how
+# to sample is asked of whoever generates.
+RULES = ("no_repeat_ngram_size", "min_length")
+ARGUMENTS: dict[str, tuple[Any, ...]] = {"num_beams": (1,), "repetition_penalty": (1,)}
+WITH_BEAMS: dict[str, tuple[Any, ...]] = {"length_penalty": (1,), "early_stopping": (False,)}
+NOT_FOLLOWED: dict[str, tuple[Any, ...]] = {
+    "encoder_no_repeat_ngram_size": (0,), "encoder_repetition_penalty": (1,), "min_new_tokens": (0,),
+    "num_beam_groups": (1,), "diversity_penalty": (0,), "suppress_tokens": ([],), "begin_suppress_tokens": ([],),
+    "forced_decoder_ids": ([],), "sequence_bias": ([], {}), "exponential_decay_length_penalty": (),
+    "force_words_ids": ([],), "guidance_scale": (1,), "penalty_alpha": (0,), "typical_p": (1,), "epsilon_cutoff": (0,),
+    "eta_cutoff": (0,), "stop_strings": ([],),
 }
 
 # Our head -> their classes, by architecture; the first is written.
