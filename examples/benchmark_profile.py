@@ -19,7 +19,7 @@ from benchmark_sides import SHAPES, batch, tinygpt_step
 
 __all__ = ["profile"]
 
-GEMMS = ("linear", "linear_cross_entropy", "matmul", "scaled_dot_product_attention")
+GEMMS = ("linear", "linear_activation", "linear_cross_entropy", "matmul", "scaled_dot_product_attention")
 
 
 def best(function: Callable[[], Any], runs: int = 7) -> float:

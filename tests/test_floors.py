@@ -39,8 +39,8 @@ RANK = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, na
 # Packages whose files are read, and import one another, in a fixed order; a file that is not listed has no place yet.
 ORDER = {
     "autograd": ["grad_mode", "graph", "tensor", "bfloat16", "operation"],
-    "ops": ["elementwise", "erf", "reduction", "shape", "indexing", "linalg", "activation", "normalization", "dropout",
-            "attention", "loss", "precision", "operators"],
+    "ops": ["elementwise", "erf", "reduction", "shape", "indexing", "linalg", "activation", "feedforward",
+            "normalization", "dropout", "attention", "loss", "precision", "operators"],
     "nn": ["module", "linear", "embedding", "normalization", "positional", "dropout", "cache", "attention",
            "feedforward", "block", "lora"],
 }

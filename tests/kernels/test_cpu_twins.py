@@ -188,6 +188,72 @@ def test_one_row_leaves_what_is_odd_to_the_rule():
         ops.linear(x, weight, normal(4))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [0, 1, 3, 130, 131, 132, 400])  # a block has 131 rows of 1,000; 1 is below FEW
+@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+def test_linear_activation_around_its_blocks(activation, rows, dtype):
+    x, weight = normal(rows, 2, dtype=dtype) * 2, normal(1000, 2, dtype=dtype, seed=1)
+    for bias in (normal(1000, dtype=dtype, seed=2), None):
+        check(ops.linear_activation, x, weight, bias, activation=activation)
+
+
+@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+def test_linear_activation_in_every_layout_and_wider_than_a_block(activation):
+    weight, bias = normal(90, 8), normal(90, seed=1)
+    for x in layouts(normal(4, 9, 8)):
+        check(ops.linear_activation, x, weight, bias, activation=activation)
+        check(ops.linear_activation, x, weight.T.copy().T, None, activation=activation)
+    check(ops.linear_activation, normal(2, 1), normal(cpu.BLOCK + 1, 1), normal(cpu.BLOCK + 1), activation=activation)
+    check(ops.linear_activation, normal(8), weight, bias, activation=activation)
+    with pytest.raises(ValueError, match="linear: x has"):
+        ops.linear_activation(normal(3, 4), normal(5, 6), activation=activation)
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+def test_one_operation_has_the_bits_of_two(activation, rows):
+    """Training and generation give what they gave with an operation for each step."""
+    x, weight, bias, g = normal(rows, 5), normal(100, 5, seed=1), normal(100, seed=2), normal(rows, 100, seed=3)
+    op, settings = ops.ACTIVATIONS[activation]
+    both = {"linear_activation": (
+        [x, weight, bias], lambda *inputs: ops.linear_activation(*inputs, activation=activation),
+        lambda *inputs: op(ops.linear(*inputs), **settings)), "gated_activation": (
+        [x @ weight.T, g[::-1]], lambda *inputs: ops.gated_activation(*inputs, activation=activation),
+        lambda gate, up: op(gate, **settings) * up)}
+    for arrays, one, two in both.values():
+        results = []
+        for function in (one, two):
+            tensors = [Tensor(a, requires_grad=True) for a in arrays]
+            out = function(*tensors)
+            out.backward(g)
+            with no_grad():
+                results.append([out.data, function(*arrays).data, *(t.grad for t in tensors)])
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 1, FEW - 1, FEW, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 2 * cpu.BLOCK + 5])
+def test_gates_around_their_blocks(n, dtype):
+    gate, up = normal(n, dtype=dtype) * 4, normal(n, dtype=dtype, seed=1)
+    for activation in ops.ACTIVATIONS:
+        served = activation != "relu" and (dtype == np.float32 if activation == "gelu" else n >= FEW)
+        check(ops.gated_activation, gate, up, served=served, activation=activation)
+
+
+def test_gates_in_every_layout():
+    for gate in layouts(normal(6, 5, 80)):
+        for up in layouts(normal(6, 5, 80, seed=1)):
+            check(ops.gated_activation, gate, up, activation="silu")
+    check(ops.gated_activation, normal(6, 5, 80), normal(80), served=False, activation="silu")
+
+
+@pytest.mark.parametrize("op", [ops.linear_activation, ops.gated_activation])
+def test_an_activation_that_is_none_is_left_to_the_rule(op):
+    with pytest.raises(ValueError, match="activation='swish' is not known; choose one of gelu, gelu_tanh, relu, silu"):
+        op(normal(90, 90), normal(90, 90), activation="swish")
+
+
 def test_linear_leaves_errors_to_the_rule():
     with pytest.raises(ValueError, match="linear: x has"):
         ops.linear(normal(3, 4), normal(5, 6))

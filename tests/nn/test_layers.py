@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tinygpt.autograd import Tensor
 from tinygpt.backend import manual_seed
 from tinygpt.nn import Embedding, FeedForward, LayerNorm, Linear, RMSNorm, make_norm
-from tinygpt.nn.feedforward import ACTIVATIONS
+from tinygpt.ops import ACTIVATIONS
 
 few = settings(deadline=None, max_examples=30, derandomize=True)
 sizes = st.integers(1, 6)

@@ -268,6 +268,28 @@ def test_linear(leading, n_in, n_out, seed):
     compare(ops.linear, F.linear, x, weight)
 
 
+ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "silu": F.silu}
+
+
+@drawn
+@given(hnp.array_shapes(min_dims=0, max_dims=3, max_side=4), st.integers(1, 5), st.integers(1, 5),
+       st.sampled_from(sorted(ops.ACTIVATIONS)), SEEDS)
+def test_linear_activation(leading, n_in, n_out, name, seed):
+    data = Data(seed)
+    x, weight, bias = data.normal(*leading, n_in), data.normal(n_out, n_in), data.normal(n_out)
+    for parameters in ((weight, bias), (weight,)):
+        compare(lambda *inputs: ops.linear_activation(*inputs, activation=name),
+                lambda *inputs: ACTIVATIONS[name](F.linear(*inputs)), x, *parameters)
+
+
+@drawn
+@given(SHAPES, st.sampled_from(sorted(ops.ACTIVATIONS)), SEEDS)
+def test_gated_activation(shape, name, seed):
+    data = Data(seed)
+    compare(lambda gate, up: ops.gated_activation(gate, up, activation=name),
+            lambda gate, up: ACTIVATIONS[name](gate) * up, data.normal(*shape), data.normal(*shape))
+
+
 @drawn
 @given(hnp.array_shapes(min_dims=0, max_dims=3, max_side=4), st.integers(2, 9), SEEDS)
 def test_norms(leading, n, seed):

@@ -21,7 +21,6 @@ from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, on_device, to_device, wide_dtype
 from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, Parameter, TransformerBlock
-from ..nn.feedforward import ACTIVATIONS
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import BERTConfig
@@ -48,7 +47,7 @@ class MaskedLMHead(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, C): what the output matrix is applied to."""
-        return self.norm(ACTIVATIONS[self.activation](self.dense(x)))
+        return self.norm(self.dense(x, self.activation))
 
 
 class ClassificationHead(Module):

@@ -5,23 +5,12 @@ Read before: attention.py. Read next: block.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .. import ops
 from ..autograd import Tensor
 from .linear import Linear
 from .module import Module
 
-__all__ = ["ACTIVATIONS", "FeedForward"]
-
-
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return ops.gelu(x, approximate="tanh")
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": ops.gelu, "gelu_tanh": _gelu_tanh, "relu": ops.relu, "silu": ops.silu,
-}
+__all__ = ["FeedForward"]
 
 
 class FeedForward(Module):
@@ -37,8 +26,9 @@ class FeedForward(Module):
 
     def __init__(self, n_embd: int, n_inner: int, *, activation: str = "gelu", gated: bool = False, bias: bool = True,
                  std: float = 0.02, out_std: float | None = None) -> None:
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"FeedForward: unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+        if activation not in ops.ACTIVATIONS:
+            raise ValueError(f"FeedForward: unknown activation {activation!r}; "
+                             f"choose one of {', '.join(ops.ACTIVATIONS)}")
         self.activation = activation
         self.gate = Linear(n_embd, n_inner, bias=bias, std=std) if gated else None
         self.up = Linear(n_embd, n_inner, bias=bias, std=std)
@@ -46,6 +36,8 @@ class FeedForward(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        activate = ACTIVATIONS[self.activation]
-        hidden = activate(self.up(x)) if self.gate is None else activate(self.gate(x)) * self.up(x)  # (B, T, n_inner)
+        if self.gate is None:
+            hidden = self.up(x, self.activation)  # (B, T, n_inner)
+        else:
+            hidden = ops.gated_activation(self.gate(x), self.up(x), activation=self.activation)  # (B, T, n_inner)
         return self.down(hidden)

@@ -38,6 +38,8 @@ class Linear(Module):
         self.weight = Parameter(normal((n_out, n_in), std))
         self.bias = Parameter(np.zeros(n_out, dtype=np.float32)) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, n_in) -> (…, n_out)."""
-        return ops.linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, activation: str | None = None) -> Tensor:
+        """(…, n_in) -> (…, n_out): the map, or an activation of it, by its name in `ops.ACTIVATIONS`."""
+        if activation is None:
+            return ops.linear(x, self.weight, self.bias)
+        return ops.linear_activation(x, self.weight, self.bias, activation=activation)

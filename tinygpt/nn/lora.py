@@ -77,8 +77,8 @@ class LoRALinear(Linear):
         for name, (start, stop) in sorted(self.rows.items(), key=lambda item: item[1]):
             yield start, stop, getattr(self, f"lora_{name}")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, n_in) -> (…, n_out)."""
+    def forward(self, x: Tensor, activation: str | None = None) -> Tensor:
+        """(…, n_in) -> (…, n_out): as for Linear; an activation comes after the adapters."""
         parts: list = []
         at, end = 0, self.weight.shape[0]
         for start, stop, adapter in [*self.adapters(), (end, end, None)]:
@@ -88,8 +88,12 @@ class LoRALinear(Linear):
             if adapter is not None:
                 parts.append(adapter(x) * self.scale)
             at = stop
-        return ops.linear(x, self.weight, self.bias) + (
+        out = ops.linear(x, self.weight, self.bias) + (
             parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1))
+        if activation is None:
+            return out
+        function, settings = ops.ACTIVATIONS[activation]
+        return function(out, **settings)
 
     def merged_weight(self) -> Array:
         """(n_out, n_in): the matrix that computes the same alone."""

@@ -6,7 +6,7 @@ kept. Under `no_grad` the derivative is left out.
 
 Each derivative below is written with as few passes as there are: with y = x h(x), y' = h + x h'.
 
-Read before: blocks.py. Read next: normalization.py.
+Read before: blocks.py. Read next: linear.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...ops import gelu, silu
 from ..twins import accelerates
 from .blocks import BLOCK, blocks, is_float
 
-__all__ = ["FEW", "gelu_blocked", "silu_blocked"]
+__all__ = ["FEW", "Formula", "formula_for", "gelu_blocked", "silu_blocked"]
 
 FEW = 2048  # elements: below it counts how many calls there are, and the rules make fewer
 
@@ -47,12 +47,9 @@ def _activate(x: np.ndarray, formula: Formula) -> Output:
 
 @accelerates(gelu)
 def gelu_blocked(x: np.ndarray, *, approximate: str = "none") -> Output:
-    """The tanh form in float32 and float64; the exact one in float32, where a short formula for Φ is exact enough."""
-    if not is_float(x) or approximate not in ("none", "tanh") or (approximate == "none" and x.dtype == np.float64):
-        return NotImplemented
-    if approximate == "tanh" and x.size < FEW:
-        return NotImplemented
-    return _activate(x, _gelu_tanh if approximate == "tanh" else _gelu_exact)
+    """x Φ(x), exactly or in the tanh form."""
+    formula = formula_for({"none": "gelu", "tanh": "gelu_tanh"}.get(approximate, ""), x)
+    return NotImplemented if formula is None else _activate(x, formula)
 
 
 def _gelu_tanh(x, out, slope, a, b):
@@ -117,16 +114,15 @@ def _gelu_exact(x, out, slope, a, b):
 @accelerates(silu)
 def silu_blocked(x: np.ndarray) -> Output:
     """x σ(x)."""
-    if not is_float(x) or x.size < FEW:
-        return NotImplemented
-    with np.errstate(over="ignore"):  # e^(−x) = ∞ far below 0 gives σ = 0, as it should
-        return _activate(x, _silu)
+    formula = formula_for("silu", x)
+    return NotImplemented if formula is None else _activate(x, formula)
 
 
 def _silu(x, out, slope, a, b):
     """h = σ(x), h' = σ (1 − σ), so y' = σ (1 + x (1 − σ))."""
     np.negative(x, out=a)
-    np.exp(a, out=a)
+    with np.errstate(over="ignore"):  # e^(−x) = ∞ far below 0 gives σ = 0, as it should
+        np.exp(a, out=a)
     a += 1
     np.divide(1, a, out=a)
     np.multiply(x, a, out=out)
@@ -135,3 +131,17 @@ def _silu(x, out, slope, a, b):
         slope *= x
         slope += 1
         slope *= a
+
+
+FORMULAS: dict[str, Formula] = {"gelu": _gelu_exact, "gelu_tanh": _gelu_tanh, "silu": _silu}  # as in ops.ACTIVATIONS
+
+
+def formula_for(activation: str, x: np.ndarray) -> Formula | None:
+    """The formula of an activation for an array like x; None where the rule should run.
+
+    The exact GELU has one in float32 alone, where a short formula for Φ is exact enough.
+    """
+    few = x.size < FEW and activation != "gelu"  # whose rule is long in any case
+    if not is_float(x) or few or (activation == "gelu" and x.dtype == np.float64):
+        return None
+    return FORMULAS.get(activation)

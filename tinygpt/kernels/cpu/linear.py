@@ -4,20 +4,19 @@ The gradient of a weight is as large as the weight. Computed as an array of its 
 gradient, it passes through memory four times and through the page-fault handler once; a matrix product that is told
 where to write passes once. That is only right for the first gradient of a step, which replaces a zero.
 
-Read before: ops/linalg.py, and `Deferred` in autograd/graph.py. Read next: loss.py.
+Read before: ops/linalg.py, and `Deferred` in autograd/graph.py. Read next: feedforward.py.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...autograd import Deferred, Output
+from ...autograd import Deferred, Gradient, Output
 from ...ops import linear
 from ..twins import accelerates
 from .blocks import is_float
 
-__all__ = ["ProductGradient", "linear_in_place"]
-
+__all__ = ["ProductGradient", "gradients", "linear_in_place", "serves"]
 
 PIECE = 1 << 20  # elements of a product that are still in the cache when they are added
 
@@ -46,11 +45,22 @@ class ProductGradient(Deferred):
         return ProductGradient(self.a, self.b[:, part]) if self.a.ndim == 1 else ProductGradient(self.a[part], self.b)
 
 
+def serves(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> bool:
+    """Whether these are a linear layer's input and parameters, of one floating dtype."""
+    return is_float(x, weight, bias) and weight.ndim == 2 and x.shape[-1:] == weight.shape[1:] and (
+        bias is None or bias.shape == weight.shape[:1])
+
+
+def gradients(g: np.ndarray, x: np.ndarray, rows: np.ndarray, weight: np.ndarray) -> tuple[Gradient, ...]:
+    """Those of x, weight and bias, from that of `rows @ weightᵀ + bias`, (N, O); `rows` (N, I) is x."""
+    dx = lambda: (g @ weight).reshape(x.shape)
+    return dx, ProductGradient(g.T, rows), ProductGradient(np.ones(len(g), dtype=g.dtype), g)  # the sum of the rows
+
+
 @accelerates(linear)
 def linear_in_place(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> Output:
     """x @ weightᵀ + bias."""
-    if not is_float(x, weight, bias) or weight.ndim != 2 or x.shape[-1:] != weight.shape[1:] or (
-            bias is not None and bias.shape != weight.shape[:1]):
+    if not serves(x, weight, bias):
         return NotImplemented
     n_out, n_in = weight.shape
     rows = x.reshape(-1, n_in)  # (N, I)
@@ -59,7 +69,5 @@ def linear_in_place(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None =
         out += bias
 
     def backward(g):
-        g = g.reshape(-1, n_out)  # (N, O)
-        dx = lambda: (g @ weight).reshape(x.shape)
-        return dx, ProductGradient(g.T, rows), ProductGradient(np.ones(len(g), dtype=g.dtype), g)  # the sum of the rows
+        return gradients(g.reshape(-1, n_out), x, rows, weight)
     return out.reshape(*x.shape[:-1], n_out), backward

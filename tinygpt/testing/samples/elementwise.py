@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...ops import ACTIVATIONS
 from ..values import draw_values
 from .registry import Sample, broadcast_shapes, draw_shape, samples_of
 
@@ -98,6 +99,11 @@ def to_device(rng: Rng) -> Sample:
 @samples_of("gelu")
 def gelu(rng: Rng) -> Sample:
     return Sample((draw_values(rng, draw_shape(rng)),), {"approximate": str(rng.choice(["none", "tanh"]))})
+
+
+@samples_of("gated_activation")
+def gated_activation(rng: Rng) -> Sample:
+    return Sample(_pair(rng).inputs, {"activation": str(rng.choice(list(ACTIVATIONS)))})
 
 
 @samples_of("dropout")

@@ -7,6 +7,7 @@ Read before: linalg.py. Sizes are those of kernels/cpu/.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ...kernels.cpu.attention import ROWS
 from ...kernels.cpu.blocks import BLOCK
+from ...ops import ACTIVATIONS
 from ..values import draw_values
 from .registry import Sample, large_samples_of
 
@@ -35,7 +37,15 @@ def gelu(rng: Rng) -> Iterator[Sample]:
         yield sample
 
 
-large_samples_of("silu")(_vectors)
+for _name in ("silu", "relu"):
+    large_samples_of(_name)(_vectors)
+
+
+@large_samples_of("gated_activation")
+def gated_activation(rng: Rng) -> Iterator[Sample]:
+    for n, activation in zip(SIZES, itertools.cycle(ACTIVATIONS)):
+        for name in {"silu", activation}:
+            yield Sample((draw_values(rng, (n,)), draw_values(rng, (n,))), {"activation": name})
 
 
 @large_samples_of("dropout")
@@ -79,6 +89,16 @@ def linear(rng: Rng) -> Iterator[Sample]:
     for bias in (None, draw_values(rng, (65,))):
         for shape in ((3, 33), (1, 1)):
             yield Sample((draw_values(rng, (*shape, 130)), draw_values(rng, (65, 130)), bias))
+
+
+@large_samples_of("linear_activation")
+def linear_activation(rng: Rng) -> Iterator[Sample]:
+    step = BLOCK // 1000
+    for activation in ACTIVATIONS:
+        for n in (1, 3, step, step + 1):  # 3 rows: enough for a formula, less than a block
+            weight = draw_values(rng, (1000, 3))
+            yield Sample((draw_values(rng, (n, 3)), weight, draw_values(rng, (1000,))), {"activation": activation})
+            yield Sample((draw_values(rng, (n, 3)), weight, None), {"activation": activation})
 
 
 @large_samples_of("embedding")

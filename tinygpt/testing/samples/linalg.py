@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ops import ACTIVATIONS
 from ..values import draw_values
 from .registry import Sample, broadcast_shapes, draw_shape, samples_of
 
@@ -37,6 +38,16 @@ def linear(rng: Rng) -> Sample:
     x = draw_values(rng, (*draw_shape(rng, max_dims=2), inside))
     bias = draw_values(rng, (outside,)) if rng.random() < 0.7 else None
     return Sample((x, draw_values(rng, (outside, inside)), bias))
+
+
+@samples_of("linear_activation")
+def linear_activation(rng: Rng) -> Sample:
+    """Before the activation no number is far from 0, where the formulas of a flat tail lose all digits."""
+    inside, outside = (int(side) for side in rng.integers(1, 5, 2))
+    x = draw_values(rng, (*draw_shape(rng, max_dims=2), inside))
+    weight = draw_values(rng, (outside, inside), -1 / inside, 1 / inside)
+    bias = draw_values(rng, (outside,), -1.0, 1.0) if rng.random() < 0.7 else None
+    return Sample((x, weight, bias), {"activation": str(rng.choice(list(ACTIVATIONS)))})
 
 
 @samples_of("scaled_dot_product_attention")
