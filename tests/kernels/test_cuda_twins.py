@@ -126,8 +126,9 @@ def test_the_emulation_finds_what_is_wrong():
 
 
 def test_what_is_fused():
-    assert set(FUSED) == {"layer_norm", "rms_norm", "gelu", "silu", "dropout", "scaled_dot_product_attention",
-                          "linear_cross_entropy", "embedding"}
+    assert set(FUSED) == {"layer_norm", "rms_norm", "gelu", "silu", "relu", "linear", "linear_activation",
+                          "gated_activation", "dropout", "scaled_dot_product_attention", "linear_cross_entropy",
+                          "embedding"}
     assert cuda.fused_kernels() == sorted({*FUSED, "AdamW", "gradient norm"})
     with kernels.disabled():
         assert cuda.fused_kernels() == []
@@ -169,11 +170,57 @@ SIZES = (1, 31, 32, 33, 255, 256, 257, 3000)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {})])
+@pytest.mark.parametrize("op, settings", ops.ACTIVATIONS.values(), ids=ops.ACTIVATIONS)
 def test_activations(op, settings, dtype):
     for n in SIZES:
         check(op, normal(n, dtype=dtype) * 4, **settings)
     check(op, np.array([-1e4, -90, -20, -0.0, 0, 20, 90, 1e4], dtype), **settings)
+
+
+@pytest.mark.parametrize("op, settings", ops.ACTIVATIONS.values(), ids=ops.ACTIVATIONS)
+def test_what_is_not_finite_goes_through_activations_as_through_the_rule(op, settings):
+    x = np.array([np.nan, np.inf, -np.inf], np.float32)
+    with np.errstate(invalid="ignore"):
+        there = to_numpy(op(Tensor(x, device="fake"), **settings).data)
+        with kernels.disabled():
+            here = op(x, **settings).data
+    assert cuda_on_host.launched and np.isnan(here[0])
+    np.testing.assert_array_equal(there, here)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows, width", [(1, 1), (3, 31), (257, 32), (2, 255), (3, 257), (513, 40), (2, 600)])
+def test_a_matrix_with_its_bias_and_activation(rows, width, dtype):
+    """Rows around the 256 groups that they are summed in, columns around warps and blocks."""
+    x, weight, bias = normal(rows, 3, dtype=dtype), normal(width, 3, dtype=dtype, seed=1), normal(width, dtype=dtype)
+    check(ops.linear, x, weight, bias, tolerance=5)
+    check(ops.linear, x, weight, None, served=False, tolerance=5)
+    for activation in ops.ACTIVATIONS:
+        check(ops.linear_activation, x, weight, bias, activation=activation, tolerance=5)
+    check(ops.linear_activation, x, weight, None, activation="gelu_tanh", tolerance=5)
+
+
+def test_a_matrix_takes_any_leading_axes_and_leaves_errors_to_the_rule():
+    weight, bias = normal(6, 4), normal(6)
+    for x in (normal(4), normal(2, 3, 4), normal(2, 1, 3, 4)):
+        check(ops.linear, x, weight, bias, tolerance=5)
+        check(ops.linear_activation, x, weight, bias, activation="silu", tolerance=5)
+    check(ops.linear_activation, normal(0, 4), weight, bias, activation="silu", served=False)
+    there = [Tensor(a, device="fake") for a in (normal(2, 5), weight, bias)]
+    for op, settings in ((ops.linear, {}), (ops.linear_activation, {"activation": "gelu"})):
+        with pytest.raises(ValueError, match="linear: x has"):
+            op(*there, **settings)
+    for op in (ops.linear_activation, ops.gated_activation):
+        with pytest.raises(ValueError, match="activation='swish' is not known"):
+            op(there[1], there[1].detach(), activation="swish")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+def test_gates(activation, dtype):
+    for n in SIZES:
+        check(ops.gated_activation, normal(n, dtype=dtype) * 4, normal(n, dtype=dtype, seed=1), activation=activation)
+    check(ops.gated_activation, normal(3, 4, dtype=dtype), normal(4, dtype=dtype), activation=activation, served=False)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -378,6 +425,34 @@ def test_bfloat16_rounds_to_nearest_even():
     assert np.isnan((got[nan].astype(np.uint32) << 16).view(np.float32)).all()
 
 
+def test_bfloat16_is_widened_for_bias_and_activation_and_sums():
+    """4,096 ones add up to 4,096; bfloat16 would stop at 256."""
+    def rounded(x):
+        wide = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+        return ((wide + 0x7fff + ((wide >> 16) & 1)) >> 16).astype(np.uint16)
+
+    def widened(bits):
+        return (bits.astype(np.uint32) << 16).view(np.float32)
+
+    module = cuda_on_host.HostModule(launch.SOURCE.read_text(encoding="utf-8"), ("-DELEMENT=bfloat16",))
+    n_rows, width = 4096, 3
+    x, bias, g = rounded(normal(n_rows, width)), normal(width, seed=1), rounded(np.ones((n_rows, width)))
+    arrays = [to_device(a, "fake") for a in (x, bias, np.zeros_like(x), g, np.zeros_like(x),
+                                             np.zeros((1, width), np.float32))]
+    there, shift, out, upper, dx, dbias = arrays
+    sizes = (np.int64(n_rows), np.int64(width), np.int64(n_rows))
+    for kind, activation in ((1, "gelu_tanh"), (4, None)):
+        module.get_function("activation_forward")((1, 1), (32,), (there, shift, out, *sizes, np.int64(kind)))
+        module.get_function("activation_backward")(
+            (1, 1), (32,), (upper, there, shift, dx, dbias, *sizes, np.int64(kind)))
+        h = Tensor(widened(x).astype(np.float64) + bias, requires_grad=True)
+        y = h * 1.0 if activation is None else ops.gelu(h, approximate="tanh")
+        y.backward(np.ones(y.shape))
+        np.testing.assert_allclose(widened(to_numpy(out)), y.data, rtol=2**-8, atol=1e-6)
+        np.testing.assert_allclose(widened(to_numpy(dx)), h.grad, rtol=2**-8, atol=1e-6)
+        np.testing.assert_allclose(to_numpy(dbias)[0], h.grad.sum(axis=0), rtol=1e-5)
+
+
 # -- a whole step -----------------------------------------------------------------------------------------------------
 
 
@@ -409,4 +484,6 @@ def test_a_training_run_is_the_hosts(architecture):
     expected = {"adamw", "sum_of_squares", "norm_forward", "norm_backward_x", "norm_backward_parameters",
                 "activation_forward", "activation_backward", "attention_softmax", "attention_softmax_backward",
                 "cross_entropy_rows", "dropout_apply", "embedding_backward"}
-    assert set(cuda_on_host.launched) == expected
+    gate = {"gate_forward", "gate_backward"} if architecture == "llama" else set()  # and no bias to be added
+    assert set(cuda_on_host.launched) == (expected - {"activation_forward", "activation_backward"}
+                                          if gate else expected) | gate

@@ -142,10 +142,16 @@ extern "C" __global__ void norm_backward_parameters(
 }
 
 // --------------------------------------------------------------------------------------------------------------------
-// GELU and SiLU (ops/activation.py); `kind` is 0 for the exact GELU, 1 for its tanh form, 2 for SiLU.
-// Grid: one thread an element.
+// Bias and activation (ops/activation.py, ops/feedforward.py): y = f(x + bias), and with a gate y = f(gate) up. `kind` is 0
+// for the exact GELU, 1 for its tanh form, 2 for SiLU, 3 for ReLU, 4 for no activation at all, which leaves the bias.
 
 __device__ inline void activate(Wide x, long long kind, Wide* y, Wide* slope) {
+    if (kind >= 3) {
+        bool passes = kind == 4 || x > 0;
+        *y = passes || x != x ? x : (Wide)0;
+        *slope = passes;
+        return;
+    }
     Wide h, dh;  // y = x h(x)
     if (kind == 0) {
         h = (Wide)0.5 * (1 + erf(x * (Wide)0.70710678118654752440));
@@ -164,23 +170,59 @@ __device__ inline void activate(Wide x, long long kind, Wide* y, Wide* slope) {
     *slope = h + x * dh;
 }
 
-extern "C" __global__ void activation_forward(const ELEMENT* x, ELEMENT* out, long long n, long long kind)
+// A thread takes one column of `rows_each` rows, so that it reads its bias (or null) once. `out` may be `x`.
+// Grid: columns in blocks of blockDim, groups of rows.
+extern "C" __global__ void activation_forward(
+    const ELEMENT* x, const Wide* bias, ELEMENT* out, long long n_rows, long long width, long long rows_each,
+    long long kind)
 {
-    long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n) return;
-    Wide y, slope;
-    activate(wide(x[i]), kind, &y, &slope);
-    out[i] = narrow(y);
+    long long column = (long long)blockIdx.x * blockDim.x + threadIdx.x, first = blockIdx.y * rows_each;
+    if (column >= width) return;
+    Wide shift = bias ? bias[column] : (Wide)0, y, slope;
+    for (long long row = first; row < first + rows_each && row < n_rows; row++) {
+        activate(wide(x[row * width + column]) + shift, kind, &y, &slope);
+        out[row * width + column] = narrow(y);
+    }
 }
 
+// The gradients of x (if `dx` is not null) and, with `dbias`, of the bias: the sum of each group of rows, one line of a
+// table for each blockIdx.y, which the caller adds up. Grid: as above.
 extern "C" __global__ void activation_backward(
-    const ELEMENT* g, const ELEMENT* x, ELEMENT* dx, long long n, long long kind)
+    const ELEMENT* g, const ELEMENT* x, const Wide* bias, ELEMENT* dx, Wide* dbias, long long n_rows,
+    long long width, long long rows_each, long long kind)
+{
+    long long column = (long long)blockIdx.x * blockDim.x + threadIdx.x, first = blockIdx.y * rows_each;
+    if (column >= width) return;
+    Wide shift = bias ? bias[column] : (Wide)0, sum = 0, y, slope = 1;
+    for (long long row = first; row < first + rows_each && row < n_rows; row++) {
+        if (kind != 4) activate(wide(x[row * width + column]) + shift, kind, &y, &slope);
+        Wide d = wide(g[row * width + column]) * slope;
+        if (dx) dx[row * width + column] = narrow(d);
+        sum += d;
+    }
+    if (dbias) dbias[blockIdx.y * width + column] = sum;
+}
+
+// Grid: one thread an element.
+extern "C" __global__ void gate_forward(
+    const ELEMENT* gate, const ELEMENT* up, ELEMENT* out, long long n, long long kind)
 {
     long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     Wide y, slope;
-    activate(wide(x[i]), kind, &y, &slope);
-    dx[i] = narrow(wide(g[i]) * slope);
+    activate(wide(gate[i]), kind, &y, &slope);
+    out[i] = narrow(y * wide(up[i]));
+}
+
+extern "C" __global__ void gate_backward(
+    const ELEMENT* g, const ELEMENT* gate, const ELEMENT* up, ELEMENT* dgate, ELEMENT* dup, long long n, long long kind)
+{
+    long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    Wide y, slope, upper = wide(g[i]);
+    activate(wide(gate[i]), kind, &y, &slope);
+    dgate[i] = narrow(upper * wide(up[i]) * slope);
+    dup[i] = narrow(upper * y);
 }
 
 // --------------------------------------------------------------------------------------------------------------------

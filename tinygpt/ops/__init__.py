@@ -18,9 +18,9 @@ from . import operators  # noqa: F401  (gives Tensor its operators)
 
 __all__ = [
     "ACTIVATIONS", "IGNORE_INDEX", "absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "cos",
-    "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu", "getitem",
-    "layer_norm", "linear", "linear_activation", "linear_cross_entropy", "log", "log_softmax", "logsumexp", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "power", "relu", "reshape", "rms_norm",
-    "rotary_embedding", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "sqrt", "squeeze",
-    "stack", "subtract", "sum", "swapaxes", "tanh", "to_device", "transpose", "var", "where",
+    "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu",
+    "getitem", "layer_norm", "linear", "linear_activation", "linear_cross_entropy", "log", "log_softmax", "logsumexp",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "power", "relu", "reshape",
+    "rms_norm", "rotary_embedding", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split",
+    "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes", "tanh", "to_device", "transpose", "var", "where",
 ]

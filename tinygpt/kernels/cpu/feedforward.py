@@ -8,6 +8,8 @@ Read before: activation.py, linear.py, ops/feedforward.py. Read next: normalizat
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...autograd import Output, is_grad_enabled
@@ -31,7 +33,8 @@ def linear_activation_blocked(x: np.ndarray, weight: np.ndarray, bias: np.ndarra
     out, activation_backward = _activate(rows @ weight.T, bias, activation)  # (N, O)
 
     def backward(g):
-        return gradients(activation_backward(g.reshape(-1, n_out))[0], x, rows, weight)
+        dh: Any = activation_backward(g.reshape(-1, n_out))[0]
+        return gradients(dh, x, rows, weight)
     return out.reshape(*x.shape[:-1], n_out), backward
 
 

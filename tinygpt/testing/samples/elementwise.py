@@ -103,7 +103,9 @@ def gelu(rng: Rng) -> Sample:
 
 @samples_of("gated_activation")
 def gated_activation(rng: Rng) -> Sample:
-    return Sample(_pair(rng).inputs, {"activation": str(rng.choice(list(ACTIVATIONS)))})
+    shapes = broadcast_shapes(rng, 2) if rng.random() < 0.3 else [draw_shape(rng)] * 2
+    return Sample(tuple(draw_values(rng, shape) for shape in shapes),
+                  {"activation": str(rng.choice(list(ACTIVATIONS)))})
 
 
 @samples_of("dropout")
