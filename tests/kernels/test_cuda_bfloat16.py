@@ -68,7 +68,7 @@ def check(op, *inputs, wide: tuple[int, ...] = (), roundings: float = 2, result=
 def test_activations_dropout_and_norms():
     """What computes inside and rounds once: with the kernels or by the rule."""
     x = normal(5, 33) * 2
-    for op, settings in ((ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {}),
+    for op, settings in ((ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {}), (ops.relu, {}),
                          (ops.dropout, {"p": 0.3, "key": (1, 2, 3)})):
         check(op, x, roundings=1, **settings)
     weight, bias = normal(33, seed=1), normal(33, seed=2)
@@ -90,6 +90,24 @@ def test_the_weights_of_a_norm_are_not_rounded():
 def test_linear(shape, wide):
     check(ops.linear, normal(*shape), normal(6, 16, seed=1), normal(6, seed=2), wide=wide)
     check(ops.linear, normal(*shape), normal(6, 16, seed=1), wide=wide)
+
+
+@pytest.mark.parametrize("wide", [(), (1, 2)])
+@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+def test_linear_with_its_activation_and_gates(activation, wide):
+    for shape in ((3, 5, 16), (16,)):
+        check(ops.linear_activation, normal(*shape), normal(6, 16, seed=1), normal(6, seed=2), wide=wide, roundings=3,
+              activation=activation)  # the kernel gets a rounded product
+    check(ops.linear_activation, normal(3, 16), normal(6, 16, seed=1), wide=wide[:1], roundings=3,
+          activation=activation)
+    check(ops.gated_activation, normal(3, 40), normal(3, 40, seed=1), roundings=1, activation=activation)
+
+
+def test_a_bias_before_an_activation_is_not_rounded():
+    x, weight, bias = np.ones((2, 1)), np.full((3, 1), -1, np.float32), np.full(3, 1.003, np.float32)  # 1 in bfloat16
+    there = [Tensor(x.astype(BF16), device="fake"), Tensor(weight, device="fake"), Tensor(bias, device="fake")]
+    out = ops.linear_activation(*there, activation="relu").numpy()
+    np.testing.assert_allclose(out.astype(np.float32), np.full((2, 3), 0.003), rtol=2 * EPSILON)
 
 
 def test_linear_takes_views_and_refuses_what_does_not_fit():
@@ -161,7 +179,7 @@ def test_embedding_and_the_residual_sum():
     check(ops.add, x, y, wide=(1,), roundings=1)
 
 
-PRODUCTS = ("linear", "scaled_dot_product_attention", "linear_cross_entropy", "matmul")
+PRODUCTS = ("linear", "linear_activation", "scaled_dot_product_attention", "linear_cross_entropy", "matmul")
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])

@@ -9,8 +9,8 @@ from .allocator import keep_freed_memory
 from .attention import attention_blocked
 from .blocks import BLOCK
 from .decoding import (
-    add_unrecorded, attention_of_a_token, embedding_of_a_token, gelu_of_a_token, layer_norm_of_a_row, linear_of_a_row,
-    rms_norm_of_a_row,
+    add_unrecorded, attention_of_a_token, embedding_of_a_token, gelu_of_a_token, layer_norm_of_a_row,
+    linear_activation_of_a_row, linear_of_a_row, rms_norm_of_a_row,
 )
 from .dropout import dropout_blocked
 from .embedding import embedding_segments
@@ -24,6 +24,6 @@ __all__ = [
     "BLOCK", "add_same_shape", "add_unrecorded", "attention_blocked", "attention_of_a_token", "dropout_blocked",
     "embedding_of_a_token", "embedding_segments", "gated_activation_blocked", "gelu_blocked", "gelu_of_a_token",
     "keep_freed_memory", "layer_norm_blocked", "layer_norm_of_a_row", "linear_activation_blocked",
-    "linear_cross_entropy_chunked", "linear_in_place", "linear_of_a_row", "rms_norm_blocked", "rms_norm_of_a_row",
-    "silu_blocked", "split_rejoining",
+    "linear_activation_of_a_row", "linear_cross_entropy_chunked", "linear_in_place", "linear_of_a_row",
+    "rms_norm_blocked", "rms_norm_of_a_row", "silu_blocked", "split_rejoining",
 ]

@@ -5,7 +5,7 @@ begin and a tenth of one to do its work, so what counts is how many there are, a
 of the time of `x @ y`, and a sum of a row is the product with a row of ones. These twins have no way back and are
 asked only where nothing is recorded.
 
-Read before: normalization.py, attention.py, linear.py. Read next: allocator.py.
+Read before: normalization.py, attention.py, feedforward.py. Read next: allocator.py.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from ...ops import add, embedding, gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention
+from ...ops import (
+    ACTIVATIONS, add, embedding, gelu, layer_norm, linear, linear_activation, rms_norm, scaled_dot_product_attention,
+)
 from ...ops.dropout import Key
 from ...ops.indexing import check_ids
 from ..twins import accelerates
 from .activation import FEW
 from .blocks import average, is_float
+from .feedforward import activate
 
 __all__ = ["add_unrecorded", "attention_of_a_token", "embedding_of_a_token", "gelu_of_a_token", "layer_norm_of_a_row",
-           "linear_of_a_row", "rms_norm_of_a_row"]
+           "linear_activation_of_a_row", "linear_of_a_row", "rms_norm_of_a_row"]
 
 
 Unrecorded = tuple[np.ndarray, None]  # an output, and no way back
@@ -41,6 +44,19 @@ def linear_of_a_row(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None =
             return NotImplemented
         out += bias
     return out.reshape(shape[:-1] + out.shape), None
+
+
+@accelerates(linear_activation, recorded=False)
+def linear_activation_of_a_row(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, *,
+                               activation: str) -> Unrecorded:
+    """f(x @ weightᵀ + bias) for a single x."""
+    result = linear_of_a_row(x, weight, bias) if activation in ACTIVATIONS else NotImplemented
+    if result is NotImplemented:
+        return result
+    h = result[0]
+    if activation == "gelu_tanh" and h.size < FEW:
+        return gelu_of_a_token(h, approximate="tanh")
+    return activate(h.reshape(1, -1), None, activation)[0].reshape(h.shape), None
 
 
 @accelerates(layer_norm, recorded=False)

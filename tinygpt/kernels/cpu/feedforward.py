@@ -19,7 +19,7 @@ from .activation import formula_for
 from .blocks import BLOCK, blocks, is_float, row_blocks
 from .linear import gradients, serves
 
-__all__ = ["gated_activation_blocked", "linear_activation_blocked"]
+__all__ = ["activate", "gated_activation_blocked", "linear_activation_blocked"]
 
 
 @accelerates(linear_activation)
@@ -30,7 +30,7 @@ def linear_activation_blocked(x: np.ndarray, weight: np.ndarray, bias: np.ndarra
         return NotImplemented
     n_out, n_in = weight.shape
     rows = x.reshape(-1, n_in)  # (N, I)
-    out, activation_backward = _activate(rows @ weight.T, bias, activation)  # (N, O)
+    out, activation_backward = activate(rows @ weight.T, bias, activation)  # (N, O)
 
     def backward(g):
         dh: Any = activation_backward(g.reshape(-1, n_out))[0]
@@ -38,8 +38,8 @@ def linear_activation_blocked(x: np.ndarray, weight: np.ndarray, bias: np.ndarra
     return out.reshape(*x.shape[:-1], n_out), backward
 
 
-def _activate(h: np.ndarray, bias: np.ndarray | None, activation: str) -> Output:
-    """f(h + bias) for h (N, O), which is overwritten."""
+def activate(h: np.ndarray, bias: np.ndarray | None, activation: str) -> Output:
+    """f(h + bias) for h (N, O), which is overwritten; the gradient of h from that of the result."""
     formula = formula_for(activation, h)
     if formula is None:
         if bias is not None:

@@ -1,4 +1,4 @@
-"""The linear layer, with an activation or without one: cuBLAS makes the product, one kernel adds the bias and activates.
+"""The linear layer, with an activation or without: cuBLAS makes the product, one kernel adds the bias and activates.
 
 What is kept is the product before the bias; on the way back one kernel goes through activation and bias, and sums up
 the gradient of the bias in float32 at least. The gradient of the weight is added where the parameter's gradient lies.
