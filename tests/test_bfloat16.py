@@ -219,6 +219,14 @@ def test_the_cache_is_of_the_type_of_activations(name):
     assert {p.dtype for p in model.parameters()} == {BF16}
 
 
+def test_positions_are_not_rounded():
+    """Angles and sines stay float32 also where the weights are bfloat16, which cannot tell position 257 from 258."""
+    llama, marian = (MODELS[name]().to("fake", dtype="bfloat16") for name in ("llama", "marian"))
+    x = llama.token_embedding(to_device(np.zeros((1, 8), int), "fake"))
+    cos, _ = llama.rotary.angles(x, to_device(np.arange(8), "fake"))
+    assert x.dtype == BF16 and cos.dtype == np.float32 == marian.encoder.sines.tables(x)[0].dtype
+
+
 def test_a_folder_is_loaded_in_bfloat16_and_saved_in_float32(tmp_path):
     model = MODELS["gpt2"]()
     model.save_pretrained(tmp_path / "a")

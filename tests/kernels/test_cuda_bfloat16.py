@@ -217,3 +217,36 @@ def test_every_product_of_a_step_is_one_of_bfloat16(architecture, fused, monkeyp
         assert p.grad.dtype == np.float32
         assert np.linalg.norm(to_numpy(p.grad) - slopes[name]) < 0.05 * size + 1e-3, name
     assert bool(cuda_on_host.launched) == fused
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_training_run_in_bfloat16(architecture, fused):
+    """All twins together, with dropout, accumulation and (without kernels) two replicas: losses near the host's in
+    float32, and the same bits when it is run again."""
+    from tinygpt.training import Trainer, TrainingOptions
+
+    class Source:
+        def batch(self, step):
+            ids = np.random.default_rng(step).integers(0, 17, (4, 9))
+            return {"ids": ids[:, :-1], "targets": np.where(ids[:, 1:] == 5, -100, ids[:, 1:])}
+
+    class Losses(list):
+        def write(self, step, loss, lr, grad_norm, **rest):
+            self.append(loss)
+
+    runs = []
+    for device, dtype in (("cpu", "float32"), ("fake", "bfloat16"), ("fake", "bfloat16")):
+        tg.manual_seed(0)
+        model = GPT(GPTConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.2,
+                              architecture=architecture, n_kv_head=1 if architecture == "llama" else None)).to(device)
+        options = TrainingOptions(steps=4, batch_size=4, lr=0.01, accumulate=2, device=device, dtype=dtype,
+                                  threads=1 if fused else 2)  # kernels on the host run one at a time
+        trainer = Trainer(model, Source(), options, metrics=Losses())
+        trainer.run()
+        runs.append((trainer.metrics, to_numpy(trainer.optimizer.flat.data)))
+    (expected, _), (losses, weights), (again, same) = runs
+    assert len(expected) == 4
+    np.testing.assert_allclose(losses, expected, rtol=1e-2)
+    assert losses == again
+    np.testing.assert_array_equal(weights, same)
+    assert ("adamw" in cuda_on_host.launched) == fused
