@@ -68,6 +68,14 @@ def test_training_from_documents_files_and_generators(tmp_path):
     assert ByteBPE.train(["ab"] * 9 + ["c"], 300).merges == [(b"a", b"b")]  # never b"bc" or b"ba"
 
 
+def test_training_with_a_splitter():
+    """With a space before each text, a word at its beginning is learnt and encoded as one like any other."""
+    texts = ["good food", "food is good", "good"]
+    spaced = ByteBPE.train(texts, 300, pattern=Splitter([Stage("gpt2", add_prefix_space=True)]))
+    assert spaced.merges == ByteBPE.train([f" {text}" for text in texts], 300).merges
+    assert spaced.encode("good food") == [spaced.vocab[b" good"], spaced.vocab[b" food"]]
+
+
 def test_vocabulary_sizes():
     assert ByteBPE.train("aaaa", 256).n_vocab == 256
     assert ByteBPE.train("aaaa", 10_000, ["<s>"]).n_vocab == 256 + 2 + 1  # aa, aaaa: then no pair is left

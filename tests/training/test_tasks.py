@@ -50,7 +50,7 @@ def bases(files, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 KINDS = {  # the base, and what else is said
-    "new": (None, dict(**TINY)),
+    "new": (None, dict(**TINY)), "new-space": (None, dict(**TINY, add_prefix_space=True)),
     "new-bert-char": (None, dict(**TINY, architecture="bert", tokenizer="char")),
     "encoder": ("masked", {}), "decoder": ("causal", {}),
     "freeze": ("masked", dict(freeze=1)), "lora": ("masked", dict(lora=2)),
@@ -146,6 +146,7 @@ def test_what_a_run_leaves(kind: str, runs, bases) -> None:
         assert model.config.id2label == {0: "blue", 1: "green", 2: "red"}
         p = label_probabilities(model, tokenizer, ["the red thing"])
         assert p.shape == (1, 3) and np.allclose(p.sum(), 1)
+        assert (kind == "new-space") == (tokenizer.encode("red thing") == tokenizer.encode(" red thing"))
         assert {"validation.txt", "validation.json", "confusion.png"} <= {path.name for path in whole.iterdir()}
     validations = [line for line in read_metrics(whole / "metrics.jsonl") if "validation_loss" in line]
     assert [line["step"] for line in validations] == [0, 2, 4, 6, 8]

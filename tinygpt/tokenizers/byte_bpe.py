@@ -70,7 +70,7 @@ class ByteBPE(Tokenizer):
                  template: Template = Template()) -> None:
         self.vocab = dict(vocab)
         self.merges = [(left, right) for left, right in merges]
-        self.splitter = pattern if isinstance(pattern, Splitter) else Splitter([Stage(name_of(pattern))])
+        self.splitter = _splitter(pattern)
         self.normal_forms = tuple(normal_forms)
         self.ignore_merges = ignore_merges
         token_bytes = bpe.check_vocab(self.vocab)
@@ -84,8 +84,8 @@ class ByteBPE(Tokenizer):
 
     @classmethod
     def train(cls, texts: str | PathLike[str] | Iterable[str | PathLike[str]], vocab_size: int = 1024,
-              special_tokens: Iterable[str] = (), pattern: str = "gpt2", *, min_frequency: int = 1,
-              progress: bool = False) -> ByteBPE:
+              special_tokens: Iterable[str] = (), pattern: str | Splitter = "gpt2", *,
+              min_frequency: int = 1, progress: bool = False) -> ByteBPE:
         """Learn a vocabulary. Of equally frequent pairs the one with the lowest ids is merged, as Hugging Face does.
 
         Args:
@@ -93,7 +93,7 @@ class ByteBPE(Tokenizer):
                 two texts. The name of a special token cuts the text that it stands in and is not learned from.
             vocab_size: 256 bytes + merges + special tokens. A text with too few pairs gives a smaller vocabulary.
             special_tokens: their names; their ids are the last.
-            pattern: how text is split before merging: a name or a regular expression.
+            pattern: how text is split before merging: a name, a regular expression, or a `Splitter`.
             min_frequency: do not merge pairs that occur less often.
             progress: show a progress bar on stderr.
 
@@ -105,7 +105,7 @@ class ByteBPE(Tokenizer):
         if n_merges < 0:
             raise ValueError(f"vocab_size is {vocab_size}, but the 256 bytes and {len(names)} special "
                              f"token{'s' * (len(names) != 1)} alone need {256 + len(names)}; give at least that")
-        splitter = Splitter([Stage(name_of(pattern))])
+        splitter = _splitter(pattern)
         with _progress_bar("reading", None, "char", progress) as done:
             pieces = count_pieces([texts] if isinstance(texts, (str, PathLike)) else texts, splitter,
                                   _numbered(names, {}), done)
@@ -235,6 +235,10 @@ class ByteBPE(Tokenizer):
     @classmethod
     def _from_arguments(cls, read: Any, *source: Any) -> ByteBPE:
         return cls(**read(*source))
+
+
+def _splitter(pattern: str | Splitter) -> Splitter:
+    return pattern if isinstance(pattern, Splitter) else Splitter([Stage(name_of(pattern))])
 
 
 def _numbered(special_tokens: Iterable[str] | Mapping[str, int] | SpecialTokens,

@@ -41,6 +41,8 @@ class FinetuneOptions(RunOptions):
     data: tuple[str, ...] = option((), "a table of examples: a CSV, TSV, JSON or JSON Lines file, or a named corpus")
     text_column: str = option("text", "classification: the column of texts; a number from 0 if there is no header line")
     label_column: str = option("label", "classification: the column of labels, likewise")
+    add_prefix_space: bool = option(False, "classification: a new bpe tokenizer puts a space before each text, so that "
+                                           "its first word is a token like any other")
     freeze: int | None = option(None, "train only the last N blocks and the head [all]")
     lora: int | None = option(None, "train only adapters of rank N and a new head; they are saved alone")
     lora_alpha: float | None = option(None, "scale of the adapters, divided by their rank [2 * rank]")
@@ -84,7 +86,7 @@ class FinetuneOptions(RunOptions):
         """A model that is given has its sizes and its tokenizer."""
         own = {field.name: field.default for field in dataclasses.fields(self)}
         for name in ("architecture", "n_layer", "n_head", "n_embd", "block_size", "activation", "initializer_range",
-                     "tokenizer", "vocab_size"):
+                     "tokenizer", "vocab_size", "add_prefix_space"):
             if self.model is not None and getattr(self, name) != own[name]:
                 raise ValueError(f"{name} is an option for a new model; {self.model} has its own")
 
@@ -96,6 +98,8 @@ class FinetuneOptions(RunOptions):
             raise ValueError("steps and epochs say the same thing twice; give one of them")
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise ValueError(f"epochs must be more than 0, got {self.epochs}")
+        if self.add_prefix_space and (self.task != "classification" or self.tokenizer != "bpe"):
+            raise ValueError("add_prefix_space is an option of a new bpe tokenizer for classification")
         if self.freeze is not None and self.lora is not None:
             raise ValueError("freeze and lora are two ways to train a part of a model; give one of them")
         if self.lora is None and (self.merge or self.lora_alpha is not None):

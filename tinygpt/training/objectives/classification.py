@@ -76,7 +76,7 @@ class Labels(Task):
 
     def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
         """An encoder's special tokens and template, as for masked words."""
-        return encoder_bpe(texts, self.options.vocab_size)
+        return encoder_bpe(texts, self.options.vocab_size, self.options.add_prefix_space)
 
     def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
         """The same special tokens and template."""

@@ -19,6 +19,7 @@ from ...evaluation.masked_words import guess_masked, masked_words
 from ...models import BERT, BERTConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
+from ...tokenizers.splitter import Splitter, Stage
 from .base import KeepGoing, Objective, TextEncoder, specials_first
 
 __all__ = ["Masked", "encoder_bpe", "encoder_characters"]
@@ -27,9 +28,14 @@ SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # RoBERTa's, numbe
 VALIDATION_SEED = 0  # the same tokens are hidden in every validation of every run
 
 
-def encoder_bpe(texts: Iterable[str], vocab_size: int) -> ByteBPE:
-    """A new BPE tokenizer for an encoder: RoBERTa's special tokens, and `<s>` … `</s>` around every text."""
-    tokenizer = specials_first(ByteBPE.train(texts, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS))
+def encoder_bpe(texts: Iterable[str], vocab_size: int, add_prefix_space: bool = False) -> ByteBPE:
+    """A new BPE tokenizer for an encoder: RoBERTa's special tokens, and `<s>` … `</s>` around every text.
+
+    Args:
+        add_prefix_space: put a space before a text, so that a word at its beginning is the same token as elsewhere.
+    """
+    splitter = Splitter([Stage("gpt2", add_prefix_space=add_prefix_space)])
+    tokenizer = specials_first(ByteBPE.train(texts, vocab_size, SPECIAL_TOKENS, splitter))
     tokenizer.set_template(["<s>"], ["</s>"])
     return tokenizer
 
