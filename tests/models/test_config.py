@@ -85,6 +85,8 @@ def test_configurations_are_frozen():
     ("bert", dict(n_labels=2), "belong to head='classification', not to None"),
     ("bert", dict(head="classification", n_labels=2, id2label={0: "a"}), "n_labels=2, but id2label names 1"),
     ("bert", dict(head="classification", id2label={1: "a"}), "must number the labels"),
+    ("llama", dict(block_size=2**31 - 1), "block_size=2147483647 is too much: a table of 12 numbers"),
+    ("marian", dict(block_size=2**31 - 1), "block_size=2147483647 is too much: a table of 24 numbers"),
     ("marian", dict(n_decoder_head=5), "n_embd=24 is not divisible by n_decoder_head=5"),
     ("marian", dict(suppress_token_ids=[70]), "suppress_token_ids=70 lies outside"),
     ("marian", dict(decoder_start_token_id=70), "decoder_start_token_id=70 lies outside"),

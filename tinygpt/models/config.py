@@ -97,6 +97,8 @@ class GPTConfig(Configuration):
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
         if llama and self.head_dim % 2:
             self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
+        if llama:
+            self._check_table(self.head_dim)
         if not llama and (self.n_kv_head != self.n_head or self.head_dim != self.n_embd // self.n_head):
             self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
         self._check_number("rope_theta", 0.0, open_=True)
@@ -238,6 +240,8 @@ class EncoderDecoderConfig(Configuration):
         self._check_size("n_inner", "n_decoder_head", "n_decoder_inner")
         self._check_size("n_decoder_layer", "no_repeat_ngram_size", "min_length", minimum=0)
         self._check_width("n_decoder_head")
+        if marian:
+            self._check_table(self.n_embd)
         self._default("scale_embedding", marian)
         self._check_flag("scale_embedding", "renormalize_logits")
         eos = self.eos_token_id

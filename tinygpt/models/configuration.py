@@ -18,6 +18,8 @@ from .layout import ACTIVATIONS, LAYOUTS
 
 __all__ = ["Configuration"]
 
+MAX_TABLE = 1 << 27  # a context of a million tokens with heads of 128 channels
+
 
 class Configuration:
     """What the three configurations share: resolving, checking, and the architecture's fixed properties."""
@@ -83,6 +85,12 @@ class Configuration:
                 if not 0 <= i < self.vocab_size:
                     self._fail(f"{name}={i} lies outside the vocabulary of {self.vocab_size} tokens")
             self._set(name, ids if several else ids[0])
+
+    def _check_table(self, width: int) -> None:
+        """Positions that are computed, as no file of weights bounds them: their table must be of a sane size."""
+        if getattr(self, "block_size") * width > MAX_TABLE:
+            self._fail(f"block_size={getattr(self, 'block_size')} is too much: a table of {width} numbers for each "
+                       f"position may have at most {MAX_TABLE:,}")
 
     def _check_width(self, heads: str) -> None:
         if self.n_embd % getattr(self, heads):

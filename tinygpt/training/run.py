@@ -13,6 +13,7 @@ Read before: trainer.py, objectives/causal.py. Read next: pretrain.py, finetune.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -27,6 +28,7 @@ from ..models import ADAPTER, PretrainedModel, new_model
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
 from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoint
+from .lock import locked
 from .metrics import MetricsLog, plot_losses
 from .objectives import Objective, SizedSource, objective_of
 from .options import TrainingOptions
@@ -105,18 +107,22 @@ def start_run(options: RunOptions, out: str | Path, *, resume: bool = False,
         stream: where progress is shown; standard error by default.
 
     Raises:
-        FileExistsError: `out` holds a model or a run already, and `resume` is not asked for.
+        FileExistsError: `out` holds a model or a run already, and `resume` is not asked for; or another process is
+            writing into it.
         ValueError, FileNotFoundError: options or data that cannot be trained with.
         DivergedError: the loss is no longer finite.
         OSError: the disk is full, say; the last checkpoint is whole.
     """
     out = Path(out)
     state = out / STATE_FILE
-    checkpoint = read_checkpoint(state) if resume and state.is_file() else None
-    if checkpoint is None:
-        _refuse_used(out)
-        options = _resolved(options)
-    return _Run(options, out, checkpoint, stream).go()
+    with contextlib.ExitStack() as held:
+        if out.is_dir():
+            held.enter_context(locked(out))
+        checkpoint = read_checkpoint(state) if resume and state.is_file() else None
+        if checkpoint is None:
+            _refuse_used(out)
+            options = _resolved(options)
+        return _Run(options, out, checkpoint, stream, held).go()
 
 
 def _refuse_used(out: Path) -> None:
@@ -163,8 +169,10 @@ class _Run:
 
     model: PretrainedModel
 
-    def __init__(self, options: RunOptions, out: Path, checkpoint: Checkpoint | None, stream: TextIO | None) -> None:
+    def __init__(self, options: RunOptions, out: Path, checkpoint: Checkpoint | None, stream: TextIO | None,
+                 held: contextlib.ExitStack) -> None:
         self.options, self.out, self.checkpoint, self.stream = options, out, checkpoint, stream
+        self.held = held  # what is kept until the run ends: the lock of the folder
         self.objective: Objective = objective_of(options)
         self.notes: list[str] = []  # to be shown once there is something to show them on
 
@@ -222,6 +230,9 @@ class _Run:
         self.objective.use(self.objective.first_tokenizer(*parts))
         self._take(self.objective.first_model())  # contradictions are found before anything is written
         fresh = not self.out.exists()
+        if fresh:
+            self.out.mkdir(parents=True)
+            self.held.enter_context(locked(self.out))
         try:
             self._write_token_files(parts)
             source = self._start()
