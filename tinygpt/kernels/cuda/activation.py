@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...autograd import Output
-from ...backend import Array, array_module
+from ...backend import Array, array_module, wide_dtype
 from ...ops import ACTIVATIONS, gated_activation, gelu, relu, silu
-from .launch import THREADS, fused, grid, launch, row_threads, serves, wide_dtype
+from .launch import THREADS, fused, grid, launch, row_threads, serves
 
 __all__ = ["KINDS", "activate", "activate_backward", "gated_activation_fused", "gelu_fused", "relu_fused", "silu_fused"]
 
@@ -39,7 +39,7 @@ def activate_backward(g: Array, x: Array, bias: Array | None, kind: int, *,
     xp = array_module(x)
     blocks, threads, each = _grid(*x.shape)
     dx = xp.empty_like(x) if wants_dx else None
-    sums = None if bias is None else xp.empty((blocks[1], x.shape[1]), dtype=wide_dtype(x))
+    sums = None if bias is None else xp.empty((blocks[1], x.shape[1]), dtype=wide_dtype(x.dtype))
     launch("activation_backward", x, blocks, threads, g, x, bias, dx, sums, *x.shape, each, kind)
     return dx, None if sums is None else sums.sum(axis=0)
 

@@ -17,12 +17,12 @@ import math
 from typing import Any
 
 from ...autograd import Output
-from ...backend import Array, array_module
+from ...backend import Array, array_module, wide_dtype
 from ...ops import scaled_dot_product_attention
 from ...ops.dropout import Key, check_rate, keep_scale
 from .dropout import drop
 from .gemm import matmul
-from .launch import ELEMENTS, fused, launch, row_threads, switched_on, wide_dtype
+from .launch import ELEMENTS, fused, launch, row_threads, switched_on
 
 __all__ = ["attention_fused"]
 
@@ -106,7 +106,7 @@ class _Arrays(_Softmax):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.scores = wide_dtype(self.q)
+        self.scores = wide_dtype(self.q.dtype)
         self.kept = keep_scale(self.xp.empty(0, dtype=self.scores), self.shape, self.dropout, self.key) \
             if self.dropout else None
 

@@ -23,7 +23,7 @@ from ...backend import Array, backend_of, is_bfloat16
 from ..twins import accelerates
 
 __all__ = ["ELEMENTS", "FUSED", "THREADS", "fused", "fused_kernels", "grid", "launch", "load", "row_threads", "serves",
-           "switch", "switched_on", "wide_dtype"]
+           "switch", "switched_on"]
 
 SOURCE = Path(__file__).parent.parent / "cuda.cu"
 ELEMENTS = {"float32": "float", "float64": "double", "bfloat16": "bfloat16"}  # dtype -> what ELEMENT is
@@ -119,8 +119,3 @@ def grid(n: int, each: int = THREADS) -> int:
 def row_threads(width: int) -> int:
     """Threads for a row of `width` elements: a power of two, at least a warp."""
     return max(32, min(THREADS, 1 << (width - 1).bit_length()))
-
-
-def wide_dtype(x: Array) -> Any:
-    """In what a kernel adds up: float64 for float64, else float32."""
-    return np.float64 if x.dtype == np.float64 else np.float32

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ...autograd import Output
-from ...backend import Array, array_module, is_bfloat16
+from ...backend import Array, array_module, is_bfloat16, wide_dtype
 from ...ops import ACTIVATIONS, add, linear, linear_activation
 from ..twins import accelerates
 from .activation import KINDS, activate, activate_backward
 from .gemm import ProductGradient, matmul
-from .launch import ELEMENTS, fused, switched_on, wide_dtype
+from .launch import ELEMENTS, fused, switched_on
 
 __all__ = ["add_bfloat16", "linear_activation_fused", "linear_fused"]
 
@@ -44,7 +44,7 @@ def linear_activation_fused(x: Array, weight: Array, bias: Array | None = None, 
 def _layer(x: Array, weight: Array, bias: Array | None, activation: str | None) -> Output:
     if not _serves(x, weight, bias):
         return NotImplemented
-    xp, wide, (n_out, n_in) = array_module(x), wide_dtype(x), weight.shape
+    xp, wide, (n_out, n_in) = array_module(x), wide_dtype(x.dtype), weight.shape
     rows = xp.ascontiguousarray(x).reshape(-1, n_in)  # (N, I)
     factor = xp.ascontiguousarray(weight, dtype=x.dtype)  # (O, I)
     shift = None if bias is None else xp.ascontiguousarray(bias, dtype=wide)  # (O,)
@@ -63,7 +63,7 @@ def _serves(x: Array, weight: Array, bias: Array | None) -> bool:
     """True where all fits; what does not is the rule's, which says what is wrong."""
     return (x.dtype.name in ELEMENTS and weight.ndim == 2 and x.shape[-1:] == weight.shape[1:] and x.size > 0
             and weight.size > 0 and (bias is None or bias.shape == weight.shape[:1])
-            and all(p is None or p.dtype in (x.dtype, wide_dtype(x)) for p in (weight, bias)))
+            and all(p is None or p.dtype in (x.dtype, wide_dtype(x.dtype)) for p in (weight, bias)))
 
 
 def _by_kernel(h: Array, shift: Array | None, activation: str | None) -> tuple[Array, Back]:
@@ -86,7 +86,7 @@ def _by_arrays(h: Array, shift: Array | None, activation: str | None) -> tuple[A
     if shift is not None:
         h += shift.astype(h.dtype, copy=False)
     if activation is None:
-        return h, lambda g: (g, lambda: g.sum(axis=0, dtype=wide_dtype(g)))
+        return h, lambda g: (g, lambda: g.sum(axis=0, dtype=wide_dtype(g.dtype)))
     operation, settings = ACTIVATIONS[activation]
     out, activation_backward = operation.operation.rule(xp, h, **settings)  # type: ignore[attr-defined]
 

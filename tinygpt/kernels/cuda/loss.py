@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...autograd import Output, is_grad_enabled
-from ...backend import Array, array_module
+from ...backend import Array, array_module, wide_dtype
 from ...ops import linear_cross_entropy
 from ...ops.loss import IGNORE_INDEX
 from .gemm import matmul
-from .launch import ELEMENTS, fused, launch, row_threads, switched_on, wide_dtype
+from .launch import ELEMENTS, fused, launch, row_threads, switched_on
 
 __all__ = ["LOGITS", "linear_cross_entropy_fused"]
 
@@ -35,7 +35,7 @@ def linear_cross_entropy_fused(
     """−log softmax(x Wᵀ + b)[target], as a sum or a mean."""
     if not _serves(x, weight, bias, targets, weights) or reduction not in ("mean", "sum"):
         return NotImplemented
-    xp, wide, (n_vocab, width) = array_module(x), wide_dtype(x), weight.shape
+    xp, wide, (n_vocab, width) = array_module(x), wide_dtype(x.dtype), weight.shape
     counts = (targets != ignore_index).reshape(-1)  # (N,)
     t = xp.where(counts, targets.reshape(-1), 0).astype(xp.int64)
     importance = counts.astype(wide) if weights is None else counts * weights.reshape(-1).astype(wide)
@@ -92,7 +92,7 @@ def _by_arrays(xp: Any, logits: Array, t: Array, importance: Array, recorded: bo
 
 def _serves(x: Array, weight: Array, bias: Array | None, targets: Array, weights: Array | None) -> bool:
     """True where all fits; what does not is the rule's, which says what is wrong."""
-    return (x.ndim > 0 and _contiguous(x) and _contiguous(weight) and weight.dtype in (x.dtype, wide_dtype(x))
+    return (x.ndim > 0 and _contiguous(x) and _contiguous(weight) and weight.dtype in (x.dtype, wide_dtype(x.dtype))
             and weight.ndim == 2 and x.shape[-1:] == weight.shape[1:]
             and (bias is None or bias.shape == weight.shape[:1]) and targets.shape == x.shape[:-1]
             and targets.dtype.kind in "iu" and (weights is None or weights.shape == targets.shape))

@@ -9,9 +9,9 @@ Read before: activation.py, ops/normalization.py for the derivation. Read next: 
 from __future__ import annotations
 
 from ...autograd import Output
-from ...backend import Array, array_module
+from ...backend import Array, array_module, wide_dtype
 from ...ops import layer_norm, rms_norm
-from .launch import fused, grid, launch, row_threads, serves, wide_dtype
+from .launch import fused, grid, launch, row_threads, serves
 
 __all__ = ["layer_norm_fused", "rms_norm_fused"]
 
@@ -36,7 +36,7 @@ def rms_norm_fused(x: Array, weight: Array | None = None, *, epsilon: float = 1e
 
 
 def _normalize(x: Array, weight: Array | None, bias: Array | None, epsilon: float, centre: bool) -> Output:
-    wide = wide_dtype(x)
+    wide = wide_dtype(x.dtype)
     if not serves(x) or not x.ndim or any(p is not None and (p.shape != x.shape[-1:] or p.dtype not in (x.dtype, wide))
                                           for p in (weight, bias)):
         return NotImplemented
