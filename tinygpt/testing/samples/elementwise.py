@@ -88,7 +88,7 @@ def clip(rng: Rng) -> Sample:
 
 @samples_of("astype")
 def astype(rng: Rng) -> Sample:
-    return Sample((draw_values(rng, draw_shape(rng)),), {"dtype": np.dtype(np.float64)})
+    return Sample((draw_values(rng, draw_shape(rng)),), {"dtype": np.dtype(rng.choice(["float32", "float64"]))})
 
 
 @samples_of("to_device")
