@@ -555,3 +555,77 @@ def test_outputs_that_are_inputs_or_the_same_twice():
     assert gradcheck(lambda x: (lambda y: (y, y))(x.exp()), X)
     assert gradcheck(lambda x: Tensor(np.ones(3)), X)
     assert gradcheck(lambda x: x[:0], X)
+
+
+# -- where slopes mislead ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e150, 1e200, 1e300])
+def test_squares_that_overflow_hide_nothing(scale):
+    f = lambda x: float(np.sum(np.sin(x))) * scale
+    assert status(f, X, grad=lambda x: np.cos(x) * scale) == "passed"
+    for factor in (0.0, -1.0, 1.001):
+        assert status(f, X, grad=lambda x: factor * np.cos(x) * scale) == "failed"
+
+
+@pytest.mark.parametrize("n", [30, 100])
+def test_a_maximum_over_a_great_many_ties(n):
+    x = np.ones(n)
+    first, none, all_of_it = np.eye(n)[0], np.zeros(n), np.ones(n)
+    for right in (first, all_of_it / n):
+        assert status(lambda x: x.max(), x, grad=lambda x: right.copy()) == "passed"
+    for wrong in (none, all_of_it, 1.01 * all_of_it / n):
+        assert status(lambda x: x.max(), x, grad=lambda x: wrong.copy()) == "failed"
+
+
+def test_rounding_where_the_slopes_along_ties_cancel():
+    x = np.array([[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, -1.0, 0.0]])
+    assert gradcheck(lambda x: x.max(axis=1, keepdims=True) - x, x)
+
+
+@pytest.mark.parametrize("gradient", [[1 / 3, 1 / 3, 1 / 3, 0, 0], [1.0, 0, 0, 0, 0], [0.0, 0, 0, 0, 0]])
+def test_a_median_of_ties_has_no_gradient(gradient):
+    report = gradcheck(np.median, np.array([1.0, 1, 1, 0, 2]), grad=lambda x: np.array(gradient), raise_exception=False)
+    assert report.status == "inconclusive" and "not differentiable" in str(report)
+
+
+def test_an_infinite_gradient_where_the_slope_is_infinite():
+    assert status(lambda x: float(np.sum(np.cbrt(x))), np.array([0.0, 1.0]),
+                  grad=lambda x: 1 / (3 * np.cbrt(x) ** 2)) == "inconclusive"
+    report = gradcheck(lambda x: x.log(), np.array([0.0, 1.0]), raise_exception=False)
+    assert report.status == "inconclusive" and "infinite" in str(report)
+
+
+def test_where_the_gradient_vanishes():
+    cube = lambda x: np.sum(x**3)
+    assert status(cube, np.zeros(3), grad=np.zeros_like) == "passed"
+    assert status(cube, np.zeros(3), grad=lambda x: np.full(3, 1e-6)) == "failed"
+
+    def divergence(x):  # from the uniform distribution
+        p = np.exp(x) / np.exp(x).sum()
+        return np.sum(p * np.log(p * x.size))
+    assert status(divergence, np.zeros(6), grad=np.zeros_like) == "passed"
+    assert status(divergence, np.zeros(6), grad=lambda x: np.eye(6)[2] * 1e-6) == "failed"
+
+
+def test_a_small_wrong_entry_where_all_numbers_are_tiny():
+    x = X[0] * 1e-12
+    wrong = lambda x: np.where(x == x.max(), 1.0, 0.01 * (x == x.min()))
+    assert status(lambda x: float(x.max()), x, grad=lambda x: (x == x.max()) * 1.0) == "passed"
+    assert status(lambda x: float(x.max()), x, grad=wrong) == "failed"
+
+
+def test_a_half_precision_output_is_no_constant():
+    assert status(lambda x: np.float16(np.sum(np.sin(x))), X[0], grad=np.zeros_like) != "passed"
+
+
+def test_steps_that_see_nothing_accuse_nobody():
+    assert status(lambda x: float(np.sum(np.sin(x))), np.array([1e12]), grad=np.cos) == "inconclusive"
+
+
+def test_a_sort_of_thousands_is_bent_all_over():
+    x = np.random.default_rng(1).standard_normal(5000)
+    f = lambda x: float(np.arange(5000.0) @ np.sort(x))
+    ranks = lambda x: np.argsort(np.argsort(x)) * 1.0
+    assert status(f, x, grad=ranks) != "failed"
+    assert status(f, x, grad=lambda x: 1.001 * ranks(x)) == "failed"

@@ -23,7 +23,9 @@ from .problem import Problem
 __all__ = ["KinkFailure", "examine"]
 
 MAX_ENTRIES, MAX_OUTPUTS, N_WEIGHTS = 24, 8, 4
+MAX_TIED, LARGE = 500, 2_000_000  # other entries that may be tied to them: so many, fewer where a look takes long
 RTOL = 1e-5  # of one-sided slopes, which are extrapolated from two steps
+CANCELLED = 1e-13  # of the numbers that a promised slope is the sum of: what rounding leaves where it ought to be 0
 
 Entry = tuple[int, int]  # number of the input, flat index
 
@@ -105,8 +107,9 @@ def _promised(gradient: Sequence[np.ndarray | None], entries: Sequence[Entry], w
     return total
 
 
-def _outside(a: float, left: float, right: float, doubt: float) -> bool:
-    slack = RTOL * max(abs(left), abs(right), abs(a)) + doubt
+def _outside(a: float, left: float, right: float, doubt: float, scale: float = 0.0) -> bool:
+    """Whether the promised slope a, a sum of numbers of the size `scale`, is not between the two."""
+    slack = RTOL * max(abs(left), abs(right), abs(a)) + CANCELLED * scale + doubt
     return not min(left, right) - slack <= a <= max(left, right) + slack
 
 
@@ -148,6 +151,8 @@ def examine(problem: Problem, gradient: Sequence[np.ndarray], kinks: Sequence[En
         single[calm[i]] = sides
     failures: list[KinkFailure] = []
     bent = np.zeros(problem.base.size, dtype=bool)
+    tied = [kinks[i] for i in rng.permutation(len(kinks)) if kinks[i] not in single and kinks[i] not in undecided]
+    tied = tied[:min(MAX_TIED, LARGE // (problem.base.size + sum(x.size for x in problem.inputs)))]
     for sides in single.values():
         bent |= _apart(sides, problem.base)
 
@@ -156,14 +161,15 @@ def examine(problem: Problem, gradient: Sequence[np.ndarray], kinks: Sequence[En
         rest = problem.vjp([x.copy() for x in problem.inputs], problem.spread(smooth))
         for entry, sides in single.items():
             a, d = _promised(rest, [entry], [1.0], sizes), float(smooth @ (sides.left + sides.right)) / 2
-            if abs(a - d) > float(np.abs(smooth) @ (RTOL * np.abs(sides.right) + sides.doubt)) + RTOL * abs(a):
+            apart = 0.5 * np.abs(sides.right - sides.left)  # slight, but a sort of thousands has no larger kinks
+            if abs(a - d) > float(np.abs(smooth) @ (RTOL * np.abs(sides.right) + sides.doubt + apart)) + RTOL * abs(a):
                 failures.append(KinkFailure([entry], -1, a, d, d))
 
     outputs = rng.permutation(np.flatnonzero(bent))
     accused = sum((_apart(single[entry], problem.base) for entry in suspects), np.zeros(problem.base.size))
     for j in outputs[np.argsort(-accused[outputs], kind="stable")][:MAX_OUTPUTS]:
-        mine = [entry for entry, sides in single.items() if _apart(sides, problem.base)[j]]
-        failures += _one_output(problem, slopes, single, mine, int(j), sizes, rng)
+        mine = [entry for entry, sides in single.items() if entry not in tied and _apart(sides, problem.base)[j]]
+        failures += _one_output(problem, slopes, single, mine, tied, int(j), sizes, rng)
     return failures, undecided
 
 
@@ -173,9 +179,9 @@ def _of_output(sides: Sides, j: int) -> tuple[float, float, float]:
 
 
 def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, Sides],
-                entries: list[Entry], j: int, sizes: Sequence[np.ndarray],
+                entries: list[Entry], rest: Sequence[Entry], j: int, sizes: Sequence[np.ndarray],
                 rng: np.random.Generator) -> list[KinkFailure]:
-    """The failures of one output at its kinked entries, alone and together."""
+    """The failures of one output at its kinked entries, alone and together; `rest` may belong to them as well."""
     unit = np.zeros(problem.base.size)
     unit[j] = 1.0
     row = problem.vjp([x.copy() for x in problem.inputs], problem.spread(unit))
@@ -207,12 +213,25 @@ def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, Sides],
                 if found is not None and found[3]:
                     yield p, q
 
+    def more(pivot: Entry) -> Iterator[Entry]:
+        for entry in rest:
+            sides = single.get(entry) or slopes.along([entry], [1.0])
+            if sides is None:
+                continue
+            single[entry] = sides
+            found = joint([pivot, entry], [1.0, 1.0])
+            if found is not None and found[3]:
+                yield entry
+
     for cluster in _clusters(len(entries), pairs()):
         chosen = [entries[p] for p in cluster]
+        if len(chosen) > 1:
+            chosen += more(chosen[0])
         for weights in [np.ones(len(chosen)), *rng.uniform(0.5, 1.5, (N_WEIGHTS, len(chosen)))]:
             found = joint(chosen, weights) if len(chosen) > 1 else None
             a = _promised(row, chosen, weights, sizes)
-            if found is not None and _outside(a, *found[:3]):
+            scale = sum(abs(_promised(row, [entry], [w], sizes)) for entry, w in zip(chosen, weights))
+            if found is not None and _outside(a, *found[:3], scale):
                 failures.append(KinkFailure(chosen, j, a, min(found[:2]), max(found[:2])))
                 break
     return failures

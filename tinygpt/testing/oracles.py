@@ -24,7 +24,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .problem import EPS, Problem
+from .problem import EPS, Problem, euclidean
 
 __all__ = ["EPS", "Estimate", "LARGE_STEP", "Line", "SMALL_STEP", "TINY_STEP"]
 
@@ -169,7 +169,9 @@ class Line:
         for rung, following in zip(shorter, shorter[1:]):
             rounding = max(rung.slope.error, following.slope.error) + noise / following.h
             apart, moving = abs(rung.slope.value - entry.value), abs(rung.slope.value - following.slope.value)
-            if apart > 4 * moving + 30 * rounding + 10 * entry.error + 1e-6 * abs(entry.value):
+            then = abs(following.slope.value - entry.value)
+            doubt = 30 * rounding + 10 * entry.error + 1e-6 * abs(entry.value)
+            if apart > 4 * moving + doubt or then > 2 * apart + doubt:
                 return False
         return True
 
@@ -201,7 +203,7 @@ class Line:
     def rounding(self) -> float:
         """How far rounding moves φ, by the outputs that move along this line, or all if none was seen to."""
         parts = self.v * self.problem.rounding
-        return float(np.linalg.norm(parts[self._depends] if self._depends.any() else parts))
+        return euclidean(parts[self._depends] if self._depends.any() else parts)
 
     @property
     def vanishing(self) -> float:
@@ -224,6 +226,32 @@ class Line:
             return False
         agree = [a != 0 and abs(a - b) <= 0.05 * abs(a) for a, b in zip(slopes, slopes[1:])]
         return not any(one and other for one, other in zip(agree, agree[1:]))
+
+    @property
+    def at_infinity(self) -> bool:
+        """True if an output that is infinite at the input is something else to one side."""
+        if self.problem.finite is None:
+            return False
+        for t in (-SMALL_STEP, SMALL_STEP):
+            y = self.problem.everything([x.copy() if u is None else x + t * u
+                                         for x, u in zip(self.problem.inputs, self.u)])
+            if y.shape != self.problem.finite.shape or not np.array_equal(np.isfinite(y), self.problem.finite) \
+                    or np.isnan(y).any():
+                return True
+        return False
+
+    @property
+    def is_bent(self) -> bool:
+        """True if the slopes to either side differ, by more than noise, and do not come together in shorter steps."""
+        small, large = self.bend(SMALL_STEP), self.bend(LARGE_STEP)
+        return 0.25 * large <= small < 1.6 * large and small * SMALL_STEP > 16 * self.noise
+
+    @property
+    def is_drowned(self) -> bool:
+        """True if the inputs' last digits move the function as far as any step does: a sine of 1e12, say."""
+        furthest = max(max(rung.above, rung.below) for rung in self.rungs)
+        values = float(np.abs(self.v) @ np.abs(self.problem.base))
+        return self.noise > 0.1 * furthest and self.rounding > 1e-6 * values
 
     @cached_property
     def is_near_kink(self) -> bool:

@@ -20,7 +20,8 @@ from ..autograd import Operation, Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
-__all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "host_array", "without_gradients"]
+__all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "euclidean", "host_array",
+           "without_gradients"]
 
 EPS = float(np.finfo(np.float64).eps)
 AMPLIFIED = 1000.0  # how many times its own size a number inside may move an output, at the most
@@ -39,6 +40,12 @@ def without_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
             t.grad = grad
 
 
+def euclidean(x: np.ndarray) -> float:
+    """The length of a vector of numbers that may be so large, or so small, that their squares are none."""
+    largest = float(np.abs(x).max(initial=0))
+    return largest * float(np.linalg.norm(x / largest)) if 0 < largest < np.inf else largest
+
+
 class Problem:
     """A function of arrays, and a gradient to check.
 
@@ -47,7 +54,9 @@ class Problem:
         names: the names of the checked arguments.
         inputs: where the gradient is checked: float64 arrays on the host.
         base: the joined finite outputs at `inputs`.
-        magnitude: the size of the numbers that the function works with, as far as they can be seen.
+        size: the largest number among inputs and outputs.
+        magnitude: the size of the numbers that the function works with, as far as they can be seen; at least 1.
+        coarse: whether some outputs have fewer digits than float64.
         rounding: how far rounding inside the function moves each element of `base`.
         evaluations: how often `forward` has run.
     """
@@ -57,7 +66,8 @@ class Problem:
         self.evaluations = 0
         self.finite: np.ndarray | None = None
         self.base = np.zeros(0)
-        self.magnitude = 1.0
+        self.size, self.magnitude = 0.0, 1.0
+        self.coarse = False
         self.moved = self.rounding = np.zeros(0)
 
     def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
@@ -73,7 +83,9 @@ class Problem:
         self.evaluations += 1
         with np.errstate(all="ignore"):
             parts = [to_numpy(out).reshape(-1) for out in self.outputs(arrays)]
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        self.coarse = self.coarse or any(part.dtype.kind == "f" and part.dtype.itemsize < 8 for part in parts)
+        y = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return y.astype(np.result_type(y, np.float64), copy=False)  # differences of float16 are to be seen
 
     def forward(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Those of the outputs, joined to one vector, that are finite at `inputs`."""
@@ -87,7 +99,9 @@ class Problem:
             self.finite = np.isfinite(self.base)
             self.base = self.base[self.finite]
         self.moved = self.shaken(EPS)
-        self.saw_sizes([float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base)])
+        sizes = [float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base)]
+        self.size = max(sizes)
+        self.saw_sizes(sizes)
 
     def shaken(self, eps: float) -> np.ndarray:
         """How far rounding moves each output, as far as it can be seen; `eps` is what a last digit is worth.

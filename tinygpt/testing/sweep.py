@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +26,7 @@ LARGE = 100_000
 ENOUGH_KINKS = 6  # among so many
 MAX_CUTS = 2_000  # how many more directions may be spent on finding the entries that look wrong, for up to a thousand
 SPARE_CUTS = 64   # for groups that are right, but not as right as right entries make them
+MIXED_UP = 1e-2   # of the slope along many entries: what the slopes along single ones may miss of it
 MIN_CUTS = 48     # entries; in proportion fewer for more of them, down to what a search among millions needs
 
 
@@ -76,6 +78,8 @@ class Sweep:
                 return
         if self.n > 1 and not self.verdicts and not self.kinks:
             self._mixed()
+        if 1 < self.n <= MAX_DIRECTIONS and self.verdicts and not self.kinks:
+            self._doubt_failures()
         if self.oracles[BELOW]:
             self.notes[f"{self.oracles[BELOW]} slopes are lost in the rounding of the function's values and could not "
                        "be compared"] = None
@@ -152,6 +156,24 @@ class Sweep:
         if results[0] or verdict.kind != "fail":
             results.append(self._look(k, halves[1]))
         return all(results)
+
+    def _doubt_failures(self) -> None:
+        """The slopes along single entries may all be right and belong to no gradient: a median has the slope 0 along
+        each of three entries that tie for it, and the slope 1 along the three together."""
+        if not all(verdict.kind == "fail" and np.isfinite(verdict.analytic) for _, _, verdict in self.verdicts):
+            return
+        gradient = [np.array(g) for g in self.gradient]
+        for k, i, verdict in self.verdicts:
+            gradient[k].reshape(-1)[i] = verdict.numeric / self.scales[k].reshape(-1)[i]
+        u = [size * self.rng.uniform(0.5, 1.5, size.shape) for size in self.scales]
+        together, _ = judge(self.problem, gradient, self.largest, u, self.v, self.tolerance, self.method)
+        gap = abs(together.analytic - together.numeric) - sum(verdict.error for _, _, verdict in self.verdicts)
+        if together.kind == "kink" or together.kind == "fail" and gap > MIXED_UP * max(
+                together.scale, abs(together.numeric)):
+            reason = ("the slopes along single entries, which the gradient does not have, do not add up to the slope "
+                      "along a mixture of them: the function is not differentiable here")
+            self.verdicts = [(k, i, replace(verdict, kind="inconclusive", reason=reason))
+                             for k, i, verdict in self.verdicts]
 
     def _mixed(self) -> None:
         """One direction across everything: a function may be fine along each axis and not be differentiable at all."""

@@ -21,7 +21,7 @@ import numpy as np
 from ..autograd import Operation, Tensor
 from ..backend import Array, to_numpy
 from .contracts import NONDETERMINISTIC, Broken, check_form, near, overlap, same, saved_arrays, size_of
-from .problem import EPS, TensorProblem
+from .problem import EPS, TensorProblem, euclidean
 from .values import LAYOUTS, in_layout, scales
 
 __all__ = ["check_tensors"]
@@ -106,7 +106,7 @@ class _Contracts:
         rounding = np.where(rounding == 0, eps * problem.magnitude if coarse else EPS * problem.magnitude, rounding)
         # What `near` is to take for the size of things: so large that what is left where all cancels is near to zero.
         self.output_size = NOISE * float(rounding.max(initial=0)) / self.close
-        slope = NOISE * float(np.linalg.norm(v * rounding)) / self.close
+        slope = NOISE * euclidean(v * rounding) / self.close
         self.sizes = [slope / float(np.median(scales(x))) if x.size else 0.0 for x in problem.inputs]
 
     def leaves(self) -> list[Tensor]:
