@@ -41,5 +41,7 @@ def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no operation qqq: expected one of absolute, add" in capsys.readouterr().err
     assert main(["gradcheck", "tanh", "sofmax"]) == 2
     assert "no operation sofmax: did you mean softmax" in capsys.readouterr().err
+    assert main(["gradcheck", "attention"]) == 2
+    assert "did you mean scaled_dot_product_attention?" in capsys.readouterr().err
     assert main(["gradcheck", "--seed", "-1"]) == 2
     assert main(["gradcheck", "--examples", "0"]) == 2

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_names(names: Iterable[str], known: list[str]) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known)
+            close = [other for other in known if name and name in other] or difflib.get_close_matches(name, known)
             raise ValueError(f"no operation {name}: " + (f"did you mean {' or '.join(close)}?" if close else
                                                          f"expected one of {', '.join(known)}"))
 
