@@ -1,5 +1,6 @@
 """One writer for a folder: others are turned away, and nothing of a process that is gone stands in the way."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from tinygpt.training import PretrainOptions, lock, pretrain
 from tinygpt.training.lock import locked
+from tinygpt.training.objectives.causal import Causal
 
 TINY = dict(tokenizer="char", n_layer=1, n_head=1, n_embd=4, block_size=8, batch_size=2, steps=2)
 
@@ -48,6 +50,22 @@ def test_a_new_run_holds_its_folder(tmp_path, monkeypatch):
     write = run.write_checkpoint
     monkeypatch.setattr(run, "write_checkpoint", meanwhile)
     start(tmp_path)
+
+
+def test_two_that_begin_together(tmp_path, monkeypatch):
+    """The other run makes the folder while this one reads its data: what it has there stays."""
+    with contextlib.ExitStack() as other:
+        def meanwhile(self):
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "theirs").touch()
+            other.enter_context(locked(tmp_path / "out"))
+            return parts(self)
+
+        parts = Causal.parts
+        monkeypatch.setattr(Causal, "parts", meanwhile)
+        with pytest.raises(FileExistsError, match="another run is writing"):
+            start(tmp_path)
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["theirs"]
 
 
 def test_a_killed_process_leaves_no_lock(tmp_path):

@@ -19,6 +19,7 @@ import hashlib
 import itertools
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -116,13 +117,15 @@ def start_run(options: RunOptions, out: str | Path, *, resume: bool = False,
     out = Path(out)
     state = out / STATE_FILE
     with contextlib.ExitStack() as held:
+        lock: contextlib.AbstractContextManager[None] = locked(out)
         if out.is_dir():
-            held.enter_context(locked(out))
+            held.enter_context(lock)
+            lock = contextlib.nullcontext()
         checkpoint = read_checkpoint(state) if resume and state.is_file() else None
         if checkpoint is None:
             _refuse_used(out)
             options = _resolved(options)
-        return _Run(options, out, checkpoint, stream, held).go()
+        return _Run(options, out, checkpoint, stream, lambda: held.enter_context(lock)).go()
 
 
 def _refuse_used(out: Path) -> None:
@@ -170,9 +173,9 @@ class _Run:
     model: PretrainedModel
 
     def __init__(self, options: RunOptions, out: Path, checkpoint: Checkpoint | None, stream: TextIO | None,
-                 held: contextlib.ExitStack) -> None:
+                 lock: Callable[[], None]) -> None:
         self.options, self.out, self.checkpoint, self.stream = options, out, checkpoint, stream
-        self.held = held  # what is kept until the run ends: the lock of the folder
+        self.lock = lock  # takes the lock of the folder, where it was not there to be locked before
         self.objective: Objective = objective_of(options)
         self.notes: list[str] = []  # to be shown once there is something to show them on
 
@@ -230,9 +233,9 @@ class _Run:
         self.objective.use(self.objective.first_tokenizer(*parts))
         self._take(self.objective.first_model())  # contradictions are found before anything is written
         fresh = not self.out.exists()
-        if fresh:
-            self.out.mkdir(parents=True)
-            self.held.enter_context(locked(self.out))
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.lock()
+        _refuse_used(self.out)  # another run may have come and gone since
         try:
             self._write_token_files(parts)
             source = self._start()
