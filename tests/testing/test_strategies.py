@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -143,3 +144,12 @@ def test_layouts_hold_the_same_numbers(layout, shape):
     assert np.array_equal(x, y) and not np.shares_memory(x, y)
     if x.ndim > 1 and x.size:
         assert y.strides != x.strides or layout == "C"
+
+
+def test_without_hypothesis_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    monkeypatch.setitem(sys.modules, "hypothesis.strategies", None)
+    with pytest.raises(ImportError, match="pip install hypothesis"):
+        strategies.tensors()
+    with pytest.raises(ImportError, match="pip install hypothesis"):
+        given_grads(x=None)(lambda x: x)

@@ -37,6 +37,16 @@ __all__ = [
 ]
 
 
+def _hypothesis() -> Any:
+    """The package, which only this file needs."""
+    try:
+        import hypothesis.strategies
+    except ImportError as error:
+        raise ImportError("tinygpt.testing's strategies and given_grads need Hypothesis: pip install hypothesis "
+                          f"(gradcheck works without it); {error}") from error
+    return hypothesis
+
+
 class Dependent:
     """A strategy that can be made once another argument is known."""
 
@@ -61,18 +71,18 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 def layouts() -> SearchStrategy[str]:
     """Memory layouts: row-major, column-major, strided, reversed; see `values.in_layout`."""
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
     return st.sampled_from(LAYOUTS)
 
 
 def dtypes() -> SearchStrategy[np.dtype]:
     """The floating-point types that the engine computes in."""
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
     return st.sampled_from([np.dtype(np.float64), np.dtype(np.float32)])
 
 
 def _shapes(min_dims: int, max_dims: int, min_side: int, max_side: int) -> SearchStrategy[tuple[int, ...]]:
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
     return st.lists(st.integers(min_side, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
 
 
@@ -87,7 +97,7 @@ def tensors(shape: Any = None, *, min_dims: int = 0, max_dims: int = 3, min_side
         ties: let some Tensors repeat a few numbers, as a maximum may meet.
         dtype: of the numbers, or a strategy of dtypes.
     """
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
 
     def of(shapes: Any) -> Any:
         return st.builds(_tensor, shapes, st.integers(0, 2**32 - 1), st.integers(0, 3 if ties else 0), layouts(),
@@ -112,7 +122,7 @@ def broadcastable_to(reference: Any, **settings: Any) -> Any:
         reference: the argument's name; or a shape, an array, a Tensor.
         settings: as for `tensors`.
     """
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
 
     def make(whole: tuple[int, ...]) -> Any:
         parts = st.tuples(*(st.sampled_from([1, side] if side != 1 else [1]) for side in whole))
@@ -128,13 +138,13 @@ def mutually_broadcastable(n: int = 2, *, min_dims: int = 0, max_dims: int = 3, 
 
 
 def _tuples(parts: Any) -> Any:
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
     return st.tuples(*parts)
 
 
 def matmul_operands(*, max_side: int = 4, **settings: Any) -> Any:
     """Pairs of Tensors that `@` takes: matrices, batches that broadcast, vectors; square ones among them."""
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
 
     def make(batch: tuple[int, ...], sides: tuple[int, int, int], square: bool, vectors: tuple[bool, bool]) -> Any:
         n, k, m = (sides[1],) * 3 if square else sides
@@ -158,7 +168,7 @@ def axes(reference: Any, *, allow_none: bool = True, allow_tuple: bool = True) -
     Args:
         reference: the argument that is reduced; or a shape, an array, a Tensor.
     """
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
 
     def make(shape: tuple[int, ...]) -> Any:
         n = len(shape)
@@ -182,7 +192,7 @@ def indices(reference: Any, *, axis: int = 0, max_size: int = 6) -> Any:
         axis: along which; its length must not be 0.
         max_size: the largest number of indices.
     """
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
 
     def make(shape: tuple[int, ...]) -> Any:
         n = shape[axis]
@@ -194,7 +204,7 @@ def indices(reference: Any, *, axis: int = 0, max_size: int = 6) -> Any:
 
 def permutations(reference: Any) -> Any:
     """The axes of another argument (or of a shape, an array, a Tensor) in any order, as a tuple."""
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
     return _when_known(reference, lambda shape: st.permutations(range(len(shape))).map(tuple))
 
 
@@ -205,7 +215,7 @@ def token_ids(n_vocab: Any, shape: Any = None) -> Any:
         n_vocab: how many ids there are; or the argument whose first axis counts them.
         shape: the shape; None draws one with up to two axes.
     """
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
 
     def make(count: int) -> Any:
         shapes = _shapes(0, 2, 1, 4) if shape is None else st.just(tuple(shape))
@@ -220,7 +230,7 @@ def token_ids(n_vocab: Any, shape: Any = None) -> Any:
 
 def _drawn(strategies: dict[str, Any]) -> Any:
     """One strategy for all arguments, in an order in which each finds what it refers to."""
-    import hypothesis.strategies as st
+    st = _hypothesis().strategies
 
     @st.composite
     def arguments(draw: Callable[[Any], Any]) -> dict[str, Any]:
@@ -264,8 +274,8 @@ def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> 
         TypeError: a strategy for an argument that the test does not have.
         GradcheckError: when the test runs, for the smallest counterexample; an inconclusive one is one too.
     """
-    import hypothesis
-    import hypothesis.strategies as st
+    hypothesis = _hypothesis()
+    st = hypothesis.strategies
     _check_references(strategies)
 
     def decorate(test: Callable) -> Callable:
