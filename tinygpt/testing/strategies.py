@@ -306,7 +306,7 @@ def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> 
         @functools.wraps(property_test)
         def without_deadline(*args: Any, **kwargs: Any) -> Any:
             mine = getattr(without_deadline, "_hypothesis_internal_use_settings", None)
-            property_test._hypothesis_internal_use_settings = (  # type: ignore[attr-defined]
+            property_test._hypothesis_internal_use_settings = (
                 hypothesis.settings(parent=mine, deadline=None))
             return property_test(*args, **kwargs)
         return without_deadline
