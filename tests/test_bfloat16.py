@@ -105,7 +105,8 @@ def test_operators_and_numbers_keep_the_type():
     """Where `bfloat16 * 2.0` of the arrays themselves is float32."""
     x = narrow(np.ones((2, 3), np.float32), "fake")
     assert (x.data * 2.0).dtype == np.float32
-    for y in (x * 2.0, 2.0 - x, x / 3, -x, x ** 2, x @ x.T, x[0], x[:, 1:], x.sum(), x.mean(axis=0), x.reshape(3, 2),
+    for y in (Tensor([1.5], device="fake", dtype="bfloat16"), x.astype(np.float32).astype("bfloat16"),
+              x * 2.0, 2.0 - x, x / 3, -x, x ** 2, x @ x.T, x[0], x[:, 1:], x.sum(), x.mean(axis=0), x.reshape(3, 2),
               x + Tensor(np.ones(3, np.float32), device="fake"), ops.where(x.data > 0, x, 0.0)):
         assert y.dtype == BF16, y
 
@@ -251,6 +252,8 @@ def test_to_the_host_and_back():
 
 @pytest.mark.parametrize("ask", [
     lambda model, folder: model.to(dtype="bfloat16"), lambda model, folder: model.compute_in(BF16),
+    lambda model, folder: Tensor([1.0], dtype="bfloat16"), lambda model, folder: Tensor(np.ones(2, BF16)),
+    lambda model, folder: Tensor([1.0]).astype("bfloat16"), lambda model, folder: ops.astype(np.ones(2), dtype=BF16),
     lambda model, folder: resolve_dtype("bfloat16", "cpu"), lambda model, folder: load_model(folder, dtype="bfloat16")])
 def test_not_on_the_host(ask, tmp_path):
     model = nn.Linear(2, 2)

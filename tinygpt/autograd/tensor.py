@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import Array, array_module, backend_of, device_of, on_device, resolve_device, to_device, to_numpy
+from ..backend import (Array, array_module, backend_of, device_of, on_device, resolve_device, resolve_dtype, to_device,
+                       to_numpy)
 from .graph import Deferred, Node, Part, as_array, newest_first
 
 __all__ = ["Tensor", "wrap"]
@@ -34,6 +35,7 @@ class Tensor:
 
     Raises:
         TypeError: data that is no array of numbers, or `requires_grad` with integers or booleans.
+        DeviceError: no such device, or bfloat16 on one that does not compute in it, as the host.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "_node", "__weakref__")
@@ -47,9 +49,10 @@ class Tensor:
             raise TypeError(f"Tensor: expected numbers, got {data.dtype} data")
         if device is not None or isinstance(data, np.ndarray):
             data = to_device(data, resolve_device(device))
-        if dtype is not None:
-            with on_device(device_of(data)):
-                data = data.astype(dtype, copy=False)
+        if dtype is not None or data.dtype.kind == "V":
+            where = device_of(data)
+            with on_device(where):
+                data = data.astype(resolve_dtype(data.dtype if dtype is None else dtype, where), copy=False)
         if requires_grad and data.dtype.kind in "biu":
             raise TypeError(f"Tensor: requires_grad needs floating-point data, got {data.dtype}; convert it first")
         self.data: Array = data

@@ -194,10 +194,10 @@ def clip(xp: Any, x: Array, *, low: float | None = None, high: float | None = No
 
 @differentiable
 def astype(xp: Any, x: Array, *, dtype: Any) -> Output:
-    """x in another floating-point type."""
+    """x in another floating-point type; bfloat16 on a GPU only."""
     def backward(g):
         return (g.astype(x.dtype),)
-    return x.astype(dtype), backward
+    return x.astype(backend.resolve_dtype(dtype, backend.device_of(x))), backward
 
 
 @differentiable
