@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import fake_device  # noqa: F401  (registers the device)
 import numpy as np
 import pytest
 from tiny_models import KINDS, LABELS, chatter, reader, save, translator, writer
@@ -16,6 +17,7 @@ from tiny_models import KINDS, LABELS, chatter, reader, save, translator, writer
 import tinygpt
 from tinygpt import pipeline
 from tinygpt.autograd import no_grad
+from tinygpt.backend import DeviceError
 from tinygpt.cli import build_parser
 from tinygpt.pipelines import PIPELINES, tasks_of
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
@@ -60,6 +62,34 @@ def test_a_folder_a_model_and_a_model_without_a_task(task, tmp_path):
     assert found == pipeline(task, model, tok)(texts, **settings) == pipeline(task, model, folder)(texts, **settings)
     assert pipeline(model=folder).task == (tasks_of(model)[0])
     assert isinstance(pipeline(task, folder), PIPELINES[task])
+
+
+def numbers(found) -> list[float]:
+    """All scores and features of an answer, in their order."""
+    if isinstance(found, dict):
+        return [x for value in found.values() for x in numbers(value)]
+    if isinstance(found, (list, np.ndarray)):
+        return [x for part in found for x in numbers(part)]
+    return [float(found)] if isinstance(found, (float, np.floating)) else []
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_bfloat16_on_a_gpu(task, tmp_path):
+    """A folder and a model: answers of the same form, and numbers near those of float32; refused on the host."""
+    pytest.importorskip("ml_dtypes")
+    model, tok = KINDS[task]()
+    folder = save((model, tok), tmp_path)
+    texts, settings = inputs_for(task), GREEDY if task == "text-generation" else {}
+    with pytest.raises(DeviceError, match="bfloat16 was asked for on cpu"):
+        pipeline(task, folder, dtype="bfloat16")
+    there = pipeline(task, folder, device="fake", dtype="bfloat16")
+    assert there.model.dtype.name == "bfloat16"
+    found, expected = there(texts, **settings), pipeline(task, folder)(texts, **settings)
+    assert len(found) == len(expected)
+    assert found == pipeline(task, model, tok, device="fake:1", dtype="bfloat16")(texts, **settings)
+    if task == "fill-mask":  # whose likeliest words may change places
+        found, expected = ([answers[0]["score"] for answers in each] for each in (found, expected))
+    np.testing.assert_allclose(numbers(found), numbers(expected), atol=0.06)
 
 
 @pytest.mark.parametrize("task", KINDS)

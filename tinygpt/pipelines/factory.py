@@ -54,7 +54,7 @@ def tasks_of(model: PretrainedModel) -> list[str]:
 
 
 def load_folder(folder: str | Path, *, tokenizer: Tokenizer | str | Path | None = None,
-                device: str | None = None) -> tuple[PretrainedModel, Tokenizer]:
+                device: str | None = None, dtype: Any = None) -> tuple[PretrainedModel, Tokenizer]:
     """The model of a folder and the tokenizer beside it, or another one.
 
     Raises:
@@ -62,7 +62,7 @@ def load_folder(folder: str | Path, *, tokenizer: Tokenizer | str | Path | None 
         ValueError: a model or a tokenizer of a kind that is not read, or two that do not belong together.
     """
     path = resolve_folder(folder)
-    model = load_model(path, device=device)
+    model = load_model(path, device=device, dtype=dtype)
     return model, _tokenizer(path if tokenizer is None else tokenizer, model)
 
 
@@ -89,7 +89,7 @@ def _device(device: str | int | None) -> str | None:
 
 def pipeline(task: str | None = None, model: str | Path | PretrainedModel | None = None,
              tokenizer: str | Path | Tokenizer | None = None, *, device: str | int | None = None,
-             **settings: Any) -> Pipeline:
+             dtype: Any = None, **settings: Any) -> Pipeline:
     """A model ready for a task, as in transformers: call it on a text or on a list of texts.
 
     Args:
@@ -99,6 +99,7 @@ def pipeline(task: str | None = None, model: str | Path | PretrainedModel | None
             the Hugging Face Hub; or a model.
         tokenizer: a folder or a tokenizer; by default the one in the model's folder.
         device: "cpu", "cuda", "cuda:N", or as numbers -1, 0, N; by default the default device.
+        dtype: what the weights are converted to, "bfloat16" say, on a GPU; by default they stay as they are.
         settings: what the calls shall do unless they say otherwise; each kind of pipeline has its own.
 
     Raises:
@@ -117,14 +118,14 @@ def pipeline(task: str | None = None, model: str | Path | PretrainedModel | None
                          f"{kind.recipe}   Then: pipeline({task!r}, model={folder!r})")
     if isinstance(model, (str, Path)):
         name = str(model)
-        model, tokenizer = load_folder(model, tokenizer=tokenizer, device=_device(device))
+        model, tokenizer = load_folder(model, tokenizer=tokenizer, device=_device(device), dtype=dtype)
     elif isinstance(model, PretrainedModel):
         name = "the model"
         if tokenizer is None:
             raise ValueError(f"a model given as an object needs its tokenizer: pipeline({task!r}, model, tokenizer)")
         tokenizer = _tokenizer(tokenizer, model)
-        if device is not None:
-            model = model.to(_device(device))
+        if device is not None or dtype is not None:
+            model = model.to(_device(device), dtype=dtype)
     else:
         raise TypeError(f"the model is a {type(model).__module__}.{type(model).__name__}, expected a folder, or a "
                         "model of this package (tinygpt.load_model gives one)")
