@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import fake_device  # noqa: F401  (registers the device)
 import numpy as np
 import pytest
 from command import command, error_line
@@ -34,6 +35,17 @@ def test_verbose_version_names_python_numpy_blas_gpu_and_threads(capsys, order):
     assert re.match(r"dtypes +float32", lines[5]) and "bfloat16" in lines[5]
     with kernels.cuda.switch(True):
         assert "kernels AdamW, dropout, " in command(capsys, *order).out
+
+
+def test_verbose_version_names_the_types_of_a_gpu(monkeypatch):
+    pytest.importorskip("ml_dtypes")
+    versions = sys.modules["tinygpt.cli.versions"]  # tinygpt.cli.versions is the function
+    monkeypatch.setattr(versions, "cuda_available", lambda: True)
+    monkeypatch.setattr(versions, "resolve_device", lambda device: "fake:0")
+    assert re.fullmatch(r"float32, TF32 \(--tf32\), bfloat16 \(--dtype bfloat16, with ml_dtypes [\d.]+\)",
+                        versions._dtypes())
+    monkeypatch.setattr(versions, "resolve_device", lambda device: "cpu")
+    assert versions._dtypes().startswith("float32; dtype bfloat16 was asked for on cpu, but")
 
 
 def test_as_a_module():
