@@ -11,6 +11,7 @@ from tinygpt import kernels, nn, ops
 from tinygpt.autograd import OPS, Precision, Tensor
 from tinygpt.backend import DeviceError, allow_tf32, is_bfloat16, resolve_dtype, to_device, to_numpy, wide_dtype
 from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig, load_model
+from tinygpt.optim import FlatParameters
 from tinygpt.testing import op_db
 
 pytest.importorskip("ml_dtypes")
@@ -238,6 +239,11 @@ def test_a_folder_is_loaded_in_bfloat16_and_saved_in_float32(tmp_path):
     state = load_model(tmp_path / "b").state_dict()
     for key, value in model.state_dict().items():
         np.testing.assert_array_equal(state[key], rounded(value))
+
+
+def test_weights_in_bfloat16_are_not_trained():
+    with pytest.raises(TypeError, match="'token_embedding.weight' is bfloat16, in which small updates would be lost"):
+        FlatParameters(MODELS["gpt2"]().to("fake", dtype="bfloat16"))
 
 
 def test_to_the_host_and_back():

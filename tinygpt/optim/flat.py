@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, device_of, on_device
+from ..backend import Array, array_module, device_of, is_bfloat16, on_device
 from ..nn.module import Module, Parameter
 
 __all__ = ["FlatParameters", "Slot", "Spread", "block_size", "flatten", "in_one", "is_decayed", "named_trainable"]
@@ -93,6 +93,9 @@ _LIVING: weakref.WeakSet[FlatParameters] = weakref.WeakSet()  # parameters may l
 def _check_uniform(named: list[tuple[str, Parameter]]) -> None:
     """One flat array has one dtype and one device, and is the only one its parameters live in."""
     first_name, first = named[0]
+    if is_bfloat16(first.data):
+        raise TypeError(f"parameter {first_name!r} is bfloat16, in which small updates would be lost: train float32 "
+                        "weights, and let the model compute in bfloat16 (dtype='bfloat16' in the options of training)")
     for name, p in named:
         if any(p is other for flat in _LIVING for other in flat._parameters.values()):
             raise ValueError(f"parameter {name!r} already lives in a FlatParameters; use that one "
@@ -131,7 +134,7 @@ class FlatParameters:
         decay_range: the slice of the decayed parameters; `no_decay_range` is the rest.
 
     Raises:
-        TypeError: something that is not a Parameter, or parameters of two dtypes.
+        TypeError: something that is not a Parameter, parameters of two dtypes, or of bfloat16.
         ValueError: nothing to train, parameters on two devices, or one that lives in another FlatParameters (that is
             still in use) already.
     """
