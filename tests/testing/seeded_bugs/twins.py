@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygpt.autograd import Twin
-from tinygpt.kernels.cpu import activation, attention, loss, normalization
+from tinygpt.kernels.cpu import activation, attention, feedforward, loss, normalization
 from tinygpt.kernels.cpu.blocks import BLOCK
 from tinygpt.testing import op_db
 
@@ -38,3 +38,7 @@ twin_bug("twin of the loss: bias not added", "linear_cross_entropy", loss.linear
          ("if bias is not None:", "if False:"))
 twin_bug("twin of layer norm: weight's gradient of the last block only", "layer_norm", normalization.layer_norm_blocked,
          _normalize=mutant(normalization._normalize, ("dweight += ones @ gn", "dweight[...] = ones @ gn")))
+twin_bug("twin of the feed-forward layer: slope written over its own input", "linear_activation",
+         feedforward.linear_activation_blocked, activate=mutant(
+             feedforward.activate, ("np.add(h[block], bias, out=x[:n])", "h[block] += bias"),
+             ("formula(x[:n], out[block]", "formula(h[block], out[block]")))
