@@ -125,3 +125,24 @@ def test_adapters_that_name_one_another(folders) -> None:
     write_safetensors(adapter / ADAPTER, dict(file.items()), {**file.metadata, "base": str(adapter)})
     with pytest.raises(ValueError, match="upon adapters"):
         tg.load_model(adapter)
+
+
+def test_an_adapter_of_the_token_table(tmp_path: Path) -> None:
+    tg.manual_seed(2)
+    encoder = BERT(BERTConfig(vocab_size=12, block_size=8, n_layer=1, n_head=2, n_embd=8))
+    encoder.save_pretrained(tmp_path / "base")
+    lora = LoRA(1, 2.0, ("q", "embedding"))
+    with pytest.raises(ValueError, match="the output projection of this model is the same table"):
+        lora.add_to(encoder)
+    model = encoder.for_classification(id2label={0: "no", 1: "yes"})
+    lora.add_to(model, ("classifier.",))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = np.random.default_rng(0).normal(size=parameter.shape).astype(np.float32)
+    save_adapter(tmp_path / "adapter", model, lora, tmp_path / "base")
+    names = set(SafetensorsFile(tmp_path / "adapter" / ADAPTER))
+    assert {"token_embedding.lora_embedding.a", "token_embedding.lora_embedding.b"} < names
+    assert "token_embedding.weight" not in names
+    expected = model.eval()(IDS).data
+    for again in (load_adapted(tmp_path / "adapter", merge=False), tg.load_model(tmp_path / "adapter")):
+        np.testing.assert_allclose(again(IDS).data, expected, rtol=0, atol=1e-5)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 import tinygpt as tg
 from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig
-from tinygpt.nn import Linear
-from tinygpt.nn.lora import TARGETS, LoRALinear, add_lora, merge_lora, merged_state
+from tinygpt.nn import Embedding, Linear
+from tinygpt.nn.lora import TARGETS, LoRAEmbedding, LoRALinear, add_lora, merge_lora, merged_state
 from tinygpt.testing import check_model
 
 IDS = np.arange(10).reshape(2, 5)
+PROJECTIONS = tuple(name for name in TARGETS if name != "embedding")
 MODELS = {
     "gpt2": lambda: GPT(GPTConfig(vocab_size=12, block_size=8, n_layer=2, n_head=2, n_embd=8, initializer_range=0.5)),
     "llama": lambda: GPT(GPTConfig(vocab_size=12, block_size=8, n_layer=2, n_head=4, n_embd=16, n_kv_head=2,
@@ -23,6 +24,13 @@ MODELS = {
         architecture="roberta")),
     "marian": lambda: EncoderDecoder(EncoderDecoderConfig(
         vocab_size=12, block_size=8, n_layer=1, n_head=2, n_embd=8, initializer_range=0.5)),
+}
+UNTIED = {  # whose token table is nothing else
+    "roberta": MODELS["roberta"],
+    "gpt2": lambda: GPT(GPTConfig(vocab_size=12, block_size=8, n_layer=1, n_head=2, n_embd=8, initializer_range=0.5,
+                                  tie_word_embeddings=False)),
+    "marian": lambda: EncoderDecoder(EncoderDecoderConfig(
+        vocab_size=12, block_size=8, n_layer=1, n_head=2, n_embd=8, initializer_range=0.5, tie_word_embeddings=False)),
 }
 
 
@@ -38,9 +46,18 @@ def disturb(model, rng) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("targets", [("q", "v"), ("k",), ("out", "up", "down"), TARGETS])
+@pytest.mark.parametrize("targets", [("q", "v"), ("k",), ("out", "up", "down"), PROJECTIONS])
 def test_starts_the_same_and_merges_into_the_same(name: str, targets: tuple[str, ...]) -> None:
-    model = MODELS[name]().eval()
+    starts_the_same_and_merges_into_the_same(MODELS[name]().eval(), targets)
+
+
+@pytest.mark.parametrize("name", UNTIED)
+@pytest.mark.parametrize("targets", [("embedding",), TARGETS])
+def test_so_does_the_token_table(name: str, targets: tuple[str, ...]) -> None:
+    starts_the_same_and_merges_into_the_same(UNTIED[name]().eval(), targets)
+
+
+def starts_the_same_and_merges_into_the_same(model, targets: tuple[str, ...]) -> None:
     before = logits(model)
     names = set(model.state_dict())
     add_lora(model, 2, targets=targets)
@@ -51,7 +68,8 @@ def test_starts_the_same_and_merges_into_the_same(name: str, targets: tuple[str,
     state = merged_state(model)
     assert set(state) == names
     merge_lora(model)
-    assert not any(isinstance(module, LoRALinear) for module in model.modules()) and set(model.state_dict()) == names
+    assert not any(isinstance(module, (LoRALinear, LoRAEmbedding)) for module in model.modules())
+    assert set(model.state_dict()) == names
     np.testing.assert_allclose(logits(model), adapted, rtol=0, atol=1e-5)
     assert all(np.array_equal(state[key], value) for key, value in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -114,3 +132,23 @@ def test_twice_is_refused() -> None:
     add_lora(model, 1)
     with pytest.raises(ValueError, match="merge them first"):
         add_lora(model, 1)
+
+
+def test_the_rows_of_a_table() -> None:
+    """What the layer gives, written with whole matrices: rows of W + s B A; and the gradients of both."""
+    tg.manual_seed(0)
+    table = LoRAEmbedding(Embedding(7, 4, std=1.0), scale=0.5)
+    table.add("embedding", 0, 7, 2)
+    ((_, _, adapter),) = table.adapters()
+    adapter.b.data = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    ids = np.array([[3, 3, 0], [6, 1, 3]])
+    whole = table.weight.data + 0.5 * adapter.b.data @ adapter.a.data
+    np.testing.assert_allclose(table(ids).data, whole[ids], atol=1e-6)
+    np.testing.assert_allclose(table.merged()(ids).data, whole[ids], atol=1e-6)
+    table.weight.requires_grad = False
+    (table(ids) * whole[ids]).sum().backward()
+    rows = np.zeros((7, 4))
+    np.add.at(rows, ids, whole[ids])  # d loss / d(row of the table)
+    np.testing.assert_allclose(adapter.b.grad, 0.5 * rows @ adapter.a.data.T, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(adapter.a.grad, 0.5 * adapter.b.data.T @ rows, rtol=1e-5, atol=1e-5)
+    assert table.weight.grad is None

@@ -40,7 +40,16 @@ class LoRA:
     targets: tuple[str, ...]
 
     def add_to(self, model: PretrainedModel, also: tuple[str, ...] = ()) -> None:
-        """Freeze the model and give it adapters; parameters whose names begin with one of `also` stay trainable."""
+        """Freeze the model and give it adapters; parameters whose names begin with one of `also` stay trainable.
+
+        Raises:
+            ValueError: an adapter on a token table that is the output projection too; and as `add_lora`.
+        """
+        config: Any = model.config
+        classifier = getattr(config, "head", None) == "classification"
+        if "embedding" in self.targets and config.tie_word_embeddings and not classifier:
+            raise ValueError("LoRA on the embedding: the output projection of this model is the same table, and would "
+                             "not follow the adapter; choose other targets")
         add_lora(model, self.rank, self.alpha, self.targets)
         for name, parameter in model.named_parameters():
             if name.startswith(also):

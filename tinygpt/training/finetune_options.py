@@ -46,7 +46,7 @@ class FinetuneOptions(RunOptions):
     freeze: int | None = option(None, "train only the last N blocks and the head [all]")
     lora: int | None = option(None, "train only adapters of rank N and a new head; they are saved alone")
     lora_alpha: float | None = option(None, "scale of the adapters, divided by their rank [2 * rank]")
-    lora_targets: str = option("q,v", "what has an adapter: any of q, k, v, out, up, gate, down")
+    lora_targets: str = option("q,v", "what has an adapter: any of q, k, v, out, up, gate, down, embedding")
     merge: bool = option(False, "save the model with its adapters worked into the weights")
     steps: int = option(None, "training steps [10 epochs, but at least 200 steps and at most 5000]")
     epochs: float | None = option(None, "passes over the training examples, instead of --steps")
