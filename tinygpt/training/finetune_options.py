@@ -46,7 +46,8 @@ class FinetuneOptions(RunOptions):
     freeze: int | None = option(None, "train only the last N blocks and the head [all]")
     lora: int | None = option(None, "train only adapters of rank N and a new head; they are saved alone")
     lora_alpha: float | None = option(None, "scale of the adapters, divided by their rank [2 * rank]")
-    lora_targets: str = option("q,v", "what has an adapter: any of q, k, v, out, up, gate, down, embedding")
+    lora_targets: str = option(None, "what has an adapter: any of q, k, v, out, up, gate, down, embedding "
+                                     "[classification q,v,embedding; else q,v]")
     merge: bool = option(False, "save the model with its adapters worked into the weights")
     steps: int = option(None, "training steps [10 epochs, but at least 200 steps and at most 5000]")
     epochs: float | None = option(None, "passes over the training examples, instead of --steps")
@@ -76,6 +77,8 @@ class FinetuneOptions(RunOptions):
                 if getattr(self, name) is None:
                     object.__setattr__(self, name, value)
             self._resolve_sizes()
+        if self.lora is not None and self.lora_targets is None:  # a label is told by the words that are there
+            object.__setattr__(self, "lora_targets", "q,v,embedding" if self.task == "classification" else "q,v")
         super().__post_init__()
         if self.model is None:
             self._check_layout("task")
@@ -102,8 +105,10 @@ class FinetuneOptions(RunOptions):
             raise ValueError("add_prefix_space is an option of a new bpe tokenizer for classification")
         if self.freeze is not None and self.lora is not None:
             raise ValueError("freeze and lora are two ways to train a part of a model; give one of them")
-        if self.lora is None and (self.merge or self.lora_alpha is not None):
-            raise ValueError(f"{'merge' if self.merge else 'lora_alpha'} is an option of adapters; give --lora too")
+        if self.lora is None:
+            for name in ("merge", "lora_alpha", "lora_targets"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is an option of adapters; give --lora too")
         for name, least in (("freeze", 0), ("lora", 1), ("patience", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
