@@ -32,11 +32,14 @@ from tinygpt import load_model, load_tokenizer
 from tinygpt.data import find_table
 from tinygpt.data.labelled import Labelled, label_names, read_labelled, split_labelled
 from tinygpt.evaluation import NaiveBayes, label_probabilities
-from tinygpt.models import BERT
+from tinygpt.models import BERT, load_adapted
 from tinygpt.training import FinetuneOptions, PretrainOptions, finetune, pretrain
 
 SIZES = dict(n_layer=1, n_head=2, n_embd=32, block_size=96, vocab_size=1024, dropout=0.3)
-NEW = SIZES | dict(lr=3e-3, weight_decay=1.0)  # chosen on a quarter of the training messages; decay keeps it simple
+# Chosen on a quarter of the training messages. Decay keeps a new model simple. Adapters on attention alone reach 83%
+# there: what tells spam from ham is in the words, so their table needs one too. B starts at 0 and wants large steps.
+NEW = SIZES | dict(lr=3e-3, weight_decay=1.0)
+ADAPTERS = dict(lora=1, lora_targets="q,v,embedding", lr=1e-2)
 
 
 def balanced(messages: Sequence[Labelled], seed: int) -> list[Labelled]:
@@ -60,6 +63,12 @@ def accuracy(folder: Path, messages: Sequence[Labelled]) -> float:
     assert isinstance(model, BERT) and model.config.id2label is not None
     found = label_probabilities(model, tokenizer, [text for text, _ in messages]).argmax(axis=1)
     return float(np.mean([model.config.id2label[int(number)] == label for number, (_, label) in zip(found, messages)]))
+
+
+def trained_share(folder: Path) -> float:
+    """How much of the numbers of the model in an adapter's folder was trained."""
+    model = load_adapted(folder, merge=False)
+    return sum(parameter.size for parameter in model.parameters() if parameter.requires_grad) / model.n_parameters
 
 
 class Bench:
@@ -124,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
         parser.exit(2, f"08_spam.py: {error}\n")
 
     found: dict[str, list[float]] = {}
+    share = 0.0
     for seed in range(args.seeds):
         with tempfile.TemporaryDirectory() as folder:
             bench, start = Bench(messages, Path(folder), seed, args), time.perf_counter()
@@ -146,7 +156,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
             if args.questions == 2:
                 continue
             note("all labels: after reading, all weights", bench.tune("full", bench.train, model=pretrained))
-            note("all labels: after reading, adapters", bench.tune("lora", bench.train, model=pretrained, lora=4))
+            note("all labels: after reading, adapters", bench.tune("lora", bench.train, model=pretrained, **ADAPTERS))
+            share = trained_share(bench.folder / "lora")
 
     print(f"test accuracy, {args.seeds} seed{'s' * (args.seeds > 1)}" + " (mean ± standard error)" * (args.seeds > 1))
     for name, values in found.items():
@@ -156,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
     gains = np.subtract(*(found[f"{args.labels} labels: {name}"] for name in (
         "after reading the others", "from random weights")))
     print(f"  {'the gain from reading':44} {mean(gains.tolist())}")
+    if share:
+        print(f"  {'the numbers that adapters train':44} {share:7.2%}")
     return found
 
 

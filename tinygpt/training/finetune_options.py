@@ -54,7 +54,8 @@ class FinetuneOptions(RunOptions):
     batch_size: int = option(32, "examples in a step")
     lr: float = option(None, "highest learning rate [from random weights as for pretrain; else 0.04 / n_embd, at most "
                              "0.001, and ten times that for adapters, at most 0.003]")
-    patience: int = option(4, "stop after so many validations without improvement; 0: never")
+    patience: int = option(4, "stop after so many validations without improvement, but not before half of the "
+                              "steps; 0: never")
     architecture: str = option(None, f"the layout of a new model [the task's: "
                                      f"{', '.join(ARCHITECTURES[name][0] for name in TASK_NAMES)}]",
                                choices=tuple(dict.fromkeys(

@@ -95,7 +95,8 @@ class Trainer:
         save: (trainer) -> None, called every `save_every` steps, at the end, and when the run is interrupted.
         score: figures -> how good they are: numbers of falling weight, higher is better. With a score there is a
             validation before the first step too. None: not said, and only the last weights matter.
-        patience: training ends after so many validations in which no number of the score rose; None or 0: never.
+        patience: training ends after so many validations in which no number of the score rose, though not in the first
+            half of the steps, for it can take a new model long to begin to learn; None or 0: never.
         metrics, progress: where figures go.
         stop: enter it before `run` where a signal may come that early.
 
@@ -152,7 +153,9 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do: all steps are done, or they have long brought nothing."""
-        return self.step == self.options.steps or bool(self.patience and self.waited >= self.patience)
+        o = self.options
+        return self.step == o.steps or bool(
+            self.patience and self.waited >= self.patience and 2 * self.step >= o.steps)
 
     @contextmanager
     def best_weights(self) -> Iterator[None]:
