@@ -53,7 +53,7 @@ class FinetuneOptions(RunOptions):
     epochs: float | None = option(None, "passes over the training examples, instead of --steps")
     batch_size: int = option(32, "examples in a step")
     lr: float = option(None, "highest learning rate [from random weights as for pretrain; else 0.04 / n_embd, at most "
-                             "0.001, and ten times that for adapters, at most 0.003]")
+                             "0.001, and ten times that for adapters, at most 0.01]")
     patience: int = option(4, "stop after so many validations without improvement, but not before half of the "
                               "steps; 0: never")
     architecture: str = option(None, f"the layout of a new model [the task's: "

@@ -137,7 +137,7 @@ class Task(Objective):
         o, width = self.options, model.config.n_embd
         if o.model is None:
             return min(0.003, 0.384 / width) / (1 if o.kind in DECODERS else 3)
-        return min(0.001, 0.04 / width) if o.lora is None else min(0.003, 0.4 / width)
+        return min(0.001, 0.04 / width) if o.lora is None else min(0.01, 0.4 / width)
 
     def save(self, model: PretrainedModel, out: Path) -> None:
         """The model; of one with adapters these alone, unless there is no folder that has the rest."""
