@@ -36,10 +36,10 @@ from tinygpt.models import BERT, load_adapted
 from tinygpt.training import FinetuneOptions, PretrainOptions, finetune, pretrain
 
 SIZES = dict(n_layer=1, n_head=2, n_embd=32, block_size=96, vocab_size=1024, dropout=0.3)
-# Chosen on a quarter of the training messages. Decay keeps a new model simple. Adapters on attention alone reach 85%
-# there: what tells spam from ham is in the words, so their table needs one too.
+# Chosen on a quarter of the training messages. Decay keeps a new model simple. Adapters of rank 1 are enough, since the
+# token table has one too: they reach 96% there; on attention alone, adapters of rank 4 reach 85%.
 NEW = SIZES | dict(lr=3e-3, weight_decay=1.0)
-ADAPTERS = dict(lora=1, lora_targets="q,v,embedding")
+ADAPTERS = dict(lora=1)
 
 
 def balanced(messages: Sequence[Labelled], seed: int) -> list[Labelled]:
