@@ -125,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
     parser.add_argument("--questions", type=int, default=3, choices=(1, 2, 3),
                         help="answer only the first so many [%(default)s]")
     parser.add_argument("--steps", type=int, default=None, help="training steps of every run [chosen for each]")
-    parser.add_argument("--threads", type=int, default=None, help="replicas that train side by side [the cores]")
+    parser.add_argument("--threads", type=int, default=1, help="replicas that train side by side; the figures in "
+                        "docs/results.md are those of one [%(default)s]")
     args = parser.parse_args(argv)
     try:
         messages = read_labelled(find_table(args.data), 1, 0)

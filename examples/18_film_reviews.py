@@ -12,7 +12,7 @@ for earlier settings and once for these. A minute of processor time. For one see
 
     tinygpt finetune --task classification --data sst2 --text-column 0 --label-column 1 --n-layer 1 --n-head 1 \\
         --n-embd 32 --vocab-size 10000 --add-prefix-space --dropout 0.3 --lr 0.003 --weight-decay 1 --batch-size 64 \\
-        --epochs 10 --patience 0 --out runs/reviews
+        --epochs 10 --patience 0 --threads 1 --out runs/reviews
     tinygpt evaluate --model runs/reviews --data sst2-dev --text-column 0 --label-column 1
 
 Read before: 08_spam.py. Read next: docs/finetuning.md. Socher et al., "Recursive deep models for semantic
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--dev", default="sst2-dev", help="sentences to test on, likewise [%(default)s]")
     parser.add_argument("--seeds", type=int, default=3, help="how many initial weights and splits [%(default)s]")
     parser.add_argument("--epochs", type=float, default=SETTINGS["epochs"], help="passes over them [%(default)s]")
-    parser.add_argument("--threads", type=int, default=None, help="replicas that train side by side [the cores]")
+    parser.add_argument("--threads", type=int, default=1, help="replicas that train side by side; the figures in "
+                        "docs/results.md are those of one [%(default)s]")
     args = parser.parse_args(argv)
     try:
         train, dev = (read_labelled(find_table(name), 0, 1) for name in (args.data, args.dev))
