@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -629,3 +631,29 @@ def test_a_sort_of_thousands_is_bent_all_over():
     ranks = lambda x: np.argsort(np.argsort(x)) * 1.0
     assert status(f, x, grad=ranks) != "failed"
     assert status(f, x, grad=lambda x: 1.001 * ranks(x)) == "failed"
+
+
+@pytest.mark.parametrize("x", [-6.25, -6.5, -6.75, -7.0])
+def test_values_that_lost_their_digits_to_cancellation_accuse_nobody(x):
+    def gelu(t):  # 1 + tanh(u) has one or two digits left here
+        u = math.sqrt(2 / math.pi) * (t + 0.044715 * t ** 3)
+        return 0.5 * t * (1 + np.tanh(u))
+
+    def slope(t):
+        u = math.sqrt(2 / math.pi) * (t + 0.044715 * t ** 3)
+        return 0.5 * (1 + np.tanh(u)) + 0.5 * t / np.cosh(u) ** 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * t ** 2)
+
+    point = np.array([x])
+    assert gradcheck(lambda t: float(np.real(gelu(t)[0])), point, grad=slope, raise_exception=False).status != "failed"
+    assert gradcheck(lambda t: ops.gelu(t, approximate="tanh"), point, raise_exception=False).status != "failed"
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-7])
+def test_a_kink_that_is_near_is_no_staircase(distance):
+    def leaky(t):
+        return float(np.sum(np.where(t > 0, t, 0.01 * t)))
+
+    point = np.array([-distance])
+    assert gradcheck(leaky, point, grad=lambda t: np.where(t > 0, 1.0, 0.01))
+    assert gradcheck(leaky, point, grad=lambda t: np.where(t > 0, 1.0, 0.02), raise_exception=False).status != "passed"
+    assert not gradcheck(lambda t: float(np.floor(t)[0]), np.array([1.9999]), grad=np.ones_like, raise_exception=False)

@@ -24,6 +24,7 @@ from .problem import Problem
 __all__ = ["BELOW", "EDGE", "Tolerance", "Verdict", "judge"]
 
 BELOW = "nothing: below the function's rounding"  # the oracle of a slope that no oracle can see
+CANCELLED = "digits that cancel inside the function make its values too coarse to tell the slope from them"
 EDGE = "the function is not finite, or raises, to one side of the input"
 
 RTOL = 1e-6              # of one entry: a thousand times smaller than an error of 0.1 %
@@ -153,6 +154,8 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
         oracle = "complex step and Richardson ladder"
         if abs(a - exact) <= allowed + VANISHED * line.vanishing:
             return Verdict("pass", oracle, a, exact, 0.0, scale)
+        if shape != "kink" and abs(a - d) <= 4 * error and line.noise > NOISE * line.rounding:
+            return Verdict("inconclusive", oracle, a, exact, error, scale, CANCELLED)
         if shape != "kink":
             return Verdict("fail", oracle, a, exact, abs(exact - d), scale)
     if shape == "kink":
@@ -164,6 +167,10 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     if wrong and line.is_drowned:
         return Verdict("inconclusive", oracle, a, d, error, scale,
                        "the last digits of the input move the function as far as any step")
+    if wrong and line.on_a_stair(d):
+        if exact is not None and abs(a - exact) <= allowed:
+            return Verdict("pass", BELOW, a, exact)
+        return Verdict("inconclusive", oracle, a, d, error, scale, CANCELLED)
     if wrong:
         return Verdict("fail", oracle, a, d, error, scale)
     values = float(np.abs(line.v) @ np.abs(line.problem.base))

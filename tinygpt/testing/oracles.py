@@ -35,6 +35,7 @@ RUNGS = tuple(2.0**-k for k in range(2, 32, 2))  # 0.25 … 1e-9
 TINY_STEP = 2.0**-26    # a kink that still shows at this step counts as one
 CONVERGED = 1e-10
 POWERS = (16.0, 4.0)    # steps shrink by 4, so h² by 16: smooth functions; and h by 4: those like max(x, 0)² at 0
+STAIRS = 1e-3           # of what the longest steps do: jumps so small are digits that cancelled
 STRAIGHT = 2.0**-14     # from here on down a smooth function is a straight line, and what is left is rounding
 
 
@@ -252,6 +253,35 @@ class Line:
         furthest = max(max(rung.above, rung.below) for rung in self.rungs)
         values = float(np.abs(self.v) @ np.abs(self.problem.base))
         return self.noise > 0.1 * furthest and self.rounding > 1e-6 * values
+
+    def on_a_stair(self, slope: float) -> bool:
+        """True if the values are a staircase, and this slope is that of short steps which do not leave their stair.
+
+        1 + tanh(u) at u = −18 has one or two digits, as multiples of ε: for short steps it stands still, and its slope
+        shows in steps that cross some of the jumps, small as those are beside what long steps do. A kink that is near
+        makes slopes change as suddenly, but no jump.
+        """
+        furthest = max(max(rung.above, rung.below) for rung in self.rungs)
+        for far, near, nearer in zip(self.rungs, self.rungs[1:], self.rungs[2:]):
+            crossed = 2 * far.h * abs(far.slope.value - near.slope.value)
+            if abs(near.slope.value) < 0.1 * abs(far.slope.value) \
+                    and abs(nearer.slope.value - near.slope.value) <= 0.01 * abs(near.slope.value) \
+                    and abs(slope - near.slope.value) <= 0.01 * abs(far.slope.value):
+                return 1e-7 * crossed < self._jump_between(near, far.h, 1e-9 * crossed) <= STAIRS * furthest
+        return False
+
+    def _jump_between(self, near: Rung, far: float, least: float) -> float:
+        """How far the values jump at the step, between two rungs, where they leave the line that short steps draw."""
+        def off_line(h: float) -> float:
+            above, below = self.at(h), self.at(-h)
+            return np.inf if above is None or below is None else abs(
+                float(self.v @ (above - below)) - 2 * h * near.slope.value)
+
+        low, high = near.h, far
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (low, middle) if off_line(middle) > least else (middle, high)
+        return off_line(high) - off_line(low)
 
     @cached_property
     def is_near_kink(self) -> bool:
