@@ -6,7 +6,7 @@ A derivative of one's own becomes an operation of the engine; a two-layer networ
 and compared with the engine's and with differences; that network learns XOR; and the classic questions are answered by
 running them: why gradients add, why the order matters, what the causal mask prevents. Takes 1 second.
 
-Read next: 02_tokenizer.py; and tinygpt/autograd.py, which does all this.
+Next: 02_tokenizer.py; and tinygpt/autograd.py, which does all this.
 """
 
 from __future__ import annotations

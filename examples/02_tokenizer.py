@@ -7,7 +7,7 @@ A model sees integers. This trains byte-pair encoding on the documentation insid
 first, and then what it does with text that it never saw: other languages, an emoji, broken bytes, and a user who types
 the name of a special token. Takes 3 seconds, needs no network.
 
-Read before: 01_autograd_by_hand.py. Read next: 03_pretraining.py; docs/tokenization.md; tinygpt/tokenizers/bpe.py.
+Prerequisites: 01_autograd_by_hand.py. Next: 03_pretraining.py; docs/tokenization.md; tinygpt/tokenizers/bpe.py.
 """
 
 from __future__ import annotations

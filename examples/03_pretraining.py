@@ -8,7 +8,7 @@ tokens. Takes 8 minutes on 2 busy cores (4 minutes of processor time), needs no 
 04_generation.py and `tinygpt generate` read. The command does the same, and more: it saves as it goes, resumes, keeps
 metrics, and trains longer.
 
-Read before: 02_tokenizer.py. Read next: 04_generation.py.
+Prerequisites: 02_tokenizer.py. Next: 04_generation.py.
 """
 
 from __future__ import annotations

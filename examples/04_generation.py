@@ -4,7 +4,7 @@
 
 The folder is what 03_pretraining.py, `tinygpt pretrain` or Hugging Face's save_pretrained wrote. Takes 3 seconds.
 
-Read before: 03_pretraining.py. Read next: 05_sorting.py; and tinygpt/generation/sampling.py, a function a strategy.
+Prerequisites: 03_pretraining.py. Next: 05_sorting.py; and tinygpt/generation/sampling.py, a function a strategy.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ all sequences, chosen by a hash, never occur in training: the model is tested on
 3 heads, 48 channels, 2,000 steps of 64 sequences. 1 minute on 2 busy cores; then it
 sorts all of 5,000 test sequences.
 
-Read before: 03_pretraining.py. Read next: 06_names.py.
+Prerequisites: 03_pretraining.py. Next: 06_names.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ will do as well: street names, villages, dinosaurs.
 
     python examples/06_names.py --data villages.txt
 
-Read before: 05_sorting.py.
+Prerequisites: 05_sorting.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ gradient still points downhill. `gradcheck` names the argument and the entry, an
 without it. Then the repaired rule is checked: as a plain function, as an operation of the engine by `check_vjp`, and on
 shapes that Hypothesis draws, if it is installed. Takes 1 second.
 
-Read before: 01_autograd_by_hand.py. Read next: docs/gradient-checking.md; tinygpt/testing/gradcheck.py.
+Prerequisites: 01_autograd_by_hand.py. Next: docs/gradient-checking.md; tinygpt/testing/gradcheck.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ The first of them on the command line, for a file of your own with the label in 
 
     tinygpt finetune --task classification --data sms-spam --text-column 1 --label-column 0 --out runs/spam
 
-Read before: 10_masked_words.py, tinygpt/training/objectives/classification.py. Read next: 12_sentiment.py.
+Prerequisites: 10_masked_words.py, tinygpt/training/objectives/classification.py. Next: 12_sentiment.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ How good is a guess? A tenth of the text is held out; of its hidden tokens the e
 right, and which share the best single answer would (whatever token was hidden most often). Then it fills in a few
 sentences.
 
-Read before: 03_pretraining.py, tinygpt/data/masking.py. Read next: 11_translation.py.
+Prerequisites: 03_pretraining.py, tinygpt/data/masking.py. Next: 11_translation.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ of the most similar training sentence. Many sentences have a near twin among 97,
 Similar is what has the largest cosine between vectors of words and pairs of neighbouring words, each weighted by how
 rare it is (TF-IDF); of six measures tried it made the best translator. The score is computed as sacrebleu does.
 
-Read before: 10_masked_words.py, tinygpt/data/pairs.py, tinygpt/models/encoder_decoder.py.
+Prerequisites: 10_masked_words.py, tinygpt/data/pairs.py, tinygpt/models/encoder_decoder.py.
 """
 
 from __future__ import annotations

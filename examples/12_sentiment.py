@@ -10,7 +10,7 @@ it. On the command line the same is
     tinygpt finetune --task classification --data synthetic-sentiment --out runs/sentiment
     tinygpt evaluate --model runs/sentiment --data synthetic-sentiment-test
 
-Read before: 08_spam.py, tinygpt/data/synthetic/sentiment.py. Read next: 13_instructions.py.
+Prerequisites: 08_spam.py, tinygpt/data/synthetic/sentiment.py. Next: 13_instructions.py.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ About 200,000 parameters: 4 layers, 4 heads, 64 channels, in Llama's layout, who
 letter by letter. Takes 5 minutes on 2 cores. The words are all made of syllables, "tomila" and the like; what the model
 makes of words that are not, such as "stone", shows in the chat.
 
-Read before: 06_names.py, tinygpt/data/chat_template.py, tinygpt/data/conversations.py. Read next: 14_chat.py.
+Prerequisites: 06_names.py, tinygpt/data/chat_template.py, tinygpt/data/conversations.py. Next: 14_chat.py.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ With --model it talks with another folder instead, such as the one that 13_instr
 
     python examples/14_chat.py --model runs/instructions --ask "Reverse the word tomila." "What is 12 plus 30?"
 
-Read before: 13_instructions.py, tinygpt/chat.py. Read next: 15_few_shot.py.
+Prerequisites: 13_instructions.py, tinygpt/chat.py. Next: 15_few_shot.py.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ This is what few-shot prompting rests on, in the small. A large model has met ve
 helps to guess another; this one knows its eight rules alone. So it is also asked about a ninth, the first two letters
 swapped, after six examples. Takes 2 minutes on 2 cores.
 
-Read before: 06_names.py, tinygpt/data/few_shot.py. Brown et al., "Language models are few-shot learners" (2020).
+Prerequisites: 06_names.py, tinygpt/data/few_shot.py. Brown et al., "Language models are few-shot learners" (2020).
 """
 
 from __future__ import annotations

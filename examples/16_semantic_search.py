@@ -21,7 +21,7 @@ rare they are (TF-IDF). Two tests:
 Where the words are the same, counting them is hard to beat, and a model of this size, which nobody told what is alike,
 is far from it. The printed table says by how much. The three directions were chosen on such a table.
 
-Read before: 10_masked_words.py, tinygpt/pipelines/feature_extraction.py. Read next: 17_evaluation.py. Reimers and
+Prerequisites: 10_masked_words.py, tinygpt/pipelines/feature_extraction.py. Next: 17_evaluation.py. Reimers and
 Gurevych, "Sentence-BERT" (2019); Mu and Viswanath, "All-but-the-top" (2018), on what all vectors have in common; Lee et
 al., "Latent retrieval" (2019), the second test.
 """

@@ -15,7 +15,7 @@ for earlier settings and once for these. A minute of processor time. For one see
         --epochs 10 --patience 0 --threads 1 --out runs/reviews
     tinygpt evaluate --model runs/reviews --data sst2-dev --text-column 0 --label-column 1
 
-Read before: 08_spam.py. Read next: docs/finetuning.md. Socher et al., "Recursive deep models for semantic
+Prerequisites: 08_spam.py. Next: docs/finetuning.md. Socher et al., "Recursive deep models for semantic
 compositionality over a sentiment treebank" (2013).
 """
 

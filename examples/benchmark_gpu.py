@@ -9,7 +9,7 @@ its own, one after the other, so that each has the whole memory. The batch is ha
 eager, in float32, TF32 or autocast to bfloat16, with its fused AdamW and `scaled_dot_product_attention`. The share of
 the peak is that of the speed which the same side reaches in one large matrix product of the same type.
 
-Read before: benchmark_sides.py.
+Prerequisites: benchmark_sides.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ nothing above imports CuPy. Data crosses between host and device only through `t
 transfer can be found by searching for those two names. Asking for a GPU that is not there is an error, never a
 silent fall-back to the CPU.
 
-Read next: autograd/.
+Next: autograd/.
 """
 
 from __future__ import annotations

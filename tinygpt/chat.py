@@ -4,7 +4,7 @@ The model remembers nothing. Every answer is written from the whole conversation
 is kept here, and when it no longer fits, the oldest turns go first, a question together with its answer. The system
 message stays, and so does the question that is to be answered.
 
-Read before: data/chat_template.py, models/gpt.py. Read next: cli/chat.py.
+Prerequisites: data/chat_template.py, models/gpt.py. Next: cli/chat.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Called with Tensors, the operation leaves a `Node` behind that holds the closure
 `Tensor.backward` walks these nodes from the newest to the oldest. A node holds arrays, never the Tensors around
 them, so a graph is freed the moment its last Tensor goes.
 
-Read before: backend.py. Read in this order: grad_mode.py, graph.py, tensor.py, bfloat16.py, operation.py;
+Prerequisites: backend.py. Read in this order: grad_mode.py, graph.py, tensor.py, bfloat16.py, operation.py;
 then ops/ (the rules).
 
 The method is that of Linnainmaa (1970); Baydin et al.,

@@ -18,7 +18,7 @@ entrance.
 A twin may take bfloat16 itself and do as much: a kernel that widens what it reads and rounds what it writes, or a
 matrix product of cuBLAS, which sums in float32. Only device arrays come here; the host computes nothing in bfloat16.
 
-Read before: tensor.py. Read next: operation.py. Micikevicius et al., "Mixed precision training" (2018); Kalamkar et
+Prerequisites: tensor.py. Next: operation.py. Micikevicius et al., "Mixed precision training" (2018); Kalamkar et
 al., "A study of bfloat16 for deep learning training" (2019).
 """
 

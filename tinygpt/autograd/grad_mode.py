@@ -2,7 +2,7 @@
 
 A network that is only used, not trained, needs no graph: recording one would keep every intermediate array alive.
 
-Read before: backend.py. Read next: graph.py.
+Prerequisites: backend.py. Next: graph.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A node holds the closure of its operation and the nodes that the inputs came from. It holds arrays, never the Tensors
 around them, so there are no reference cycles: a graph is freed the moment its last Tensor goes.
 
-Read before: grad_mode.py. Read next: tensor.py.
+Prerequisites: grad_mode.py. Next: tensor.py.
 """
 
 from __future__ import annotations

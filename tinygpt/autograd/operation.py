@@ -1,6 +1,6 @@
 """The differentiable operation: a rule becomes a function of Tensors, and an entry of `OPS`.
 
-Read before: tensor.py, bfloat16.py. Read next: ops/ (the rules).
+Prerequisites: tensor.py, bfloat16.py. Next: ops/ (the rules).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tensor: an array that remembers how it was made, and the walk back through the graph.
 
-Read before: graph.py. Read next: bfloat16.py.
+Prerequisites: graph.py. Next: bfloat16.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 On a terminal it asks, streams the answer and asks again: Ctrl-C stops an answer, Ctrl-D leaves. With questions from a
 pipe, one a line, it writes the answers and nothing else to standard output.
 
-Read before: ../chat.py.
+Prerequisites: ../chat.py.
 """
 
 from __future__ import annotations

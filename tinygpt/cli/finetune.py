@@ -1,6 +1,6 @@
 """`tinygpt finetune`: teach a model a task from examples.
 
-Read before: options.py, pretrain.py, training/finetune.py. Read next: generate.py.
+Prerequisites: options.py, pretrain.py, training/finetune.py. Next: generate.py.
 """
 
 from __future__ import annotations

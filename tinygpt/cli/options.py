@@ -1,6 +1,6 @@
 """Command-line options made from the fields of a dataclass, so that a default stands in one place.
 
-Read before: training/options.py. Read next: pretrain.py.
+Prerequisites: training/options.py. Next: pretrain.py.
 """
 
 from __future__ import annotations

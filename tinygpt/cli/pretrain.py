@@ -1,6 +1,6 @@
 """`tinygpt pretrain`: train a model from random weights on text.
 
-Read before: options.py, training/pretrain.py. Read next: finetune.py.
+Prerequisites: options.py, training/pretrain.py. Next: finetune.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What `tinygpt --version --verbose` says: the versions that an answer to "it is slow here" begins with.
 
-Read before: backend.py. Used by __init__.py.
+Prerequisites: backend.py. Used by __init__.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How far a measurement is: a bar on a terminal; anywhere else a line now and then, if it takes long.
 
-Read before: evaluation/tracking.py. Read next: evaluate.py.
+Prerequisites: evaluation/tracking.py. Next: evaluate.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Hugging Face keeps the template with the tokenizer, as a program in the Jinja la
 which that program is made; so transformers gives the same ids for the same conversation, and no Jinja is needed here.
 It renders the text first and looks for special tokens in all of it, though: there, a user's "<|end|>" ends the turn.
 
-Read before: tokenizers/special.py, sampler.py. Read next: conversations.py.
+Prerequisites: tokenizers/special.py, sampler.py. Next: conversations.py.
 """
 
 from __future__ import annotations

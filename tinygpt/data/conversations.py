@@ -5,7 +5,7 @@ A record is a chat, {"messages": [{"role": …, "content": …}, …]}, or one i
 names. All become conversations. Those that are too long, or lack an answer, must not go silently: a warning counts them
 and names the first.
 
-Read before: chat_template.py, records.py, pairs.py. Read next: few_shot.py. Taori et al., "Alpaca" (2023).
+Prerequisites: chat_template.py, records.py, pairs.py. Next: few_shot.py. Taori et al., "Alpaca" (2023).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A corpus is looked for in the folder that TINYGPT_DATA names, then in the cache,
 arrives must have the SHA-256 written here; a corpus without one is never downloaded, because then nobody could say
 what was trained on.
 
-Read before: download.py, atomic_file.py. Read next: sources.py.
+Prerequisites: download.py, atomic_file.py. Next: sources.py.
 """
 
 from __future__ import annotations

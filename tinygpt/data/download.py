@@ -2,7 +2,7 @@
 
 What arrives is not to be trusted yet: corpora.py compares its hash before anything is written.
 
-Read next: corpora.py.
+Next: corpora.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ model little that can be read. Python 3.11 to 3.13 give about 1.1 million charac
 Documents come in the order of their SHA-256: shuffled, so that the last tenth is like the rest and can validate, yet
 the same on every machine with the same Python.
 
-Read next: download.py, corpora.py.
+Next: download.py, corpora.py.
 """
 
 from __future__ import annotations

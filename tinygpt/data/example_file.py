@@ -5,7 +5,7 @@ file is an ordinary .npy array, so that hashing and remaking it are those of tok
 
     n, then for each example the lengths of its two sequences, then all their numbers one after the other
 
-Read before: tokens.py, pairs.py. Read next: training/objectives/task.py.
+Prerequisites: tokens.py, pairs.py. Next: training/objectives/task.py.
 """
 
 from __future__ import annotations

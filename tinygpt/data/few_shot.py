@@ -10,7 +10,7 @@ question this is zero-shot; with one or a few, the model may see from them what 
 Whether it does depends on the model: the ability comes from texts in which one line helps to guess another. A small
 model has it only for what its training texts were like; examples/15_few_shot.py trains one and measures.
 
-Read before: conversations.py. Read next: generation/. Brown et al., "Language models are few-shot learners" (2020).
+Prerequisites: conversations.py. Next: generation/. Brown et al., "Language models are few-shot learners" (2020).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A text that stands in a table twice would be learnt in one part and found again in the other; so equal texts stay
 together. Each class gives the same fraction of its texts, or a rare one might be missing where it is measured.
 
-Read before: records.py, pairs.py. Read next: example_file.py, training/objectives/classification.py.
+Prerequisites: records.py, pairs.py. Next: example_file.py, training/objectives/classification.py.
 """
 
 from __future__ import annotations

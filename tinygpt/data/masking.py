@@ -11,7 +11,7 @@ A window stands between what the tokenizer puts around every text, so training s
 
 Shapes: B batch, T time.
 
-Read before: sampler.py, padding.py. Read next: pairs.py. Devlin et al., "BERT" (2018); Liu et al., "RoBERTa" (2019).
+Prerequisites: sampler.py, padding.py. Next: pairs.py. Devlin et al., "BERT" (2018); Liu et al., "RoBERTa" (2019).
 """
 
 from __future__ import annotations

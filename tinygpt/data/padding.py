@@ -4,7 +4,7 @@ A name, a sentence or a chat is one example; a batch of them is a rectangle as w
 (B, T) is 1 at tokens and 0 at filling; targets there are -100. Behind a causal mask the filling changes nothing even
 without `attention_mask`, for no real token looks to its right.
 
-Read before: sampler.py. Read next: texts.py.
+Prerequisites: sampler.py. Next: texts.py.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ On disk a list of pairs is one array of ids like any text, each sequence closed 
 
 Shapes: B batch, S source time, T target time.
 
-Read before: records.py, tokens.py, padding.py. Read next: training/objectives/seq2seq.py.
+Prerequisites: records.py, tokens.py, padding.py. Next: training/objectives/seq2seq.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ header, or numbered from 0 where the file has no header. The format follows the 
 also with .gz); everything else is tab separated. TSV has no quoting: a quotation mark is a character. The names of
 synthetic data sets serve as files that hold them.
 
-Read before: text_files.py, synthetic/. Read next: embedded.py.
+Prerequisites: text_files.py, synthetic/. Next: embedded.py.
 """
 
 from __future__ import annotations

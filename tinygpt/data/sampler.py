@@ -5,7 +5,7 @@ but the step to see exactly the batches that an uninterrupted one sees.
 
 Shapes: B batch, T time. Targets are the ids one position later; -100 marks a target that does not count.
 
-Read before: tokens.py. Read next: padding.py (examples of unequal length).
+Prerequisites: tokens.py. Next: padding.py (examples of unequal length).
 """
 
 from __future__ import annotations

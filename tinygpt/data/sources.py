@@ -4,7 +4,7 @@
 of them become `Documents`: strings of bounded length that can be iterated again (first to train a tokenizer, then to
 encode), so a corpus larger than memory streams.
 
-Read before: text_files.py, embedded.py, corpora.py. Read next: split.py.
+Prerequisites: text_files.py, embedded.py, corpora.py. Next: split.py.
 """
 
 from __future__ import annotations

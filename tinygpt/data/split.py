@@ -3,7 +3,7 @@
 The last tenth of the characters validates, as in nanoGPT. The cut is made in the running text, before tokenization, so
 it does not depend on the tokenizer, and a tokenizer can be trained on the training part alone.
 
-Read before: sources.py. Read next: tokens.py.
+Prerequisites: sources.py. Next: tokens.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A corpus found in the wild is gzipped or not, has a byte-order mark, Windows lin
 text at all. Here all of that is settled once: UTF-8 without its mark, "\\n" line ends as Python's text mode gives them,
 each invalid byte replaced by U+FFFD and counted in one warning per file, and refusal by name of what is no text.
 
-Read next: records.py (tables of examples) and sources.py (what a user may name as data).
+Next: records.py (tables of examples) and sources.py (what a user may name as data).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ filling; sorted by length they hardly have any, and each result goes back to its
 
 Shapes: N texts, B batch, T time.
 
-Read before: padding.py, tokenizers/base.py. Read next: masking.py.
+Prerequisites: padding.py, tokenizers/base.py. Next: masking.py.
 """
 
 from __future__ import annotations

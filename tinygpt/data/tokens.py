@@ -4,7 +4,7 @@ Encoding streams document by document, so neither the text nor the ids need fit 
 .npy file: `numpy.load(path, mmap_mode="r")` opens it too. Between two documents stands the tokenizer's end-of-text id,
 if it has one, so the model learns where texts end.
 
-Read before: split.py. Read next: sampler.py.
+Prerequisites: split.py. Next: sampler.py.
 """
 
 from __future__ import annotations

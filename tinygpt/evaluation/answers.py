@@ -3,7 +3,7 @@
 The last answer of each conversation is taken away and written again, greedily, from all that stands before it. Exact
 match is a hard measure, and a fair one only where one answer is right: sums, or a word backwards.
 
-Read before: ../data/conversations.py, ../generation/decode.py. Read next: table.py.
+Prerequisites: ../data/conversations.py, ../generation/decode.py. Next: table.py.
 """
 
 from __future__ import annotations

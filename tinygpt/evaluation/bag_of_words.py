@@ -9,7 +9,7 @@ gradient, it takes no time, and a model that does not beat it has learnt nothing
 
 Shapes: K classes, W words, N texts.
 
-Read before: classification.py. Read next: labelling.py. Maron, "Automatic indexing" (1961); McCallum and Nigam, "A
+Prerequisites: classification.py. Next: labelling.py. Maron, "Automatic indexing" (1961); McCallum and Nigam, "A
 comparison of event models for naive Bayes text classification" (1998).
 """
 

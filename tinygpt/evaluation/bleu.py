@@ -9,7 +9,7 @@ translation of one sure word, so those shorter than their references pay e^(1 âˆ
 The number depends on how text is cut into words, which is why papers report sacrebleu's. This is its default, to the
 last digit: tokenizer 13a, case kept, exponential smoothing.
 
-Read before: labelling.py. Read next: chrf.py. Papineni et al., "BLEU" (2002); Chen and Cherry, "A systematic comparison
+Prerequisites: labelling.py. Next: chrf.py. Papineni et al., "BLEU" (2002); Chen and Cherry, "A systematic comparison
 of smoothing techniques for sentence-level BLEU" (2014); Post, "A call for clarity in reporting BLEU scores" (2018).
 """
 

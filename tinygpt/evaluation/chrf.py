@@ -4,7 +4,7 @@ Words that differ in an ending count as different for BLEU; their characters mos
 that inflect. chrF is the F score of the runs' precision and recall, averaged over the six lengths, with recall counting
 β = 2 times as much. This is sacrebleu's chrF2, to the last digit: case kept, no spaces, counted over the whole corpus.
 
-Read before: bleu.py. Read next: translation.py. Popović, "chrF: character n-gram F-score" (2015).
+Prerequisites: bleu.py. Next: translation.py. Popović, "chrF: character n-gram F-score" (2015).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ every text has exactly one label that is accuracy again.
 
 Shapes: K classes, N texts.
 
-Read before: confidence.py, table.py. Read next: labelling.py.
+Prerequisites: confidence.py, table.py. Next: labelling.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The confusion matrix as a picture: where a classifier errs, at a glance.
 
-Read before: classification.py. Read next: labelling.py.
+Prerequisites: classification.py. Next: labelling.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Texts continued by a model, to be judged: the beginnings of given texts, and what it makes of them.
 
-Read before: diversity.py. Read next: robustness.py.
+Prerequisites: diversity.py. Next: robustness.py.
 """
 
 from __future__ import annotations

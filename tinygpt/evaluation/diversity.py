@@ -3,7 +3,7 @@
 Small models, and large ones decoded greedily, fall into loops: "and the cat and the cat and the cat". Loss does not
 show it. Three figures do, on any sequences: words (the same for every tokenizer), or token ids.
 
-Read before: generation/decode.py. Read next: continuations.py. Li et al., "A diversity-promoting objective function"
+Prerequisites: generation/decode.py. Next: continuations.py. Li et al., "A diversity-promoting objective function"
 (2016), distinct-n; Welleck et al., "Neural text generation with unlikelihood training" (2020), repeated n-grams.
 """
 

@@ -2,7 +2,7 @@
 
 Shapes: N texts, K labels.
 
-Read before: classification.py, data/texts.py, models/bert.py. Read next: bleu.py.
+Prerequisites: classification.py, data/texts.py, models/bert.py. Next: bleu.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Every token of the text but the first is predicted exactly once, in windows side
 noise. The loss in nats per token depends on how long the tokens are; bits per byte do not, and can be compared between
 tokenizers.
 
-Read before: tracking.py, data/sampler.py, models/gpt.py. Read next: likelihood.py.
+Prerequisites: tracking.py, data/sampler.py, models/gpt.py. Next: likelihood.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ likeliest (multiple_choice.py).
 
 Shapes: B batch, T time, C channels, V vocabulary, N targets that count.
 
-Read before: language_modeling.py. Read next: next_token.py.
+Prerequisites: language_modeling.py. Next: next_token.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How well a model guesses hidden tokens: loss and accuracy, beside what one answer for all of them would get.
 
-Read before: data/masking.py, models/bert.py. Read next: multiple_choice.py.
+Prerequisites: data/masking.py, models/bert.py. Next: multiple_choice.py.
 """
 
 from __future__ import annotations

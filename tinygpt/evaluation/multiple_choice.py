@@ -11,7 +11,7 @@ Two shapes of JSON Lines are read: HellaSwag's and ARC's (as published, and as t
     {"question": {"stem": "Which …?", "choices": [{"text": "dry", "label": "A"}, …]}, "answerKey": "A"}
     {"question": "Which …?", "choices": {"text": ["dry", …], "label": ["A", …]}, "answerKey": "A"}
 
-Read before: likelihood.py, confidence.py. Read next: classification.py. Zellers et al., "HellaSwag" (2019); Clark et
+Prerequisites: likelihood.py, confidence.py. Next: classification.py. Zellers et al., "HellaSwag" (2019); Clark et
 al., "Think you have solved question answering? Try ARC" (2018).
 """
 

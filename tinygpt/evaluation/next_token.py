@@ -1,6 +1,6 @@
 """How well a decoder predicts a text: what language_modeling.py measures, and how often its first choice is right.
 
-Read before: language_modeling.py, likelihood.py. Read next: masked_words.py.
+Prerequisites: language_modeling.py, likelihood.py. Next: masked_words.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Figures as text: rows in aligned columns, for people; machines read the same figures as JSON.
 
-Read next: confidence.py.
+Next: confidence.py.
 """
 
 from __future__ import annotations

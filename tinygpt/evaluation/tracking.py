@@ -3,7 +3,7 @@
 The functions here take `track`, which is given the batches and how many there are and yields them again. Nobody looks
 by default; the command line shows a bar.
 
-Read before: confidence.py. Read next: language_modeling.py.
+Prerequisites: confidence.py. Next: language_modeling.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How well a model translates: its translations of given sources, scored against given targets.
 
-Read before: bleu.py, chrf.py, data/texts.py, models/encoder_decoder.py. Read next: diversity.py.
+Prerequisites: bleu.py, chrf.py, data/texts.py, models/encoder_decoder.py. Next: diversity.py.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ ended and the best beam, scored at its present length, is no better than the wor
 getting better as it grows. `early_stopping` chooses another end, in transformers' words: True takes the first
 `num_beams` texts that end, "never" goes on while the best beam could win at any length.
 
-Read before: decode.py. Papers: Graves, "Sequence transduction with recurrent neural networks" (2012); Wu et al.,
+Prerequisites: decode.py. Papers: Graves, "Sequence transduction with recurrent neural networks" (2012); Wu et al.,
 "Google's neural machine translation system" (2016) for the length penalty.
 """
 

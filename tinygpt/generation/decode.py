@@ -17,7 +17,7 @@ nanoGPT. Every token then stands at a new position, so what the cache holds is v
 again for each token. A *prompt* that is too long is more likely a mistake, and is an error unless the caller says
 `long_prompt="crop"`.
 
-Read before: sampling.py, rules.py, text.py. Read next: beam.py.
+Prerequisites: sampling.py, rules.py, text.py. Next: beam.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A strategy takes logits (B, V) and returns new logits (B, V), with -inf for each
 what is left is what gets drawn from. The order is that of Hugging Face transformers: repetition penalty, temperature,
 top-k, top-p, min-p. All this happens on the host, in NumPy, so that every device gives the same text.
 
-Read next: rules.py. Papers: Keskar et al., "CTRL" (2019) for the repetition penalty; Fan et al. (2018) for top-k;
+Next: rules.py. Papers: Keskar et al., "CTRL" (2019) for the repetition penalty; Fan et al. (2018) for top-k;
 Holtzman et al., "The curious case of neural text degeneration" (2020) for top-p; Nguyen et al. (2024) for min-p.
 """
 

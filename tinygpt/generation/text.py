@@ -4,7 +4,7 @@ Two things make streaming text harder than printing `decode([token])`. A charact
 four bytes of an emoji often are): decoded one by one they give "�" twice. And a stop string may be cut between tokens
 as well: its first half must not be shown before it is known whether the second half follows.
 
-Read before: rules.py. Read next: decode.py.
+Prerequisites: rules.py. Next: decode.py.
 """
 
 from __future__ import annotations

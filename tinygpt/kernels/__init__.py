@@ -4,7 +4,7 @@ A rule says what an operation *is*; a twin says how to get there quickly on one 
 when the operation is called; what it does not serve (another dtype, an odd layout) it leaves to the rule by returning
 NotImplemented. The test suite runs every twin on the samples of its rule and compares outputs and gradients.
 
-Read before: ops/. Read next: twins.py, then cpu/, then cuda/.
+Prerequisites: ops/. Next: twins.py, then cpu/, then cuda/.
 """
 
 from .twins import accelerates, disabled

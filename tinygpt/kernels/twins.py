@@ -1,6 +1,6 @@
 """How a twin is entered beside its rule, and how all of them are switched off.
 
-Read before: autograd/ (`Operation` chooses between a rule and its twins). Read next: cpu/blocks.py.
+Prerequisites: autograd/ (`Operation` chooses between a rule and its twins). Next: cpu/blocks.py.
 """
 
 from __future__ import annotations

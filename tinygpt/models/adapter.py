@@ -4,7 +4,7 @@
 Its header says which folder the rest is in, and the SHA-256 of that rest (names, shapes, numbers), so it never lands on
 another model. `load_model` of such a folder gives the whole: the base with the adapters worked into its weights.
 
-Read before: nn/lora.py, base.py. Read next: auto.py.
+Prerequisites: nn/lora.py, base.py. Next: auto.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which class a folder needs: `load_model` reads its config.json and picks it.
 
-Read before: gpt.py, bert.py, encoder_decoder.py, adapter.py.
+Prerequisites: gpt.py, bert.py, encoder_decoder.py, adapter.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ have embeddings too. RoBERTa is the same encoder with positions that count from 
 
 Shapes: B batch, T time, C channels, V vocabulary, N labels.
 
-Read before: gpt.py. Read next: encoder_decoder.py. Devlin et al., "BERT" (2018); Liu et al., "RoBERTa" (2019); pooling
+Prerequisites: gpt.py. Next: encoder_decoder.py. Devlin et al., "BERT" (2018); Liu et al., "RoBERTa" (2019); pooling
 for similarity: Reimers and Gurevych, "Sentence-BERT" (2019).
 """
 

@@ -4,7 +4,7 @@ Adds `GPTConfig`, `BERTConfig` and `EncoderDecoderConfig`. A configuration that 
 built can be saved. None stands for the architecture's own default and is replaced at once (fields are annotated as what
 they are then), so `dataclasses.replace` keeps it: pass None again for what should follow another field
 (`replace(config, n_embd=256, n_inner=None)`).
-Read before: layout.py, configuration.py. Read next: inputs.py.
+Prerequisites: layout.py, configuration.py. Next: inputs.py.
 """
 
 from __future__ import annotations

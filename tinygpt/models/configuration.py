@@ -1,7 +1,7 @@
 """The base of the configurations: resolving defaults, checking options, and answering from the table of layouts.
 
 Adds `Configuration`, the class without fields of its own that GPTConfig, BERTConfig and EncoderDecoderConfig extend.
-Read before: layout.py. Read next: config.py.
+Prerequisites: layout.py. Next: config.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ sines for positions. BART's learns positions and puts a norm after the embedding
 
 Shapes: B batch, S source time, T target time, C channels, V vocabulary.
 
-Read before: bert.py. Read next: auto.py. Vaswani et al., "Attention is all you need" (2017); Lewis et al., "BART"
+Prerequisites: bert.py. Next: auto.py. Vaswani et al., "Attention is all you need" (2017); Lewis et al., "BART"
 (2019).
 """
 

@@ -5,7 +5,7 @@ positions, RMSNorm, SwiGLU, grouped queries). The configuration's `architecture`
 
 Shapes: B batch, T time, C channels, V vocabulary.
 
-Read before: nn/block.py, config.py, base.py. Read next: bert.py. Radford et al., "Language models are unsupervised
+Prerequisites: nn/block.py, config.py, base.py. Next: bert.py. Radford et al., "Language models are unsupervised
 multitask learners" (2019); Touvron et al., "LLaMA" (2023).
 """
 

@@ -2,7 +2,7 @@
 
 A wrong id is found here, before it reaches a GPU, where an index out of range goes unnoticed.
 
-Read before: config.py. Read next: base.py.
+Prerequisites: config.py. Next: base.py.
 """
 
 from __future__ import annotations

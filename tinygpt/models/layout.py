@@ -2,7 +2,7 @@
 
 Six architectures share one block (nn/block.py); this file says which of the block's options each of them takes. Because
 an architecture fixes them, whatever a configuration can describe can be saved in a Hugging Face folder.
-Read before: docs/architecture.md. Read next: configuration.py, which answers from this table.
+Prerequisites: docs/architecture.md. Next: configuration.py, which answers from this table.
 
 Papers: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), BERT (Devlin et al. 2018), RoBERTa (Liu et al. 2019),
 BART (Lewis et al. 2019), Marian (Junczys-Dowmunt et al. 2018), which is the layout of Vaswani et al. 2017.

@@ -5,7 +5,7 @@ makes a random logit, which may well be the largest and spoil every text of a tr
 are there is a token of average likelihood, which hardly changes anything before it is trained; each new row is that,
 and a little noise of its own, so that new tokens can become different ones.
 
-Read before: gpt.py. Read next: auto.py. Hewitt, "Initializing new word embeddings for pretrained language models"
+Prerequisites: gpt.py. Next: auto.py. Hewitt, "Initializing new word embeddings for pretrained language models"
 (2021).
 """
 

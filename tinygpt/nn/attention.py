@@ -6,7 +6,7 @@ earlier tokens.
 
 Shapes: B batch, T time, S source time (all tokens that keys are computed from), C channels, H heads, D head size.
 
-Read before: cache.py. Read next: feedforward.py. Vaswani et al. (2017), section 3.2.2.
+Prerequisites: cache.py. Next: feedforward.py. Vaswani et al. (2017), section 3.2.2.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The sums are the residual stream: every layer reads it and adds to it, and gradi
 Where the norm stands makes two families: before each layer (pre-norm: GPT-2, Llama), or after each sum (post-norm:
 Vaswani et al. 2017, BERT).
 
-Read before: feedforward.py. Read next: models/gpt.py.
+Prerequisites: feedforward.py. Next: models/gpt.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Without it the n-th new token would cost a pass over all n tokens; with it, a pass over one.
 
-Read before: positional.py. Read next: attention.py.
+Prerequisites: positional.py. Next: attention.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Dropout: switched by `train` and `eval`, with masks named by (seed, layer, step, call).
 
-Read before: normalization.py. Read next: positional.py.
+Prerequisites: normalization.py. Next: positional.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Embedding: a row of numbers for each token id, or for each position.
 
-Read before: linear.py. Read next: normalization.py.
+Prerequisites: linear.py. Next: normalization.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """FeedForward: the two matrices with a nonlinearity between them that work on each token alone.
 
-Read before: attention.py. Read next: block.py.
+Prerequisites: attention.py. Next: block.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Linear: y = x Wᵀ + b, the layer that holds nearly all of a transformer's weights.
 
-Read before: module.py. Read next: embedding.py.
+Prerequisites: module.py. Next: embedding.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ There is no bookkeeping behind the attributes: `self.weight = Parameter(…)` an
 that a model needs, and whatever walks the tree (parameters, state_dict, train, to) looks at the attributes themselves.
 A weight that two modules share is one Parameter under two names; it is listed once, under the first.
 
-Read before: ops/. Read next: linear.py.
+Prerequisites: ops/. Next: linear.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """LayerNorm and RMSNorm: the learned scales around the rules of ops/normalization.py.
 
-Read before: embedding.py. Read next: dropout.py.
+Prerequisites: embedding.py. Next: dropout.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Three ways: a learned row for each position, which is an Embedding; the fixed sines of Vaswani et al. (2017); and the
 rotary angles of Su et al. (2021), by which queries and keys are turned.
 
-Read before: dropout.py. Read next: cache.py.
+Prerequisites: dropout.py. Next: cache.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The nonlinear functions between the matrices, and the softmax.
 
-Read before: erf.py, linalg.py. Read next: feedforward.py.
+Prerequisites: erf.py, linalg.py. Next: feedforward.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Shapes: q (…, H, T, D); k and v (…, Hkv, S, D), with H a multiple of Hkv (grouped queries, Ainslie et al. 2023): key
 head j serves the H/Hkv query heads that follow one another from j·H/Hkv on. The result is (…, H, T, D).
 
-Read before: dropout.py. Read next: loss.py. Vaswani et al., "Attention is all you need" (2017), section 3.2.
+Prerequisites: dropout.py. Next: loss.py. Vaswani et al., "Attention is all you need" (2017), section 3.2.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The random bits come from a counter-based generator, Philox4x64-10 (Salmon et al
 1, 2, 3", 2011): a key that names seed, layer and step gives the same mask on every device, in every process and after
 every interruption, and no state has to be carried from one step to the next.
 
-Read before: normalization.py. Read next: attention.py.
+Prerequisites: normalization.py. Next: attention.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The simplest rules, and the place to see the pattern: the output, and beside it 
 broadcast, `unbroadcast` sums the gradient back to the shape it came from. The gradients of two-input rules are given as
 functions, so that `x * 2` does not compute one for the 2.
 
-Read before: autograd/. Read next: erf.py, reduction.py.
+Prerequisites: autograd/. Next: erf.py, reduction.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rational approximations on four intervals, in double precision to the last digit or so. The coefficients are those of
 Sun's fdlibm (s_erf.c, 1993), whose licence lets them be used freely; CuPy brings an erf of its own.
 
-Read before: elementwise.py. Read next: activation.py.
+Prerequisites: elementwise.py. Next: activation.py.
 """
 
 from __future__ import annotations

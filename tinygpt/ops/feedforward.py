@@ -4,7 +4,7 @@ Both are rules of other files one after the other. They are operations of their 
 vector before the activation is the widest array of a block, and a twin can add the bias, activate and multiply in one
 pass over it, where operations of one step each would write it and read it again every time.
 
-Read before: linalg.py, activation.py. Read next: normalization.py.
+Prerequisites: linalg.py, activation.py. Next: normalization.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Picking elements: `x[key]`, and rows of a table by token id.
 
-Read before: shape.py. Read next: linalg.py.
+Prerequisites: shape.py. Next: linalg.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 For y = x @ w with upstream gradient g, the chain rule dy_ij = Σ_k dx_ik w_kj + x_ik dw_kj gives, summed against g,
 dx = g @ wᵀ and dw = xᵀ @ g: each gradient is again a matrix product, of the shapes that fit.
 
-Read before: indexing.py. Read next: activation.py.
+Prerequisites: indexing.py. Next: activation.py.
 """
 
 from __future__ import annotations

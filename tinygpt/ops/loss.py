@@ -3,7 +3,7 @@
 For logits x with softmax p, the loss of target t is −log p_t = log Σ_j e^{x_j} − x_t, and its derivative is
 p − onehot(t): the model's belief minus the truth.
 
-Read before: attention.py. Read next: precision.py.
+Prerequisites: attention.py. Next: precision.py.
 """
 
 from __future__ import annotations

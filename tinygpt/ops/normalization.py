@@ -1,6 +1,6 @@
 """Layer norm and RMS norm: each vector of C features brought to a standard size, then scaled by learned weights.
 
-Read before: activation.py. Read next: dropout.py.
+Prerequisites: activation.py. Next: dropout.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `x + y`, `x.sum(axis=0)`, `numpy_array * tensor` and `np.exp(tensor)` all end up in the same rule.
 
-Read before: the other files of ops/. Read next: nn/module.py.
+Prerequisites: the other files of ops/. Next: nn/module.py.
 """
 
 from __future__ import annotations

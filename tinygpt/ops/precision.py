@@ -1,6 +1,6 @@
 """What becomes of bfloat16: the few operations that do not follow the rule of autograd/bfloat16.py.
 
-Read before: autograd/bfloat16.py, loss.py. Read next: operators.py.
+Prerequisites: autograd/bfloat16.py, loss.py. Next: operators.py.
 """
 
 from ..autograd import Precision

@@ -3,7 +3,7 @@
 Each takes `axis` (None for all, a number or a tuple) and `keepdims`, as NumPy does. Backward, what was reduced away is
 put back as axes of length 1, and broadcasting does the rest.
 
-Read before: elementwise.py. Read next: shape.py.
+Prerequisites: elementwise.py. Next: shape.py.
 """
 
 from __future__ import annotations

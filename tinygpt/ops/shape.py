@@ -1,6 +1,6 @@
 """The same elements under another shape: no arithmetic forward, and the inverse move backward.
 
-Read before: reduction.py. Read next: indexing.py.
+Prerequisites: reduction.py. Next: indexing.py.
 """
 
 from __future__ import annotations

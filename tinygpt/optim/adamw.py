@@ -7,7 +7,7 @@ next to this, instead of adding `weight_decay * p` to the gradient, where Adam's
 `adamw_update` is the method as the paper prints it. `AdamW.step` does the same in place over the flat arrays, block by
 block, and the tests compare the two.
 
-Read before: flat.py. Read next: schedule.py. Papers: Kingma & Ba, "Adam" (2015); Loshchilov & Hutter, "Decoupled
+Prerequisites: flat.py. Next: schedule.py. Papers: Kingma & Ba, "Adam" (2015); Loshchilov & Hutter, "Decoupled
 weight decay regularization" (2019).
 """
 

@@ -6,7 +6,7 @@ that of all gradients together, as one vector, so that clipping scales them all 
     norm = clip_grad_norm(flat, 1.0)        # or, without a pass over the gradients:
     optimizer.step(grad_scale=clip_coefficient(grad_norm(flat), 1.0))
 
-Read before: flat.py, schedule.py. Paper: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural
+Prerequisites: flat.py, schedule.py. Paper: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural
 networks" (2013).
 """
 

@@ -12,7 +12,7 @@ Weight decay pulls matrices towards zero. Biases, norm gains and positions are l
 the matrices, so that the optimizer sees two ranges and not two hundred. (The matrices come first also because their
 sizes are multiples of a cache line: no odd bias shifts the matrix behind it.)
 
-Read before: nn/module.py. Read next: adamw.py.
+Prerequisites: nn/module.py. Next: adamw.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ A schedule is a plain function: no object counts along, so a resumed run asks fo
 
 Both schedules warm up first: Adam's second moment knows nothing yet, and full steps would throw the weights about.
 
-Read before: adamw.py. Read next: clipping.py. Papers: Loshchilov & Hutter, "SGDR" (2017) for the cosine; Vaswani et al.
+Prerequisites: adamw.py. Next: clipping.py. Papers: Loshchilov & Hutter, "SGDR" (2017) for the cosine; Vaswani et al.
 (2017) for the warmup.
 """
 

@@ -3,7 +3,7 @@
 A pipeline is a model with its tokenizer and the settings that it was made with; each call may override these. A kind of
 pipeline defines which models it is for, its settings, and `run`, from a list of inputs to as many results.
 
-Read before: models/base.py, data/texts.py. Read next: text_classification.py.
+Prerequisites: models/base.py, data/texts.py. Next: text_classification.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`pipeline(task, model)`: the right kind of pipeline for a task, with a folder's model and tokenizer.
 
-Read before: the other files of pipelines/. Read next: cli/.
+Prerequisites: the other files of pipelines/. Next: cli/.
 """
 
 from __future__ import annotations

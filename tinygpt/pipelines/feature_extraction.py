@@ -5,7 +5,7 @@ model is any good. `examples/16_semantic_search.py` searches with them.
 
 Shapes: T time, C channels.
 
-Read before: base.py, models/bert.py. Read next: text_generation.py.
+Prerequisites: base.py, models/bert.py. Next: text_generation.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hidden words: `pipeline("fill-mask", model=…)("The function returns<mask> if …")`.
 
-Read before: base.py, evaluation/masked_words.py. Read next: feature_extraction.py.
+Prerequisites: base.py, evaluation/masked_words.py. Next: feature_extraction.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Labels: `pipeline("text-classification", model=…)("…")`, which "sentiment-analysis" is another name for.
 
-Read before: base.py, evaluation/labelling.py. Read next: fill_mask.py.
+Prerequisites: base.py, evaluation/labelling.py. Next: fill_mask.py.
 """
 
 from __future__ import annotations

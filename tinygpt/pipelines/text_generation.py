@@ -3,7 +3,7 @@
 A conversation, a list of messages {"role": …, "content": …}, goes through the tokenizer's chat template and gets the
 assistant's answer.
 
-Read before: base.py, generation/decode.py, data/chat_template.py. Read next: translation.py.
+Prerequisites: base.py, generation/decode.py, data/chat_template.py. Next: translation.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Translation: `pipeline("translation", model=…)("…")`, or whatever else an encoder-decoder was trained to write.
 
-Read before: base.py, evaluation/translation.py. Read next: factory.py.
+Prerequisites: base.py, evaluation/translation.py. Next: factory.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The fields are a plain dict, with `architecture` among them: the configurations themselves live a floor higher, in
 models/config.py, and check what this file lets pass.
-Read before: options.py. Read next: names.py.
+Prerequisites: options.py. Next: names.py.
 """
 
 from __future__ import annotations

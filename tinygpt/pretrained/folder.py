@@ -2,7 +2,7 @@
 
 Nothing here knows a model class: what is read goes into `Module.load_state_dict`, what is written comes from
 `state_dict`. Weights become float32 on the way in, tensor by tensor, and are written as float32.
-Read before: names.py, tables.py. Read next: hub.py; models/base.py uses it.
+Prerequisites: names.py, tables.py. Next: hub.py; models/base.py uses it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `huggingface_hub` does the downloading, the caching and the offline mode; it heeds HF_ENDPOINT, HF_HOME and HF_TOKEN.
 Only files that this package reads are fetched: JSON, safetensors and tokenizer text, never a pickle.
-Read before: folder.py. models/base.py and models/auto.py use it.
+Prerequisites: folder.py. models/base.py and models/auto.py use it.
 """
 
 from __future__ import annotations

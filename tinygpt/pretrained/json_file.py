@@ -1,6 +1,6 @@
 """JSON objects read from files that nobody vouches for: bounded in size, plain values only, one kind of error.
 
-Read next: safetensors_file.py, whose header is JSON, and config_json.py.
+Next: safetensors_file.py, whose header is JSON, and config_json.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ checked, and fused rows split, without building a model:
     V vocabulary   T rows of the position table   C, 3C channels, three times as many   S kinds of segments   N labels
     Q, K rows of all queries, of all keys         I, J width of the feed-forward (the encoder's, the decoder's)
 
-In a name `{}` is the block's number. Read before: config_json.py. Read next: tables.py, then folder.py.
+In a name `{}` is the block's number. Prerequisites: config_json.py. Next: tables.py, then folder.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ The whole format: eight bytes with the length of a header (little-endian), the h
 Nothing in it can run code, but a hostile file can lie about sizes. So `SafetensorsFile` believes nothing before it has
 checked it against the length of the file: an array is allocated only for bytes that are there.
 Arrays are read one by one. bfloat16, which NumPy lacks, is the upper half of a float32 and is returned as that.
-Read before: json_file.py. Read next: shards.py. Format: https://github.com/huggingface/safetensors
+Prerequisites: json_file.py. Next: shards.py. Format: https://github.com/huggingface/safetensors
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The name tables: for each architecture, every tensor of ours and its name in a Hugging Face file.
 
 Ours stand on the left (docs/architecture.md lists them), theirs on the right.
-Read before: names.py. Read next: folder.py.
+Prerequisites: names.py. Next: folder.py.
 """
 
 from __future__ import annotations

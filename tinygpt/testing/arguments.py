@@ -4,7 +4,7 @@ Arguments may be nested in tuples, lists and dictionaries. The floating-point ar
 integers, masks, strings and the like are passed on as they are. If a Tensor says `requires_grad=True`, the choice has
 been made explicitly: then those Tensors are checked, and the others are constants.
 
-Read before: report.py. Read next: problem.py.
+Prerequisites: report.py. Next: problem.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ S = Σ |g·u|, so the verdict does not change when the function is multiplied by
     at a kink             the caller looks at the slopes to either side (kinks.py)
     otherwise             inconclusive
 
-Read before: oracles.py. Read next: sweep.py.
+Prerequisites: oracles.py. Next: sweep.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A projection Σ g·u broadcasts, so a gradient of the wrong shape can have the r
 its cotangent is right until somebody else needs that array. The contracts look for such things before any number is
 compared. Each raises `Broken` with a sentence that says what was found.
 
-Read before: problem.py. Read next: tensor_contracts.py, plain_contracts.py, rules.py.
+Prerequisites: problem.py. Next: tensor_contracts.py, plain_contracts.py, rules.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ First the contracts (contracts.py), then the numbers: the gradient is taken with
 into groups of entries (sweep.py), and each group is compared with two oracles (compare.py); kinks are looked at from
 both sides (kinks.py). What cannot be decided is said and counted.
 
-Read before: tensor_contracts.py, sweep.py, kinks.py. Read next: vjp.py.
+Prerequisites: tensor_contracts.py, sweep.py, kinks.py. Next: vjp.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ the maximum rises by 1. So entries that act together are found and looked along 
 output at a time. Entries that act apart are not: relu(x₁) − relu(x₂) with gradient (0, 0) is right at 0, although the
 slope along (1, −1) is 1 to either side.
 
-Read before: sweep.py. Read next: gradcheck.py. The set of slopes is Clarke's generalised gradient (1975).
+Prerequisites: sweep.py. Next: gradcheck.py. The set of slopes is Clarke's generalised gradient (1975).
 """
 
 from __future__ import annotations

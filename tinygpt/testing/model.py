@@ -3,7 +3,7 @@
 The promises of model_checks.py, then the gradient of the loss by a Taylor test, which sees a tied weight as what it is,
 one number in two places; and float32 against float64.
 
-Read before: model_checks.py, taylor.py.
+Prerequisites: model_checks.py, taylor.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ None if the model has nothing to keep it with (no cache, say). The model runs in
 
 Shapes: B batch, T time, V vocabulary.
 
-Read before: parameters.py. Read next: model.py.
+Prerequisites: parameters.py. Next: model.py.
 """
 
 from __future__ import annotations

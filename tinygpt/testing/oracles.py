@@ -11,7 +11,7 @@ All look along a line: φ(t) = Σ v·f(x + t·u), whose slope at 0 the gradient 
 
 Differences are taken output by output before they are summed: outputs that do not depend on the line cancel exactly.
 
-Read before: problem.py. Read next: compare.py. Squire & Trapp, "Using complex variables to estimate derivatives of real
+Prerequisites: problem.py. Next: compare.py. Squire & Trapp, "Using complex variables to estimate derivatives of real
 functions" (SIAM Review 1998).
 """
 

@@ -2,7 +2,7 @@
 
 While a check runs, the weights are float64 and the model is in evaluation mode; afterwards everything is as it was.
 
-Read before: problem.py. Read next: taylor.py, model.py.
+Prerequisites: problem.py. Next: taylor.py, model.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The contracts that make sense for a plain function and a gradient written by hand: form, no mutation, the same again.
 
-Read before: contracts.py. Read next: gradcheck.py.
+Prerequisites: contracts.py. Next: gradcheck.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The oracles see a function from a list of arrays to one vector (all outputs, joi
 arrays that returns one number, with a gradient written by hand. Both hand out arrays on the host; where the arguments
 live on a GPU, so do the arrays that the function gets.
 
-Read before: arguments.py. Read next: oracles.py.
+Prerequisites: arguments.py. Next: oracles.py.
 """
 
 from __future__ import annotations

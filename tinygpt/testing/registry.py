@@ -1,6 +1,6 @@
 """Every operation of `OPS` and every twin of it on its examples: the table that `tinygpt gradcheck` prints.
 
-Read before: vjp.py, twins.py, samples/.
+Prerequisites: vjp.py, twins.py, samples/.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a gradient check found: findings, the report that holds them, and the error that carries the report.
 
-Read next: problem.py.
+Next: problem.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A program that reproduces what is wrong with a rule, which it calls directly: with NumPy alone.
 
-Read before: snippet.py. Read next: vjp.py.
+Prerequisites: snippet.py. Next: vjp.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The contracts of a rule, whose closure can be held in the hand and called more than once.
 
-Read before: contracts.py. Read next: vjp.py, twins.py.
+Prerequisites: contracts.py. Next: vjp.py, twins.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It needs NumPy and the function, nothing that found the failure. A broken contract is reproduced by calling `gradcheck`.
 
-Read before: sources.py. Read next: gradcheck.py.
+Prerequisites: sources.py. Next: gradcheck.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Functions of installed packages are imported; others are copied from their file,
 use are looked up in their closure and their module: modules, numbers, arrays, other functions. What has no text (an
 open file, a trained model) becomes a line that says so.
 
-Read before: nothing here. Read next: snippet.py.
+Prerequisites: nothing here. Next: snippet.py.
 """
 
 from __future__ import annotations

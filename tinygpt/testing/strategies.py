@@ -12,7 +12,7 @@ shape, an array or a Tensor instead, it is an ordinary Hypothesis strategy.
 
 This is the one file that needs Hypothesis, and it is imported when a strategy is made.
 
-Read before: gradcheck.py, values.py.
+Prerequisites: gradcheck.py, values.py.
 """
 
 from __future__ import annotations

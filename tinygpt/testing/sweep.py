@@ -3,7 +3,7 @@
 Few entries are looked along one by one. Many are dealt out at random to groups, and within a group the direction is
 random. A group that does not pass is cut in half, until single entries are left or every part is acquitted by itself.
 
-Read before: compare.py, values.py. Read next: kinks.py, gradcheck.py.
+Prerequisites: compare.py, values.py. Next: kinks.py, gradcheck.py.
 """
 
 from __future__ import annotations

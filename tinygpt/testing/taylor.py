@@ -7,7 +7,7 @@ With the gradient g of a smooth loss f, and a random direction u through all wei
 falls with h²: halve the step, and a quarter is left. If g is wrong by however little, a part of R falls only with h,
 and small steps show it. Small models are also looked at along one parameter at a time, and so is any that fails.
 
-Read before: parameters.py, oracles.py. Read next: model.py.
+Prerequisites: parameters.py, oracles.py. Next: model.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ linearity       the gradient is linear in the cotangent, and zero for zero
 fan-out         a value used twice, and a Tensor passed as two arguments, get the sum of both gradients
 layouts         column-major, strided and reversed arrays mean the same numbers
 
-Read before: contracts.py. Read next: gradcheck.py.
+Prerequisites: contracts.py. Next: gradcheck.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The rule has been checked against the oracles; the twin has to say the same. Its contracts are those of a rule. Of a
 twin that is asked only where nothing is recorded, the outputs are compared.
 
-Read before: vjp.py, kernels/twins.py.
+Prerequisites: vjp.py, kernels/twins.py.
 """
 
 from __future__ import annotations

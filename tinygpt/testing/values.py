@@ -1,6 +1,6 @@
 """Numbers for checks, drawn by NumPy from a seed; and the same numbers laid out in memory in other ways.
 
-Read before: nothing here. Read next: strategies.py.
+Prerequisites: nothing here. Next: strategies.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A rule is `rule(xp, *arrays, **settings) -> (output, backward)`. Its closure can
 more is asked of it than of a function of Tensors: every returned gradient has its input's shape and dtype, a second
 call of the closure gives the same again, float32 comes back as float32 and agrees with float64.
 
-Read before: gradcheck.py, rules.py. Read next: twins.py.
+Prerequisites: gradcheck.py, rules.py. Next: twins.py.
 """
 
 from __future__ import annotations

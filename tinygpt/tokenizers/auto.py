@@ -1,6 +1,6 @@
 """Pick the tokenizer class from the files in a folder.
 
-Read before: `char.py`, `byte_bpe.py`. Read next: `tinygpt/data/`, which turns files of text into arrays of ids.
+Prerequisites: `char.py`, `byte_bpe.py`. Next: `tinygpt/data/`, which turns files of text into arrays of ids.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ its ids are, and how it is saved.
 
 Shapes: T is the number of tokens of a text.
 
-Read before: `special.py`, `template.py`. Read next: `char.py`, the simplest tokenizer; then `bpe.py`.
+Prerequisites: `special.py`, `template.py`. Next: `char.py`, the simplest tokenizer; then `bpe.py`.
 """
 
 from __future__ import annotations

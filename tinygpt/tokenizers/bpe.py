@@ -11,7 +11,7 @@ makes them faster says why it may.
 
 Here a token is its id; ids 0–255 are the bytes in GPT-2's order and merge number r makes id 256 + r.
 
-Read before: `byte_alphabet.py`, `splitter.py`, `counting.py`. Read next: `files.py`.
+Prerequisites: `byte_alphabet.py`, `splitter.py`, `counting.py`. Next: `files.py`.
 """
 
 from __future__ import annotations

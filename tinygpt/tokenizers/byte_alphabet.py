@@ -4,7 +4,7 @@
 are moved to U+0100 and up, so space is "Ġ" and newline is "Ċ". Sorted by their characters, the bytes are numbered as
 in GPT-2's vocabulary: "!" is 0, and the 68 come last.
 
-Source: `bytes_to_unicode` of github.com/openai/gpt-2 (src/encoder.py). Read next: `unicode_classes.py`.
+Source: `bytes_to_unicode` of github.com/openai/gpt-2 (src/encoder.py). Next: `unicode_classes.py`.
 """
 
 from __future__ import annotations

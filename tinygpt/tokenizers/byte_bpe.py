@@ -4,7 +4,7 @@ Nothing is out of vocabulary: every text is bytes, and each of the 256 bytes has
 their own files; here they are put together, and two caches make encoding fast: text repeats itself, so most of it has
 been encoded before.
 
-Read before: `bpe.py` (the algorithm), `splitter.py`, `counting.py`, `hf_json.py`. Read next: `auto.py`.
+Prerequisites: `bpe.py` (the algorithm), `splitter.py`, `counting.py`, `hf_json.py`. Next: `auto.py`.
 """
 
 from __future__ import annotations

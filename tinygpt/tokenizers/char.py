@@ -3,7 +3,7 @@
 It needs no algorithm and its vocabulary is tiny (Shakespeare has 65 characters), which suits small models. Its price:
 sequences as long as the text, and no way to write a character that it never saw.
 
-Read before: `base.py`. Read next: `byte_alphabet.py`, on the way to `bpe.py`, which lifts both limits.
+Prerequisites: `base.py`. Next: `byte_alphabet.py`, on the way to `bpe.py`, which lifts both limits.
 """
 
 from __future__ import annotations

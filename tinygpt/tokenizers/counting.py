@@ -3,7 +3,7 @@
 Ten megabytes of English are 2.5 million pieces but only 49,000 different ones. Training works on those, so its cost
 follows the vocabulary of the language rather than the length of the text, and the text can be larger than memory.
 
-Read before: `splitter.py`. Read next: `bpe.py`.
+Prerequisites: `splitter.py`. Next: `bpe.py`.
 """
 
 from __future__ import annotations

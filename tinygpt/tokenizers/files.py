@@ -3,7 +3,7 @@
 What is read here may come from anyone, so nothing in it is trusted: not its encoding, its nesting, its keys or its
 types. Whatever is wrong is a ValueError that names the file.
 
-Read before: `special.py`. Read next: `hf_pipeline.py`.
+Prerequisites: `special.py`. Next: `hf_pipeline.py`.
 """
 
 from __future__ import annotations

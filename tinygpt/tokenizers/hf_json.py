@@ -3,7 +3,7 @@
 The file is a pipeline: normalizer -> pre_tokenizer -> model -> post_processor, and a decoder. Each step has a "type";
 one that byte-level BPE does not use is refused by its name, since reading it halfway would give wrong ids in silence.
 
-Read before: `hf_pipeline.py`, `template.py`. Read next: `gpt2_files.py`.
+Prerequisites: `hf_pipeline.py`, `template.py`. Next: `gpt2_files.py`.
 Source: github.com/huggingface/tokenizers.
 """
 

@@ -3,7 +3,7 @@
 Read are the types that GPT-2, RoBERTa, BART, Llama 3, Qwen 2 and SmolLM use: Unicode normal forms; ByteLevel, which
 splits as GPT-2 does and writes bytes in the byte alphabet; Split; Digits; and Sequences of them.
 
-Read before: `splitter.py`, `files.py`. Read next: `hf_json.py`.
+Prerequisites: `splitter.py`, `files.py`. Next: `hf_json.py`.
 """
 
 from __future__ import annotations

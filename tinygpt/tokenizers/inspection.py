@@ -1,6 +1,6 @@
 """Show what a tokenizer makes of a text: its tokens over their ids, and how well they compress.
 
-Read before: `base.py`. Read next: `tinygpt/cli/tokenizer.py`, which prints it.
+Prerequisites: `base.py`. Next: `tinygpt/cli/tokenizer.py`, which prints it.
 """
 
 from __future__ import annotations

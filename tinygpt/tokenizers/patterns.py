@@ -3,7 +3,7 @@
 Each pattern is a list of alternatives, tried in order: contractions, letters with the space before them, digits,
 punctuation, and whitespace of which the last space is left to the next word (`\\s+(?!\\S)`).
 
-Read before: `unicode_classes.py`. Read next: `splitter.py`, which applies them.
+Prerequisites: `unicode_classes.py`. Next: `splitter.py`, which applies them.
 Sources: GPT-2 (github.com/openai/gpt-2, src/encoder.py); cl100k (GPT-4) and o200k (GPT-4o) as tiktoken has them;
 Llama 3 and Qwen 2 as their `tokenizer.json` has them.
 """

@@ -4,7 +4,7 @@ A *special* token marks structure: the end of a document, a chat turn. Text that
 the caller allows it by name, and it is looked for in the text as it came, before any normalisation, so nothing that a
 user types can turn into one. Other *added* tokens are ordinary words with an id of their own, always found.
 
-Read before: `unicode_classes.py`. Read next: `template.py`.
+Prerequisites: `unicode_classes.py`. Next: `template.py`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ into blocks, so that a text of any length is worked on in bounded memory: a text
 a non-space, since no named pattern has a piece that goes on over such a place, and none looks back over it. A pattern
 of the user's own may break that rule, so it always sees the whole text.
 
-Read before: `patterns.py`. Read next: `counting.py`.
+Prerequisites: `patterns.py`. Next: `counting.py`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ the classes taken from Python or from the `regex` package, the same text would g
 are pinned here, to the version with which tiktoken and Hugging Face's tokenizers split.
 
 Source: the general categories of the Unicode Character Database 16.0.
-Read before: nothing. Read next: `patterns.py`.
+Prerequisites: nothing. Next: `patterns.py`.
 """
 
 from __future__ import annotations

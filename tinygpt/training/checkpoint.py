@@ -5,7 +5,7 @@ and as JSON in its header the step and all that the run was told. Batches and dr
 step), so there is no generator's state to keep. The file takes its name when it is complete and on disk; whenever a run
 is killed, the last complete one is there.
 
-Read before: pretrained/safetensors_file.py, optim/adamw.py. Read next: interrupt.py, lock.py, metrics.py, progress.py.
+Prerequisites: pretrained/safetensors_file.py, optim/adamw.py. Next: interrupt.py, lock.py, metrics.py, progress.py.
 """
 
 from __future__ import annotations

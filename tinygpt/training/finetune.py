@@ -1,6 +1,6 @@
 """Fine-tuning: a run on examples, from a model that is there or from random weights.
 
-Read before: run.py, objectives/task.py. Read next: cli/finetune.py.
+Prerequisites: run.py, objectives/task.py. Next: cli/finetune.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What fine-tuning can be told beyond any other run: the task, the model to start from, and how much of it to train.
 
-Read before: run_options.py, pretrain_options.py. Read next: objectives/task.py.
+Prerequisites: run_options.py, pretrain_options.py. Next: objectives/task.py.
 """
 
 from __future__ import annotations

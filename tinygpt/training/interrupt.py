@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM as a wish, not an accident: the loop finishes its step, saves, and leaves.
 
-Read next: trainer.py.
+Next: trainer.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The lock is the operating system's, on the folder itself. It leaves no file behi
 process ends, however it ends: after `kill -9` a run can be resumed at once. Where folders cannot be locked (Windows,
 some network drives) there is no lock.
 
-Read before: checkpoint.py. Read next: run.py.
+Prerequisites: checkpoint.py. Next: run.py.
 """
 
 from __future__ import annotations

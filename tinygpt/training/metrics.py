@@ -3,7 +3,7 @@
 A line {"step": 100, "loss": …, "lr": …} is a training step's, one with "validation_loss" a validation's. A resumed run
 drops the lines beyond its checkpoint, so each step stands there once.
 
-Read next: trainer.py.
+Next: trainer.py.
 """
 
 from __future__ import annotations

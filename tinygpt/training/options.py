@@ -1,6 +1,6 @@
 """What a training run can be told, in one place; the command line and the presets are made from it.
 
-Read before: docs/architecture.md. Read next: presets.py, parallel.py.
+Prerequisites: docs/architecture.md. Next: presets.py, parallel.py.
 """
 
 from __future__ import annotations

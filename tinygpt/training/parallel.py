@@ -16,7 +16,7 @@ runs in parallel too. How they live depends on the size of the model:
 
 A run's numbers depend on the number of replicas and on the size of the model, never on whether there are processes.
 
-Read before: optim/flat.py, options.py, workers.py, turns.py. Read next: checkpoint.py.
+Prerequisites: optim/flat.py, options.py, workers.py, turns.py. Next: checkpoint.py.
 """
 
 from __future__ import annotations

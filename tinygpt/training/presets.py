@@ -1,6 +1,6 @@
 """Named settings for `tinygpt pretrain --preset`; whatever is given beside them takes precedence.
 
-Read before: options.py, pretrain_options.py.
+Prerequisites: options.py, pretrain_options.py.
 """
 
 from __future__ import annotations

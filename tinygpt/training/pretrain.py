@@ -1,6 +1,6 @@
 """Pretraining: a run from random weights on text.
 
-Read before: run.py. Read next: finetune.py, cli/pretrain.py.
+Prerequisites: run.py. Next: finetune.py, cli/pretrain.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What pretraining can be told beyond any other run: the objective, and sizes that only decoders have.
 
-Read before: run_options.py. Read next: objectives/base.py.
+Prerequisites: run_options.py. Next: objectives/base.py.
 """
 
 from __future__ import annotations

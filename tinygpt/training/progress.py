@@ -1,6 +1,6 @@
 """What a person sees while a model trains: a bar on a terminal, plain lines anywhere else.
 
-Read next: trainer.py.
+Next: trainer.py.
 """
 
 from __future__ import annotations

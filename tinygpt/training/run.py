@@ -8,7 +8,7 @@ with random weights or with a model that is there.
     DIR/tokens/train.npy, validation.npy   the data as ids; made again from the data if they are lost
     DIR/metrics.jsonl, loss.png, sample.txt   how it went
 
-Read before: trainer.py, objectives/causal.py. Read next: pretrain.py, finetune.py.
+Prerequisites: trainer.py, objectives/causal.py. Next: pretrain.py, finetune.py.
 """
 
 from __future__ import annotations

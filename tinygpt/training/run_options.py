@@ -1,6 +1,6 @@
 """What every run can be told, from whichever weights it starts: the data, the tokenizer, the sizes of a new model.
 
-Read before: options.py. Read next: pretrain_options.py, finetune_options.py.
+Prerequisites: options.py. Next: pretrain_options.py, finetune_options.py.
 """
 
 from __future__ import annotations

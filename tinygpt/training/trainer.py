@@ -9,7 +9,7 @@ On a GPU a step is a list of orders that the device works off later, and looking
 it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything
 is validated or saved, so that no checkpoint holds weights that a step without a finite loss has touched.
 
-Read before: options.py, parallel.py, checkpoint.py. Read next: run_options.py.
+Prerequisites: options.py, parallel.py, checkpoint.py. Next: run_options.py.
 """
 
 from __future__ import annotations

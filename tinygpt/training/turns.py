@@ -5,7 +5,7 @@ the replicas add to the same array, a piece of a few megabytes at a time: replic
 part right behind, while replica 0 is at the next. The order at each piece is fixed, 0, 1, … n − 1 and again from 0 if a
 parameter is used twice, so that sums are rounded alike every time.
 
-Read before: nn/module.py. Read next: parallel.py.
+Prerequisites: nn/module.py. Next: parallel.py.
 """
 
 from __future__ import annotations

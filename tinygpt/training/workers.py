@@ -10,7 +10,7 @@ included, at no cost; from then on the two share only what lies in memory that w
 
 What goes through a pipe comes from a process of our own, never from a file.
 
-Read next: parallel.py.
+Next: parallel.py.
 """
 
 from __future__ import annotations

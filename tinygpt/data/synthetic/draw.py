@@ -5,7 +5,7 @@ sides, so it is the *combinations* that are held out: if "hotel" with "slow" bel
 sentence of any seed or size has the two together, while both words are in training with others. A model that does well
 on the test part has learnt to combine.
 
-Read before: records.py's docstring. Read next: sentiment.py.
+Prerequisites: records.py's docstring. Next: sentiment.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ multiplication, whose held-out cases nothing in the training cases explains to a
 have the same number of digits, for telling 7 from 70 by its place is a lesson of its own. A combination, in the sense
 of draw.py, is a job and what it is done to; a sum is the same whichever number stands first.
 
-Read before: draw.py. Read next: phrases.py.
+Prerequisites: draw.py. Next: phrases.py.
 """
 
 from __future__ import annotations

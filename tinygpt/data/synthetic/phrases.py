@@ -7,7 +7,7 @@ There is something to learn beside the words: verbs agree with who acts, article
 the adjective follows the noun, "do" has no counterpart, and a question turns verb and subject around. Every phrase has
 one translation, so exact match is a fair measure. A combination, in the sense of draw.py, is a verb and its object.
 
-Read before: draw.py. Read next: ../sources.py.
+Prerequisites: draw.py. Next: ../sources.py.
 """
 
 from __future__ import annotations

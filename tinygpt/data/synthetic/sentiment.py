@@ -6,7 +6,7 @@
 Counting good and bad words is not enough: a negated one means the opposite, and half of the sentences that say "not" or
 "no" are positive. A combination, in the sense of draw.py, is a thing and what is said of it.
 
-Read before: draw.py. Read next: instructions.py.
+Prerequisites: draw.py. Next: instructions.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ kept. Under `no_grad` the derivative is left out.
 
 Each derivative below is written with as few passes as there are: with y = x h(x), y' = h + x h'.
 
-Read before: blocks.py. Read next: linear.py.
+Prerequisites: blocks.py. Next: linear.py.
 """
 
 from __future__ import annotations

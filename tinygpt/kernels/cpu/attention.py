@@ -14,7 +14,7 @@ gradients are left in another; the output lies in memory as (B, T, H, D), ready 
 
 Shapes: B batch, H heads, K key heads, G = H / K query heads a key head, T queries, S keys, D head size.
 
-Read before: ops/attention.py, blocks.py. Read next: loss.py.
+Prerequisites: ops/attention.py, blocks.py. Next: loss.py.
 """
 
 from __future__ import annotations

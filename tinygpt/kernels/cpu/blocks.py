@@ -6,7 +6,7 @@ same ten on a block of half a megabyte, one block after the other, find their op
 The block is not smaller, although a smaller one would fit a faster cache: a call costs a microsecond, and with two
 replica threads the calls also queue for Python's lock.
 
-Read before: kernels/twins.py. Read next: activation.py.
+Prerequisites: kernels/twins.py. Next: activation.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The bits are those of the rule, drawn block by block, so that the random words never exist all at once. The time hardly
 changes: three quarters of it are the generator's.
 
-Read before: ops/dropout.py. Read next: shape.py.
+Prerequisites: ops/dropout.py. Next: shape.py.
 """
 
 from __future__ import annotations

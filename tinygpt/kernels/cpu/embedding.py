@@ -3,7 +3,7 @@
 `np.add.at` adds row by row, slowly, since any two rows may meet. Sorted by id, the rows of one id lie one after the
 other, and `np.add.reduceat` adds each such segment in one go.
 
-Read before: ops/indexing.py. Read next: dropout.py.
+Prerequisites: ops/indexing.py. Next: dropout.py.
 """
 
 from __future__ import annotations

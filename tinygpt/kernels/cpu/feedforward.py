@@ -3,7 +3,7 @@
 A block of rows is taken from the product, gets its bias and its activation in the cache, and leaves the derivative of
 the activation where the product was. So the bias is no pass of its own, and the derivative needs no array of its own.
 
-Read before: activation.py, linear.py, ops/feedforward.py. Read next: normalization.py.
+Prerequisites: activation.py, linear.py, ops/feedforward.py. Next: normalization.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The gradient of a weight is as large as the weight. Computed as an array of its 
 gradient, it passes through memory four times and through the page-fault handler once; a matrix product that is told
 where to write passes once. That is only right for the first gradient of a step, which replaces a zero.
 
-Read before: ops/linalg.py, and `Deferred` in autograd/graph.py. Read next: feedforward.py.
+Prerequisites: ops/linalg.py, and `Deferred` in autograd/graph.py. Next: feedforward.py.
 """
 
 from __future__ import annotations

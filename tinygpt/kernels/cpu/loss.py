@@ -10,7 +10,7 @@ The logits (N, V) are the largest array of a language model, and the softmax tak
 * more than LOGITS of them never exist at once: a larger batch is worked off in chunks, and backward computes each
   chunk's logits again.
 
-Read before: ops/loss.py, linear.py. Read next: embedding.py.
+Prerequisites: ops/loss.py, linear.py. Next: embedding.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Kept for backward are x, which the residual stream holds anyway, and two numbers
 cheaper to compute again, in the cache, than to write and to read. Means over the features, and the sums over rows that
 the gradients of weight and bias are, are products of a matrix and a vector: BLAS does them in one pass.
 
-Read before: ops/normalization.py for the derivation. Read next: attention.py.
+Prerequisites: ops/normalization.py for the derivation. Next: attention.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Splitting and adding without copies.
 
-Read before: ops/shape.py. Read next: decoding.py.
+Prerequisites: ops/shape.py. Next: decoding.py.
 """
 
 from __future__ import annotations

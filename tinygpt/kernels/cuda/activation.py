@@ -3,7 +3,7 @@
 The gradient of the bias is a sum over all rows, which the backward pass takes on its way, in float32 at least. Groups
 of rows are summed side by side, and their sums after that, always in the same order.
 
-Read before: launch.py, ops/activation.py. Read next: normalization.py.
+Prerequisites: launch.py, ops/activation.py. Next: normalization.py.
 """
 
 from __future__ import annotations

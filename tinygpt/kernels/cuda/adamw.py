@@ -1,6 +1,6 @@
 """AdamW and the gradient's norm over the flat arrays, one pass each; the clipping coefficient never leaves the device.
 
-Read before: embedding.py; optim/adamw.py, which calls these. Read next: nn/.
+Prerequisites: embedding.py; optim/adamw.py, which calls these. Next: nn/.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ softmax is computed in that as the rule does, and its weights are rounded for th
 
 Shapes: B batch, H heads, K key heads, T queries, S keys, D head size.
 
-Read before: linear.py, ops/attention.py. Read next: loss.py.
+Prerequisites: linear.py, ops/attention.py. Next: loss.py.
 """
 
 from __future__ import annotations

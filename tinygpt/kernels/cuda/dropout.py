@@ -2,7 +2,7 @@
 
 The generator needs only to be told which element's bits are wanted, so backward draws the same mask again.
 
-Read before: normalization.py, ops/dropout.py. Read next: gemm.py.
+Prerequisites: normalization.py, ops/dropout.py. Next: gemm.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 CuPy's `add.at` adds with atomic operations, in whatever order they come: the last bits differ from run to run.
 
-Read before: loss.py, ops/indexing.py. Read next: adamw.py.
+Prerequisites: loss.py, ops/indexing.py. Next: adamw.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ matrices of bfloat16 it gives no float32. cuBLAS itself does all of it: a transp
 the result may be wider than the factors, or be added to what is there. It thinks in columns: a row-major (n, m) array
 is its column-major (m, n) one, so that for c = a b it is asked for cᵀ = bᵀ aᵀ, and no array is moved.
 
-Read before: dropout.py. Read next: linear.py.
+Prerequisites: dropout.py. Next: linear.py.
 """
 
 from __future__ import annotations

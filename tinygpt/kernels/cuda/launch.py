@@ -4,7 +4,7 @@ The source is compiled on the device's machine when a kernel is first used, once
 keeps what it compiled in ~/.cupy/kernel_cache. What a backend needs for this is its `raw_module`, and nothing else: the
 tests give the pretend GPU one that compiles the same source for the host.
 
-Read before: kernels/twins.py, ../cuda.cu. Read next: activation.py.
+Prerequisites: kernels/twins.py, ../cuda.cu. Next: activation.py.
 """
 
 from __future__ import annotations

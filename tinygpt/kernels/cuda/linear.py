@@ -7,7 +7,7 @@ On bfloat16 activations the factors of all three products are bfloat16, and cuBL
 rounded for the product; its gradient is not. So much is done whether the fused kernels are on or not, here as in
 attention.py and loss.py: with the rule a model would compute as in float32, and convert on top of it.
 
-Read before: activation.py, gemm.py, ops/linalg.py, ops/feedforward.py. Read next: attention.py.
+Prerequisites: activation.py, gemm.py, ops/linalg.py, ops/feedforward.py. Next: attention.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ twice, and there are three matrix products in all, as many as without chunks.
 Of bfloat16 it serves the products while the kernels are off, too: then losses and gradients of float32 logits are
 worked out as in the rule, and the gradient is rounded for the next product.
 
-Read before: attention.py, ops/loss.py. Read next: embedding.py.
+Prerequisites: attention.py, ops/loss.py. Next: embedding.py.
 """
 
 from __future__ import annotations

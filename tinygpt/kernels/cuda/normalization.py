@@ -3,7 +3,7 @@
 The gradients of weight and bias are sums over all rows. Groups of rows are summed side by side, and their sums after
 that, always in the same order.
 
-Read before: activation.py, ops/normalization.py for the derivation. Read next: dropout.py.
+Prerequisites: activation.py, ops/normalization.py for the derivation. Next: dropout.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of the element-by-element operations.
 
-Read before: registry.py. Read next: reduction.py.
+Prerequisites: registry.py. Next: reduction.py.
 """
 
 from __future__ import annotations

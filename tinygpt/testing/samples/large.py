@@ -2,7 +2,7 @@
 
 They are compared with the rule, never differentiated numerically: they are too large for that, and need not be.
 
-Read before: linalg.py. Sizes are those of kernels/cpu/.
+Prerequisites: linalg.py. Sizes are those of kernels/cpu/.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of matrix products, attention and losses.
 
-Read before: shape.py.
+Prerequisites: shape.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of the operations that reduce over axes, or normalise along one.
 
-Read before: elementwise.py. Read next: shape.py.
+Prerequisites: elementwise.py. Next: shape.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ An example is positional arrays, settings, and the names of floating-point array
 structure (shapes, axes, keys, masks) and the numbers are drawn from one NumPy generator, so an operation, a seed and a
 count name a set of examples, with or without Hypothesis.
 
-Read before: nothing here. Read next: elementwise.py.
+Prerequisites: nothing here. Next: elementwise.py.
 """
 
 from __future__ import annotations

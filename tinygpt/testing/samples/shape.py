@@ -1,6 +1,6 @@
 """Examples of the operations that move elements about.
 
-Read before: reduction.py. Read next: linalg.py.
+Prerequisites: reduction.py. Next: linalg.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The next token: GPT's objective, on running text.
 
-Read before: base.py, data/sampler.py. Read next: masked.py.
+Prerequisites: base.py, data/sampler.py. Next: masked.py.
 """
 
 from __future__ import annotations

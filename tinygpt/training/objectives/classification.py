@@ -1,6 +1,6 @@
 """A label for each text: sentiment, spam, topic.
 
-Read before: task.py, data/labelled.py, evaluation/labelling.py. Read next: instruction.py.
+Prerequisites: task.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The tokenizer gets the tokens that mark turns, and a model that is there gets rows for them in its embedding. What is
 learnt are the answers alone; what is held out are questions, none of which is in training.
 
-Read before: task.py, data/conversations.py, models/resize.py, evaluation/answers.py. Read next: translation.py.
+Prerequisites: task.py, data/conversations.py, models/resize.py, evaluation/answers.py. Next: translation.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hidden tokens: BERT's objective, in RoBERTa's form: running text, masks drawn anew in every step, no sentence pairs.
 
-Read before: causal.py, data/masking.py, evaluation/masked_words.py. Read next: seq2seq.py. Devlin et al., "BERT"
+Prerequisites: causal.py, data/masking.py, evaluation/masked_words.py. Next: seq2seq.py. Devlin et al., "BERT"
 (2018); Liu et al., "RoBERTa" (2019).
 """
 

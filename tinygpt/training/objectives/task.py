@@ -3,7 +3,7 @@
 Fine-tuning is training like any other: the same run, with fewer examples, a smaller step and a start that is worth
 keeping. So the weights that are saved are the best of all validations, the one before the first step included.
 
-Read before: base.py, nn/lora.py, models/adapter.py. Read next: classification.py.
+Prerequisites: base.py, nn/lora.py, models/adapter.py. Next: classification.py.
 """
 
 from __future__ import annotations
