@@ -1,75 +1,34 @@
 """The graph: what each operation leaves behind, so that the gradient finds its way back.
 
-A node holds the closure of its operation and the nodes that the inputs came from. It holds arrays, never the Tensors
-around them, so there are no reference cycles: a graph is freed the moment its last Tensor goes.
+Take y = f(x) and z = g(y). The chain rule says dz/dx = dz/dy · dy/dx: if z's node knows how to turn the gradient of its
+output into that of its input y, and y's node the same for x, then all that is left is to visit the nodes in the right
+order. A node holds the closure that does this and the nodes that the inputs came from. It holds arrays, never the
+Tensors around them, so there are no reference cycles: a graph is freed the moment its last Tensor goes.
 
-Prerequisites: grad_mode.py. Next: tensor.py.
+Prerequisites: arrays.py. Next: recording.py. The method is that of Linnainmaa (1970); Baydin et al., "Automatic
+differentiation in machine learning: a survey" (JMLR 2018), is a good introduction.
 """
 
 from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, device_of
+from ..arrays import Array, array_module, as_array
 
-__all__ = [
-    "Backward", "Deferred", "Given", "Gradient", "Node", "Output", "Part", "Rule", "Whole", "as_array", "newest_first",
-]
+__all__ = ["Backward", "Gradient", "Node", "Output", "Rule", "Source", "newest_first", "parts_of", "usable"]
 
 # A rule's closure returns one of these for each input: an array; a function that computes one, called only if somebody
-# wants that gradient (worth it where it costs a matrix product), which may be a `Deferred`; or None where there is
-# nothing to differentiate.
+# wants that gradient (worth it where it costs a matrix product); or None where there is nothing to differentiate.
 Gradient = Array | Callable[[], Array] | None
 Backward = Callable[[Array], Sequence[Gradient]]
 Output = tuple[Any, Backward]  # what a rule returns: an array, or a tuple of arrays, and the closure
 Rule = Callable[..., Output]
-
-
-class Deferred:
-    """A gradient that is not computed yet and that knows a short way into a gradient that has its place in memory.
-
-    For a twin that writes large gradients. Calling it computes the gradient as a new array; `add_to` adds it to one
-    that is there, by a way that needs no array of its own; `rows` is a part of it, to be added by itself.
-    """
-
-    def __call__(self) -> Array:
-        """The gradient, as a new array."""
-        raise NotImplementedError
-
-    def add_to(self, total: Array, vacant: bool) -> None:
-        """Add it to `total` in place. If `vacant`, `total` counts as zero, whatever it holds."""
-        raise NotImplementedError
-
-    def rows(self, part: slice) -> Deferred:
-        """The gradient of these rows alone."""
-        return Given(self()[part])
-
-
-class Given(Deferred):
-    """A gradient that is an array already."""
-
-    def __init__(self, g: Array) -> None:
-        self.g = g
-
-    def __call__(self) -> Array:
-        return self.g
-
-    def add_to(self, total: Array, vacant: bool) -> None:
-        if vacant:
-            total[...] = self.g
-        else:
-            total += self.g
-
-
-def as_array(x: Any) -> Array:
-    """NumPy's reductions and 0-d arithmetic return scalars; everything on the tape is an array."""
-    return np.asarray(x) if isinstance(x, np.generic) else x
-
+Source = Any  # what an input came from: a Node, a leaf Tensor, or None where it has no gradient
 
 _clock = itertools.count()
 
@@ -77,82 +36,90 @@ _clock = itertools.count()
 class Node:
     """What one operation left on the tape: its closure, and where its inputs came from.
 
-    `sources` has one entry an input: a Node, a leaf Tensor, or None for an input without a gradient.
+    Attributes:
+        name: of the operation.
+        backward: the gradient of the output -> those of the inputs; None once the node is freed.
+        sources: where each input came from.
+        shape, dtype: of the output.
+        g: the gradient of the output, as far as it has come in.
+        born: the number of the node, in the order in which they are made.
     """
 
-    __slots__ = ("name", "backward", "sources", "shape", "dtype", "device", "born")
+    __slots__ = ("name", "backward", "sources", "shape", "dtype", "g", "born")
 
-    def __init__(self, name: str, backward: Backward, sources: list[Any], out: Array) -> None:
+    def __init__(self, name: str, backward: Backward, sources: list[Source], out: Array) -> None:
         self.name, self.sources, self.shape, self.dtype = name, sources, out.shape, out.dtype
-        self.device = "cpu" if type(out) is np.ndarray else device_of(out)
         self.backward: Backward | None = backward
+        self.g: Any = None
         self.born = next(_clock)
 
-    def gradients(self, g: Array) -> Iterator[tuple[Any, Array]]:
-        """(source, gradient) for each source that wants one; each is checked against the input that it belongs to."""
-        assert self.backward is not None
-        returned = self.backward(g)
-        if len(returned) != len(self.sources):
-            raise ValueError(f"{self.name}: backward returned {len(returned)} gradients for {len(self.sources)} inputs")
-        for position, (source, dx) in enumerate(zip(self.sources, returned)):
-            if source is None:
-                continue
-            if isinstance(dx, Deferred) and source.takes(dx):
-                continue
-            if callable(dx):
-                dx = dx()
-            if dx is None:
-                continue
-            if type(dx) is not np.ndarray or self.device != "cpu":
-                dx = as_array(dx)
-                if device_of(dx) != source.device:
-                    raise ValueError(f"{self.name}: backward returned a gradient on {device_of(dx)} for input "
-                                     f"{position} on {source.device}")
-            if dx.shape != source.shape or dx.dtype != source.dtype:
-                raise ValueError(f"{self.name}: backward returned a gradient of shape {dx.shape} and dtype "
-                                 f"{dx.dtype} for input {position} of shape {source.shape} and dtype {source.dtype}")
-            yield source, dx
+    def receive(self, dx: Gradient, sender: Node, position: int) -> None:
+        """Take a part of the gradient of the output. Every use of the output sends one, and they add up."""
+        dx = usable(dx, self, sender, position)
+        if dx is not None:  # a new array, never in place: others may hold either of the two
+            self.g = dx if self.g is None else as_array(self.g + dx)
 
-    def takes(self, g: Deferred) -> bool:
-        """False: only a parameter's gradient has a place in memory that `g` could be added into."""
-        return False
+    def send(self) -> None:
+        """Turn the gradient of the output into those of the inputs, and send each to its source."""
+        g, self.g = self.g, None
+        if g is not None:  # None: all that was computed from the output said that it has no gradient
+            assert self.backward is not None
+            gradients = self.backward(g)
+            if len(gradients) != len(self.sources):
+                raise ValueError(f"{self.name}: backward returned {len(gradients)} gradients for {len(self.sources)} "
+                                 "inputs")
+            for position, (source, dx) in enumerate(zip(self.sources, gradients)):
+                if source is not None:
+                    source.receive(dx, self, position)
+        self.free()
 
     def free(self) -> None:
-        """Let go of the closure, and with it of every array that only this backward step needed."""
+        """Let go of the closure, and with it of every array that only this step needed."""
         self.backward, self.sources = None, []
 
 
-class Whole(Node):
-    """The node of an operation with several outputs; its closure takes the tuple of their gradients."""
-
-    __slots__ = ("shapes", "zeros")
-
-    def __init__(self, name: str, backward: Backward, sources: list[Any], outs: tuple[Array, ...]) -> None:
-        super().__init__(name, backward, sources, outs[0])
-        self.shapes = [out.shape for out in outs]
-        self.zeros = array_module(*outs).zeros
-
-    def gradients(self, g: Any) -> Iterator[tuple[Any, Array]]:
-        """As for a Node; an output that nothing was computed from has the gradient 0."""
-        return super().gradients(tuple(
-            self.zeros(shape, dtype=self.dtype) if part is None else part for part, shape in zip(g, self.shapes)))
+def usable(dx: Gradient, target: Any, sender: Node, position: int) -> Array | None:
+    """A gradient as an array, checked against the `target` that it belongs to; None where there is none."""
+    if callable(dx):
+        dx = dx()
+    if dx is None:
+        return None
+    dx = as_array(dx)
+    if dx.shape != target.shape or dx.dtype != target.dtype:
+        raise ValueError(f"{sender.name}: backward returned a gradient of shape {dx.shape} and dtype {dx.dtype} for "
+                         f"input {position} of shape {target.shape} and dtype {target.dtype}")
+    return dx
 
 
-class Part(Node):
-    """One output of a `Whole`; its gradient waits for those of the other outputs."""
+def parts_of(whole: Node, outs: tuple[Array, ...], new_node: type[Node] = Node) -> list[Node]:
+    """A node for each output of an operation that has several; `whole` is the node of the operation itself.
 
-    __slots__ = ("whole", "position")
+    A part's closure puts its gradient in its place at the whole and sends nothing. The parts are younger than the
+    whole, so when the whole's turn comes, all of them have been there.
+    """
+    together, zeros = whole.backward, array_module(*outs).zeros
+    kinds = [(out.shape, out.dtype) for out in outs]  # not the outputs themselves, which may be large
+    whole.g = [None] * len(outs)
 
-    def __init__(self, whole: Whole, position: int, out: Array) -> None:
-        super().__init__(f"{whole.name}[{position}]", lambda g: (g,), [whole], out)
-        self.whole, self.position = whole, position
+    def backward(gs: list[Array | None]) -> Sequence[Gradient]:  # an output that nothing came from has the gradient 0
+        assert together is not None
+        return together(tuple(zeros(shape, dtype=dtype) if g is None else g
+                              for g, (shape, dtype) in zip(gs, kinds)))
+
+    def put(i: int) -> Backward:
+        def backward(g: Array) -> Sequence[Gradient]:
+            whole.g[i] = g
+            return (None,)
+        return backward
+    whole.backward = backward
+    return [new_node(f"{whole.name}[{i}]", put(i), [whole], out) for i, out in enumerate(outs)]
 
 
 def newest_first(root: Node) -> list[Node]:
     """Every node that `root` was computed from, so that a node comes before all that it came from.
 
-    A node is made after its inputs, so sorting by birth is a topological order: when a node's turn comes, every use
-    of its output has already added its part of the gradient. Iterative, since a graph may be 100,000 nodes deep.
+    A node is made after its inputs, so sorting by age is a topological order: when a node's turn comes, every use of
+    its output has already sent its part of the gradient. A loop, not a recursion: a graph may be 100,000 nodes deep.
     """
     found, waiting = {root}, [root]
     while waiting:

@@ -1,99 +1,100 @@
 """The differentiable operation: a rule becomes a function of Tensors, and an entry of `OPS`.
 
-Prerequisites: tensor.py, bfloat16.py. Next: ops/ (the rules).
+A *rule* is a plain function of arrays. It returns its output and a closure that turns the gradient of the output into
+the gradients of the inputs. The two stand side by side, so an operation is read, and checked, in one place:
+
+    @differentiable
+    def multiply(xp, x, y):
+        def backward(g):                        # d(xy) = y dx + x dy
+            return unbroadcast(g * y, x), unbroadcast(g * x, y)
+        return x * y, backward
+
+Prerequisites: tensor.py. Next: ops/elementwise.py, the first rules.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..backend import ON_HOST, Array, array_module, backend_of, device_of, is_bfloat16, on_device
-from .bfloat16 import Precision, run_wide
-from .grad_mode import is_grad_enabled
-from .graph import Node, Output, Part, Rule, Whole
+from ..arrays import Array, array_module
+from .graph import Node, Output, Rule, parts_of
+from .recording import is_grad_enabled
 from .tensor import Tensor, wrap
 
-__all__ = ["OPS", "Operation", "Twin", "differentiable", "unbroadcast"]
+_MISSING = inspect.Parameter.empty
+
+__all__ = ["Engine", "OPS", "Operation", "differentiable", "unbroadcast"]
 
 
-class Twin:
-    """A faster function with the contract of a rule, for one kind of device; see kernels/.
+class Engine:
+    """How operations are carried out: this one goes by the book. The whole program puts another in its place, which
+    knows other ways to the same numbers."""
 
-    Attributes:
-        recorded: False for one that is asked only where nothing is put on the tape. It has no way back to prepare, and
-            returns None for it.
-    """
+    node = Node
 
-    __slots__ = ("function", "device", "recorded")
+    def run(self, operation: Operation, arrays: Sequence[Any], settings: dict[str, Any], recorded: bool) -> Output:
+        """Output and closure of an operation: what its rule says.
 
-    def __init__(self, function: Callable[..., Any], device: str, recorded: bool = True) -> None:
-        self.function, self.device, self.recorded = function, device, recorded
+        Args:
+            arrays: the inputs, without the Tensors around them.
+            recorded: whether the closure will be needed.
+        """
+        return operation.rule(array_module(*arrays), *arrays, **settings)
 
 
 class Operation:
-    """An entry of `OPS`: a rule, the faster twins that may stand in for it, and whether they may at the moment.
+    """An entry of `OPS`.
 
     Attributes:
         name: its key in `OPS`.
         rule: `rule(xp, *arrays, **settings) -> (output, backward)`.
-        twins: functions `twin(*arrays, **settings) -> (output, backward)`, or NotImplemented where they cannot serve.
-        precision: what becomes of bfloat16; see bfloat16.py.
+        inputs, settings: the names of what has a gradient, and of what has none, with their defaults.
     """
 
-    twins_enabled = True  # one switch for all: kernels.disabled() turns it
-
-    __slots__ = ("name", "rule", "twins", "signature", "inputs", "n_inputs", "settings", "variadic", "precision")
+    engine = Engine()
 
     def __init__(self, name: str, rule: Rule) -> None:
         self.name, self.rule = name, rule
-        self.twins: list[Twin] = []
-        self.precision = Precision.ROUNDED
-        self.signature = inspect.signature(rule)
-        parameters = list(self.signature.parameters.values())[1:]  # without xp
-        self.settings = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        parameters = list(inspect.signature(rule).parameters.values())[1:]  # without xp
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self.inputs = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-        self.n_inputs = 1 if self.variadic else len(parameters) - len(self.settings)
+        self.inputs = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+        self.settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.n_inputs = 1 if self.variadic else len(self.inputs)
 
-    def by_position(self, values: Sequence[Any], settings: dict[str, Any]) -> dict[str, Any]:
-        """Settings that were given by position, with those that were given by name."""
-        if len(values) > len(self.settings) or any(name in settings for name in self.settings[:len(values)]):
-            raise TypeError(f"{self.name} takes {self.n_inputs} inputs, then the settings "
-                            f"({', '.join(self.settings)}); got {self.n_inputs + len(values)} arguments by position"
-                            + (f" and {', '.join(settings)} by name" if settings else ""))
-        return dict(zip(self.settings, values), **settings)
-
-    def by_name(self, inputs: Sequence[Any], settings: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-        """Inputs and settings, where some of the inputs were given by name."""
-        try:
-            bound = self.signature.bind(None, *inputs, **settings)
-        except TypeError as error:
-            raise TypeError(f"{self.name}: {error}") from None
-        bound.apply_defaults()
-        return bound.args[1:], bound.kwargs
+    def arguments(self, given: Sequence[Any], named: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Inputs and settings of a call in any way that Python knows: softmax(x, -1), linear(x, weight=w)."""
+        inputs = {"xs": _MISSING} if self.variadic else self.inputs
+        names = [*inputs, *self.settings]
+        found = dict(zip(names, given))
+        if len(given) > len(names) or found.keys() & named.keys():
+            raise TypeError(f"{self.name} takes {self.n_inputs} inputs, then the settings ({', '.join(self.settings)}); "
+                            f"got {len(given)} arguments by position"
+                            + (f" and {', '.join(named)} by name" if named else ""))
+        found |= named
+        values = [found.pop(name, default) for name, default in inputs.items()]
+        if any(value is _MISSING for value in values):
+            raise TypeError(f"{self.name} needs {', '.join(inputs)}; got {', '.join([*names[:len(given)], *named])}")
+        return values, found
 
     def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:
         """Apply to Tensors, arrays and numbers; the result is on the tape if an input requires a gradient."""
         if self.variadic:
             inputs = list(inputs[0])  # one sequence of inputs
-        arrays = []
-        tracked, on_host = False, True
+        arrays, tracked = [], False
         for x in inputs:
             if isinstance(x, Tensor):
                 tracked = tracked or x.requires_grad
                 x = x.data
             elif isinstance(x, (list, tuple)) or (len(inputs) == 1 and isinstance(x, (int, float, complex))):
                 x = np.asarray(x)
-            on_host = on_host and type(x) in ON_HOST
             arrays.append(x)
         recorded = tracked and is_grad_enabled()
-        out, backward = self._run(arrays, settings, recorded) if on_host \
-            else self._run_on_device(arrays, settings, recorded)
+        out, backward = self.engine.run(self, arrays, settings, recorded)
         if not recorded and type(out) is np.ndarray:
             return wrap(out)
         if isinstance(out, (np.generic, int, float, complex)):
@@ -103,31 +104,9 @@ class Operation:
         sources = [(x._node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs]
         sources += [None] * (self.n_inputs - len(inputs))  # optional inputs that were left out
         if type(out) is tuple:
-            whole = Whole(self.name, backward, sources, out)
-            return tuple(wrap(part, Part(whole, i, part)) for i, part in enumerate(out))
-        return wrap(out, Node(self.name, backward, sources, out))
-
-    def _run(self, arrays: Sequence[Any], settings: dict[str, Any], recorded: bool, xp: Any = np,
-             kind: str = "cpu") -> Output:
-        """Output and closure for plain arrays: of the first twin that serves them, else of the rule."""
-        if Operation.twins_enabled:
-            for twin in self.twins:
-                if twin.device == kind and (twin.recorded or not recorded):
-                    result = twin.function(*arrays, **settings)
-                    if result is not NotImplemented:
-                        return result
-        if xp is not np and any(map(is_bfloat16, arrays)):
-            return run_wide(self.rule, xp, arrays, settings, self.precision)
-        return self.rule(xp, *arrays, **settings)
-
-    def _run_on_device(self, arrays: Sequence[Any], settings: dict[str, Any], recorded: bool) -> Output:
-        """The same where a look at the arrays must tell the device, which new arrays are then made on."""
-        xp = array_module(*arrays)
-        if xp is np:
-            return self._run(arrays, settings, recorded)
-        first = next(x for x in arrays if hasattr(x, "dtype") and not isinstance(x, np.generic))
-        with on_device(device_of(first)):
-            return self._run(arrays, settings, recorded, xp, backend_of(first).kind)
+            nodes = parts_of(self.engine.node(self.name, backward, sources, out[0]), out, self.engine.node)
+            return tuple(wrap(part, node) for part, node in zip(out, nodes))
+        return wrap(out, self.engine.node(self.name, backward, sources, out))
 
 
 OPS: dict[str, Operation] = {}
@@ -156,16 +135,12 @@ def differentiable(rule: Rule) -> Callable[..., Any]:
     if name in OPS and (OPS[name].rule.__module__, OPS[name].rule.__qualname__) != (rule.__module__, rule.__qualname__):
         name = f"{rule.__module__}.{rule.__qualname__}"  # a user's rule never takes the place of one that is there
     operation = OPS[name] = Operation(name, rule)
-
-    call = operation.__call__  # a bound method is called in less time than its object, and each token calls sixty
+    call, names = operation.__call__, operation.inputs.keys()
 
     @functools.wraps(rule)
     def apply(*inputs: Any, **settings: Any) -> Any:
-        if len(inputs) > operation.n_inputs:  # settings by position: softmax(x, -1), sum(x, 0)
-            settings = operation.by_position(inputs[operation.n_inputs:], settings)
-            inputs = inputs[:operation.n_inputs]
-        if settings and not operation.inputs.isdisjoint(settings):  # linear(x, weight=w, bias=b)
-            return call(*operation.by_name(inputs, settings))
+        if len(inputs) > operation.n_inputs or not names.isdisjoint(settings):
+            return call(*operation.arguments(inputs, settings))
         return call(inputs, settings)
 
     signature = inspect.signature(rule)

@@ -1,6 +1,6 @@
-"""Tensor: an array that remembers how it was made, and the walk back through the graph.
+"""Tensor: an array that remembers how it was made, and the walk backwards.
 
-Prerequisites: graph.py. Next: bfloat16.py.
+Prerequisites: recording.py. Next: operation.py.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import (Array, array_module, backend_of, device_of, on_device, resolve_device, resolve_dtype, to_device,
-                       to_numpy)
-from .graph import Deferred, Node, Part, as_array, newest_first
+from ..arrays import Array, array_module, as_array, new_array, to_numpy
+from .graph import Gradient, Node, newest_first, usable
 
 __all__ = ["Tensor", "wrap"]
 
@@ -22,11 +21,9 @@ class Tensor:
     """An array that remembers how it was made.
 
     Args:
-        data: a NumPy or CuPy array (kept, not copied, where it is on the right device already), a number or nested
-            lists of numbers.
+        data: an array (kept, not copied), a number or nested lists of numbers.
         requires_grad: whether `backward` is to compute a gradient for it; needs a floating-point dtype.
-        device: "cpu", "cuda" or "cuda:N"; None keeps a GPU array where it is and puts host data on the default device.
-        dtype: converts the data; None keeps its dtype.
+        options: `dtype` converts the data.
 
     Attributes:
         data: the array.
@@ -35,30 +32,19 @@ class Tensor:
 
     Raises:
         TypeError: data that is no array of numbers, or `requires_grad` with integers or booleans.
-        DeviceError: no such device, or bfloat16 on one that does not compute in it, as the host.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "_node", "__weakref__")
+    new_array = staticmethod(new_array)
 
-    def __init__(self, data: Any, requires_grad: bool = False, *, device: str | None = None, dtype: Any = None) -> None:
-        if isinstance(data, Tensor):
-            data = data.data
-        if not isinstance(data, np.ndarray) and not hasattr(data, "__cuda_array_interface__") and not _is_array(data):
-            data = np.asarray(data)
-        if data.dtype.kind not in "biufc" and data.dtype.name != "bfloat16":
-            raise TypeError(f"Tensor: expected numbers, got {data.dtype} data")
-        if device is not None or isinstance(data, np.ndarray):
-            data = to_device(data, resolve_device(device))
-        if dtype is not None or data.dtype.kind == "V":
-            where = device_of(data)
-            with on_device(where):
-                data = data.astype(resolve_dtype(data.dtype if dtype is None else dtype, where), copy=False)
+    def __init__(self, data: Any, requires_grad: bool = False, **options: Any) -> None:
+        data = self.new_array(data.data if isinstance(data, Tensor) else data, **options)
         if requires_grad and data.dtype.kind in "biu":
             raise TypeError(f"Tensor: requires_grad needs floating-point data, got {data.dtype}; convert it first")
         self.data: Array = data
         self.grad: Array | None = None
         self.requires_grad = requires_grad
-        self._node: Node | None = None
+        self._node: Node | None = None  # None for a leaf: what no operation made
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
@@ -82,13 +68,8 @@ class Tensor:
         """The type of the elements."""
         return self.data.dtype
 
-    @property
-    def device(self) -> str:
-        """Where the data is: "cpu", "cuda:0", …"""
-        return device_of(self.data)
-
     def numpy(self) -> np.ndarray:
-        """The data as a NumPy array on the host (shared where it is there already)."""
+        """The data as an array of NumPy's (shared where it is one already)."""
         return to_numpy(self.data)
 
     def item(self) -> Any:
@@ -102,11 +83,6 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same data, cut off the graph."""
         return wrap(self.data)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if not isinstance(self.data, np.ndarray):
-            raise TypeError(f"a Tensor on {self.device} does not turn into a NumPy array by itself: use .numpy()")
-        return np.array(self.data, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         return float(self.data.item())
@@ -139,9 +115,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100)
-        where = "" if self.device == "cpu" else f", device={self.device!r}"
         flag = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({values}, shape={self.shape}, dtype={self.dtype}{where}{flag})"
+        return f"Tensor({values}, shape={self.shape}, dtype={self.dtype}{flag})"
 
     # -- the walk backwards -------------------------------------------------------------------------------------------
 
@@ -158,59 +133,33 @@ class Tensor:
         """
         if not self.requires_grad:
             raise ValueError("backward: this Tensor does not depend on any Tensor with requires_grad=True")
-        with on_device(self.device):
-            g = self._seed(gradient)
-            if self._node is None:
-                self._accumulate(g)
-                return
-        pending: dict[Node, Any] = {self._node: g}  # the gradient so far of each node's output
-        for node in newest_first(self._node):
-            g = pending.pop(node, None)
-            if g is None:  # all that was computed from it said that it has no gradient
-                node.free()
-                continue
-            if type(node) is Part:
-                parts = pending.setdefault(node.whole, [None] * len(node.whole.shapes))
-                parts[node.position] = g
-                continue
-            with on_device(node.device):
-                for source, dx in node.gradients(g):
-                    if isinstance(source, Tensor):
-                        source._accumulate(dx)
-                    elif source in pending:
-                        pending[source] = _add(pending[source], dx)  # not in place: others may hold either array
-                    else:
-                        pending[source] = dx
-            node.free()
+        g = self._seed(gradient)
+        if self._node is None:
+            self.receive(g)
+            return
+        nodes = newest_first(self._node)
+        self._node.g = g
+        for node in nodes:
+            node.send()
 
     def _seed(self, gradient: Any) -> Array:
+        """Where the walk begins: d(self)/d(self) = 1, or what the caller says."""
         xp = array_module(self.data)
         if gradient is None:
             if self.data.size != 1:
                 raise ValueError(f"backward: a Tensor of shape {self.shape} needs a gradient of that shape: call "
                                  ".backward(gradient), or reduce it to one number first, with .sum() say")
             return xp.ones_like(self.data)
-        if isinstance(gradient, Tensor):
-            gradient = gradient.data
-        elif not hasattr(gradient, "shape"):  # numbers and lists of them have no device yet
-            gradient = to_device(gradient, self.device)
-        array_module(self.data, gradient)  # raises if they are on two devices
-        gradient = xp.asarray(gradient, dtype=self.data.dtype)
+        gradient = xp.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=self.data.dtype)
         if gradient.shape != self.shape:
             raise ValueError(f"backward: expected a gradient of shape {self.shape}, got {gradient.shape}")
         return gradient
 
-    def _accumulate(self, g: Array) -> None:
-        """Add `g` to `.grad`. Never in place: `g` and the old gradient may be in other hands."""
-        if self.grad is not None:
-            self.grad = _add(self.grad, g)
-        else:
-            with on_device(self.device):
-                self.grad = g.copy()
-
-    def takes(self, g: Deferred) -> bool:
-        """Add `g` to a gradient that has its place in memory; False for one that has not (see nn.Parameter)."""
-        return False
+    def receive(self, dx: Gradient, sender: Any = None, position: int = 0) -> None:
+        """A leaf's way to take a part of its gradient, as a node's: the parts add up in `.grad`."""
+        g = usable(dx, self, sender, position)
+        if g is not None:  # a copy, and then new arrays: `g` and the old gradient may be in other hands
+            self.grad = g.copy() if self.grad is None else as_array(self.grad + g)
 
     if TYPE_CHECKING:  # operators and methods are bound to their rules by ops/operators.py
         def __getattr__(self, name: str) -> Any: ...
@@ -231,19 +180,3 @@ def wrap(data: Array, node: Node | None = None) -> Tensor:
 
 
 _new = Tensor.__new__
-
-
-def _is_array(x: Any) -> bool:
-    try:
-        backend_of(x)
-    except TypeError:
-        return False
-    return not isinstance(x, np.generic)
-
-
-def _add(x: Array, y: Array) -> Array:
-    """x + y as a new array, on their device."""
-    if type(x) is np.ndarray:
-        return as_array(x + y)
-    with on_device(device_of(x)):
-        return x + y

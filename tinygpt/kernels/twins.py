@@ -1,6 +1,6 @@
 """How a twin is entered beside its rule, and how all of them are switched off.
 
-Prerequisites: autograd/ (`Operation` chooses between a rule and its twins). Next: cpu/blocks.py.
+Prerequisites: engine/dispatch.py, which chooses between a rule and its twins. Next: cpu/blocks.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..autograd import Operation, Twin
+from ..engine.dispatch import Dispatch, Twin, twins_of
 
 __all__ = ["accelerates", "disabled"]
 
@@ -25,7 +25,7 @@ def accelerates(op: Callable, *, device: str = "cpu", recorded: bool = True) -> 
     operation = op.operation  # type: ignore[attr-defined]
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        twins = operation.twins
+        twins = twins_of(operation)
         twins.insert(sum(not twin.recorded for twin in twins) if recorded else 0, Twin(function, device, recorded))
         return function
     return enter
@@ -34,12 +34,12 @@ def accelerates(op: Callable, *, device: str = "cpu", recorded: bool = True) -> 
 @contextlib.contextmanager
 def disabled() -> Iterator[None]:
     """Run the pure rules inside `with kernels.disabled():`, in every thread."""
-    before, Operation.twins_enabled = Operation.twins_enabled, False
+    before, Dispatch.twins_enabled = Dispatch.twins_enabled, False
     try:
         yield
     finally:
-        Operation.twins_enabled = before
+        Dispatch.twins_enabled = before
 
 
 if os.environ.get("TINYGPT_KERNELS") == "off":  # for a whole process
-    Operation.twins_enabled = False
+    Dispatch.twins_enabled = False

@@ -1,18 +1,20 @@
 """The nonlinear functions between the matrices, and the softmax.
 
-Prerequisites: erf.py, linalg.py. Next: feedforward.py.
+Prerequisites: erf.py, linalg.py. Next: normalization.py.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from ..autograd import Output, differentiable
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable
 from .erf import erf_values
 
-__all__ = ["gelu", "log_softmax", "relu", "sigmoid", "silu", "softmax"]
+__all__ = ["ACTIVATIONS", "activate", "gelu", "log_softmax", "relu", "sigmoid", "silu", "softmax"]
 
 
 @differentiable
@@ -101,3 +103,20 @@ def log_softmax(xp: Any, x: Array, *, axis: int = -1) -> Output:
     def backward(g):  # d log p_i = dx_i − Σ_j p_j dx_j
         return (g - xp.exp(out) * g.sum(axis=axis, keepdims=True),)
     return out, backward
+
+
+ACTIVATIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {  # the name in a configuration -> what it means
+    "gelu": (gelu, {}), "gelu_tanh": (gelu, {"approximate": "tanh"}), "relu": (relu, {}), "silu": (silu, {}),
+}
+
+
+def activate(name: str, x: Any) -> Any:
+    """The activation of that name of a Tensor.
+
+    Raises:
+        ValueError: the name is not in `ACTIVATIONS`.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation={name!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
+    function, settings = ACTIVATIONS[name]
+    return function(x, **settings)

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, and the rotary embedding of positions.
+"""Scaled dot-product attention, and cutting channels into heads.
 
 Shapes: q (…, H, T, D); k and v (…, Hkv, S, D), with H a multiple of Hkv (grouped queries, Ainslie et al. 2023): key
 head j serves the H/Hkv query heads that follow one another from j·H/Hkv on. The result is (…, H, T, D).
@@ -11,18 +11,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Output, differentiable, unbroadcast
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable, unbroadcast
 from .dropout import Key, check_rate, keep_scale
 
-__all__ = ["rotary_embedding", "scaled_dot_product_attention"]
-
-
-def _check(q: Array, k: Array, v: Array) -> None:
-    if q.ndim < 3 or k.shape != v.shape or q.shape[:-3] != k.shape[:-3] or q.shape[-1:] != k.shape[-1:] \
-            or q.shape[-3] % k.shape[-3]:
-        raise ValueError("scaled_dot_product_attention: expected q (…, H, T, D) and k, v (…, Hkv, S, D) with H a "
-                         f"multiple of Hkv, got q {q.shape}, k {k.shape}, v {v.shape}")
+__all__ = ["merge_heads", "scaled_dot_product_attention", "split_heads"]
 
 
 @differentiable
@@ -40,65 +34,68 @@ def scaled_dot_product_attention(
         scale: 1/√D by default, which keeps the variance of the scores near 1.
         dropout: the rate at which attention weights are dropped; needs `key` (see dropout.py).
     """
-    _check(q, k, v)
+    if q.ndim < 3 or k.shape != v.shape or q.shape[:-3] != k.shape[:-3] or q.shape[-1:] != k.shape[-1:] \
+            or q.shape[-3] % k.shape[-3]:
+        raise ValueError("scaled_dot_product_attention: expected q (…, H, T, D) and k, v (…, Hkv, S, D) with H a "
+                         f"multiple of Hkv, got q {q.shape}, k {k.shape}, v {v.shape}")
     check_rate("scaled_dot_product_attention", dropout)
-    length, n_keys = q.shape[-2], k.shape[-2]
+    n_queries, n_keys, group = q.shape[-2], k.shape[-2], q.shape[-3] // k.shape[-3]
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    by_head = (*q.shape[:-1], n_keys)  # (…, H, T, S)
-    # The queries that share a key head lie one after the other, so they may as well be one longer row of queries.
-    rows = q.shape[-3] // k.shape[-3] * length
-    by_group = (*k.shape[:-2], rows, n_keys)  # (…, Hkv, H/Hkv·T, S)
-    grouped = (*k.shape[:-2], rows, q.shape[-1])  # (…, Hkv, H/Hkv·T, D)
+    keys, values = (x if group == 1 else xp.repeat(x, group, axis=-3) for x in (k, v))  # (…, H, S, D): one a query head
 
-    scores = (q.reshape(grouped) @ k.swapaxes(-1, -2) * scale).reshape(by_head)  # (…, H, T, S)
+    scores = q @ keys.swapaxes(-1, -2) * scale  # (…, H, T, S)
     if mask is not None:
         scores = xp.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     if causal:
-        scores = xp.where(xp.arange(n_keys) <= xp.arange(length)[:, None] + (n_keys - length), scores, -math.inf)
+        past = xp.arange(n_keys) <= xp.arange(n_queries)[:, None] + (n_keys - n_queries)  # (T, S)
+        scores = xp.where(past, scores, -math.inf)
     top = scores.max(axis=-1, keepdims=True) if n_keys else xp.zeros((*q.shape[:-1], 1), dtype=q.dtype)
     p = xp.exp(scores - xp.where(xp.isfinite(top), top, 0))  # −∞ − (−∞), where all is masked, would be NaN
     total = p.sum(axis=-1, keepdims=True)
-    p /= xp.where(total == 0, 1, total)
+    p /= xp.where(total == 0, 1, total)  # the softmax of activation.py
     kept = None if dropout == 0 else keep_scale(p, p.shape, dropout, key or ())
     weights = p if kept is None else p * kept
 
-    out = (weights.reshape(by_group) @ v).reshape(q.shape)  # (…, H, T, D)
-
     def backward(g):
-        g = g.reshape(grouped)
-        dv = weights.reshape(by_group).swapaxes(-1, -2) @ g  # out = weights v; summed over the group by the product
-        dp = (g @ v.swapaxes(-1, -2)).reshape(by_head)
-        if kept is not None:
-            dp *= kept
+        dvalues = weights.swapaxes(-1, -2) @ g  # out = weights v
+        dweights = g @ values.swapaxes(-1, -2)
+        dp = dweights if kept is None else dweights * kept
         dscores = p * (dp - (dp * p).sum(axis=-1, keepdims=True))  # the softmax, as in activation.py
-        ds = (dscores * scale).reshape(by_group)
-        dq = (ds @ k).reshape(q.shape)  # scores = scale · q kᵀ
-        dk = ds.swapaxes(-1, -2) @ q.reshape(grouped)
+        ds = dscores * scale
+        dq, dkeys = ds @ keys, ds.swapaxes(-1, -2) @ q  # scores = scale · q kᵀ
         dmask = None if mask is None or mask.dtype == bool else lambda: unbroadcast(dscores, mask)
-        return unbroadcast(dq, q), unbroadcast(dk, k), unbroadcast(dv, v), dmask
-    return out, backward
+        return unbroadcast(dq, q), _sum_groups(dkeys, k), _sum_groups(dvalues, v), dmask
+    return weights @ values, backward
+
+
+def _sum_groups(g: Array, like: Array) -> Array:
+    """(…, H, S, D) -> (…, Hkv, S, D): a key head that several query heads used gets the sum of their gradients."""
+    *batch, n_heads, s, d = like.shape
+    return g.reshape(*batch, n_heads, -1, s, d).sum(axis=-3).astype(like.dtype, copy=False)
 
 
 @differentiable
-def rotary_embedding(xp: Any, x: Array, cos: Array, sin: Array) -> Output:
-    """Turn the pair (x_i, x_{i+D/2}) of each head by its position's angle (Su et al., "RoFormer", 2021).
+def split_heads(xp: Any, x: Array, *, heads: tuple[int, ...]) -> Output:
+    """The channels of each token cut into heads: (B, T, n D) gives (B, h, T, D) for each h of `heads`, which add up to n.
 
-    The product of a query and a key then depends on the distance between their positions only. The pairs are the two
-    halves of a head, as in Llama's Hugging Face layout.
-
-    Args:
-        x: (…, T, D) with D even.
-        cos, sin: cosine and sine of the angles, broadcast against (…, T, D/2). They have no gradient.
+    From here on a head is an axis like the batch: attention works on each by itself.
     """
-    half = x.shape[-1] // 2
-    if x.shape[-1] % 2 or cos.shape != sin.shape or cos.shape[-1] != half:
-        raise ValueError(f"rotary_embedding: x {x.shape} needs cos and sin with {half} angles at the end and an even "
-                         f"last axis, got {cos.shape} and {sin.shape}")
+    (b, t, channels), n = x.shape, sum(heads)
+    if channels % n:
+        raise ValueError(f"split_heads: {channels} channels do not divide into {n} heads")
+    ends = [sum(heads[:i]) for i in range(1, len(heads))]
+    parts = xp.split(x.reshape(b, t, n, channels // n).transpose(0, 2, 1, 3), ends, axis=1)  # (B, h, T, D) each
 
-    def turn(x, sin):
-        a, b = x[..., :half], x[..., half:]
-        return xp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    def backward(gs):
+        return (xp.concatenate(gs, axis=1).transpose(0, 2, 1, 3).reshape(x.shape),)
+    return tuple(parts), backward
 
-    def backward(g):  # a rotation's transpose turns the other way
-        return unbroadcast(turn(g, -sin), x), None, None
-    return turn(x, sin), backward
+
+@differentiable
+def merge_heads(xp: Any, x: Array) -> Output:
+    """The heads of each token side by side again: (B, H, T, D) gives (B, T, H D). Undoes `split_heads`."""
+    b, h, t, d = x.shape
+
+    def backward(g):
+        return (g.reshape(b, t, h, d).transpose(0, 2, 1, 3),)
+    return x.transpose(0, 2, 1, 3).reshape(b, t, h * d), backward

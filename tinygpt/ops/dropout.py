@@ -1,8 +1,8 @@
 """Dropout (Srivastava et al. 2014), with masks that depend on a key and on nothing else.
 
 The random bits come from a counter-based generator, Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as
-1, 2, 3", 2011): a key that names seed, layer and step gives the same mask on every device, in every process and after
-every interruption, and no state has to be carried from one step to the next.
+1, 2, 3", 2011): a key that names seed, layer and step gives the same mask wherever and whenever it is asked for, and no
+state has to be carried from one step to the next.
 
 Prerequisites: normalization.py. Next: attention.py.
 """
@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Output, differentiable
-from ..backend import Array, device_of, to_device
+from ..arrays import Array, array_module
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable
 
 __all__ = ["Key", "check_rate", "dropout", "keep_scale", "random_bits"]
 
@@ -37,17 +38,16 @@ def random_bits(key: Key) -> np.random.Philox:
 
 
 def keep_scale(like: Array, shape: tuple[int, ...], p: float, key: Key) -> Array:
-    """What dropout multiplies by: 0 with probability p, else 1 / (1 − p), in the dtype and on the device of `like`.
+    """What dropout multiplies by: 0 with probability p, else 1 / (1 − p), as an array like `like`.
 
-    Element i takes half a 64-bit output of `random_bits`: the low 32 bits where i is even, the high ones where odd. The
-    mask is drawn on the host and sent to the device.
+    Element i takes half a 64-bit output of `random_bits`: the low 32 bits where i is even, the high ones where odd.
     """
     n = math.prod(shape)
     words = random_bits(key).random_raw((n + 1) // 2).view(np.uint32)[:n].reshape(shape)
     threshold = round(p * 2**32)
     scale = (words >= threshold).astype(like.dtype)
     scale *= 1 / (1 - threshold / 2**32)  # keeps the expected value: E[scale] = 1
-    return to_device(scale, device_of(like))
+    return array_module(like).asarray(scale)
 
 
 @differentiable

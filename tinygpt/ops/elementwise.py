@@ -4,20 +4,20 @@ The simplest rules, and the place to see the pattern: the output, and beside it 
 broadcast, `unbroadcast` sums the gradient back to the shape it came from. The gradients of two-input rules are given as
 functions, so that `x * 2` does not compute one for the 2.
 
-Prerequisites: autograd/. Next: erf.py, reduction.py.
+Prerequisites: autograd/operation.py. Next: reduction.py.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import backend
-from ..autograd import Output, differentiable, unbroadcast
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable, unbroadcast
 
 __all__ = [
-    "absolute", "add", "astype", "clip", "cos", "divide", "exp", "log", "maximum", "minimum", "multiply", "negative",
-    "power", "sin", "sqrt", "subtract", "tanh", "to_device", "where",
+    "absolute", "add", "clip", "cos", "divide", "exp", "log", "maximum", "minimum", "multiply", "negative", "power",
+    "sin", "sqrt", "subtract", "tanh", "where",
 ]
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -186,25 +186,3 @@ def clip(xp: Any, x: Array, *, low: float | None = None, high: float | None = No
             inside &= x <= high
         return (g * inside,)
     return xp.clip(x, low, high), backward
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The same values, held otherwise
-
-
-@differentiable
-def astype(xp: Any, x: Array, *, dtype: Any) -> Output:
-    """x in another floating-point type; bfloat16 on a GPU only."""
-    def backward(g):
-        return (g.astype(x.dtype),)
-    return x.astype(backend.resolve_dtype(dtype, backend.device_of(x))), backward
-
-
-@differentiable
-def to_device(xp: Any, x: Array, *, device: str) -> Output:
-    """x on another device; the gradient comes back to x's own. One of the few places where data is transferred."""
-    home = backend.device_of(x)
-
-    def backward(g):
-        return (backend.to_device(g, home),)
-    return backend.to_device(x, backend.resolve_device(device)), backward

@@ -4,24 +4,19 @@ Both are rules of other files one after the other. They are operations of their 
 vector before the activation is the widest array of a block, and a twin can add the bias, activate and multiply in one
 pass over it, where operations of one step each would write it and read it again every time.
 
-Prerequisites: linalg.py, activation.py. Next: normalization.py.
+Prerequisites: linalg.py, activation.py. Next: linear_loss.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Output, differentiable, unbroadcast
 from ..backend import Array
-from .activation import gelu, relu, silu
+from .activation import ACTIVATIONS
 from .linalg import linear
 
-__all__ = ["ACTIVATIONS", "gated_activation", "linear_activation"]
-
-ACTIVATIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {  # name -> operation and its settings
-    "gelu": (gelu, {}), "gelu_tanh": (gelu, {"approximate": "tanh"}), "relu": (relu, {}), "silu": (silu, {}),
-}
+__all__ = ["gated_activation", "linear_activation"]
 
 
 def _activate(xp: Any, x: Array, activation: str) -> Output:

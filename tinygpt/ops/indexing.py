@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Output, differentiable
-from ..backend import Array, array_module, device_of, to_device
+from ..arrays import Array, array_module
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable
 
 __all__ = ["check_ids", "embedding", "getitem"]
 
 
 def _plain_key(x: Array, key: Any) -> Any:
-    """The key with each list or other sequence in it as the array, on x's device, that NumPy takes it for."""
+    """The key with each list or other sequence in it as the array that NumPy takes it for."""
     def plain(part: Any) -> Any:
         if isinstance(part, (list, tuple, range)):
-            return to_device(np.asarray(part, dtype=None if len(part) else np.intp), device_of(x))
-        if getattr(part, "ndim", 0):
-            array_module(x, part)  # raises if they are on two devices
+            return array_module(x).asarray(np.asarray(part, dtype=None if len(part) else np.intp))
         return part
     return tuple(plain(part) for part in key) if isinstance(key, tuple) else plain(key)
 
@@ -48,7 +47,7 @@ def getitem(xp: Any, x: Array, *, key: Any) -> Output:
 
 
 def check_ids(xp: Any, name: str, ids: Array, n: int) -> None:
-    """IndexError unless all ids lie in 0 … n − 1. On the host only: on a GPU the look would wait for the device."""
+    """IndexError unless all ids lie in 0 … n − 1. NumPy's only: a GPU would have to stop for the look."""
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integer ids, got {ids.dtype}")
     if xp is np and ids.size and not (0 <= ids.min() and ids.max() < n):

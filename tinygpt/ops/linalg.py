@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Output, differentiable, unbroadcast
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable, unbroadcast
 
 __all__ = ["linear", "matmul"]
 

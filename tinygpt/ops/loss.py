@@ -3,19 +3,19 @@
 For logits x with softmax p, the loss of target t is −log p_t = log Σ_j e^{x_j} − x_t, and its derivative is
 p − onehot(t): the model's belief minus the truth.
 
-Prerequisites: attention.py. Next: precision.py.
+Prerequisites: attention.py. Next: operators.py.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Output, differentiable
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable
 from .indexing import check_ids
-from .linalg import linear
 
-__all__ = ["IGNORE_INDEX", "cross_entropy", "linear_cross_entropy"]
+__all__ = ["IGNORE_INDEX", "cross_entropy"]
 
 IGNORE_INDEX = -100  # the target that does not count, as in PyTorch and Hugging Face
 
@@ -66,26 +66,3 @@ def cross_entropy(xp: Any, logits: Array, targets: Array, weights: Array | None 
     if reduction == "none":
         return losses.reshape(targets.shape), backward
     return (losses.sum() / mean_of if reduction == "mean" else losses.sum()), backward
-
-
-@differentiable
-def linear_cross_entropy(xp: Any, x: Array, weight: Array, bias: Array | None, targets: Array,
-                         weights: Array | None = None, *, ignore_index: int = IGNORE_INDEX,
-                         reduction: str = "mean") -> Output:
-    """The output projection and the cross entropy of its logits in one operation.
-
-    Its truth is the two rules one after the other. They are one operation so that a twin may work through the positions
-    in blocks: the logits, (N, V) numbers, are by far the largest array of a language model, and need not exist at once.
-
-    Args:
-        x: (…, C) features. weight: (V, C). bias: (V,) or None. The rest as in `cross_entropy`.
-    """
-    logits, linear_backward = linear.operation.rule(xp, x, weight, bias)  # type: ignore[attr-defined]
-    loss, loss_backward = cross_entropy.operation.rule(  # type: ignore[attr-defined]
-        xp, logits, targets, weights, ignore_index=ignore_index, reduction=reduction)
-
-    def backward(g):  # the chain rule: the gradient of the logits is what `linear` gets from above
-        dlogits = loss_backward(g)[0]
-        dx, dweight, dbias = linear_backward(dlogits)
-        return dx, dweight, None if bias is None else dbias, None, None
-    return loss, backward

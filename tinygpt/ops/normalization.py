@@ -1,4 +1,4 @@
-"""Layer norm and RMS norm: each vector of C features brought to a standard size, then scaled by learned weights.
+"""Layer norm: each vector of C features brought to a standard size, then scaled by learned weights.
 
 Prerequisites: activation.py. Next: dropout.py.
 """
@@ -7,22 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Output, differentiable, unbroadcast
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable, unbroadcast
 
-__all__ = ["layer_norm", "rms_norm"]
-
-
-def _scaled(normal: Array, weight: Array | None, bias: Array | None) -> Array:
-    out = normal if weight is None else normal * weight
-    return out if bias is None else out + bias
-
-
-def _check(name: str, x: Array, *parameters: Array | None) -> None:
-    for parameter in parameters:
-        if parameter is not None and parameter.shape != x.shape[-1:]:
-            raise ValueError(f"{name}: x of shape {x.shape} needs parameters of shape {x.shape[-1:]}, "
-                             f"got {parameter.shape}")
+__all__ = ["layer_norm"]
 
 
 @differentiable
@@ -32,7 +21,10 @@ def layer_norm(xp: Any, x: Array, weight: Array | None = None, bias: Array | Non
 
     Shapes: x (…, C); weight and bias (C,) or None.
     """
-    _check("layer_norm", x, weight, bias)
+    for parameter in (weight, bias):
+        if parameter is not None and parameter.shape != x.shape[-1:]:
+            raise ValueError(f"layer_norm: x of shape {x.shape} needs parameters of shape {x.shape[-1:]}, "
+                             f"got {parameter.shape}")
     centred = x - x.mean(axis=-1, keepdims=True)
     inverse = 1 / xp.sqrt((centred * centred).mean(axis=-1, keepdims=True) + epsilon)  # (…, 1)
     normal = centred * inverse
@@ -46,22 +38,5 @@ def layer_norm(xp: Any, x: Array, weight: Array | None = None, bias: Array | Non
             return unbroadcast(inverse * (d - d.mean(axis=-1, keepdims=True)
                                           - normal * (d * normal).mean(axis=-1, keepdims=True)), x)
         return dx, lambda: unbroadcast(g * normal, weight), lambda: unbroadcast(g, bias)
-    return _scaled(normal, weight, bias), backward
-
-
-@differentiable
-def rms_norm(xp: Any, x: Array, weight: Array | None = None, *, epsilon: float = 1e-6) -> Output:
-    """x / √(mean(x²) + epsilon) · weight over the last axis (Zhang & Sennrich 2019).
-
-    Shapes: x (…, C); weight (C,) or None.
-    """
-    _check("rms_norm", x, weight)
-    inverse = 1 / xp.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon)  # (…, 1)
-    normal = x * inverse
-
-    def backward(g):
-        def dx():  # as in layer_norm, without the mean: only the part of d along n is lost
-            d = g if weight is None else g * weight
-            return unbroadcast(inverse * (d - normal * (d * normal).mean(axis=-1, keepdims=True)), x)
-        return dx, lambda: unbroadcast(g * normal, weight)
-    return _scaled(normal, weight, None), backward
+    out = normal if weight is None else normal * weight
+    return (out if bias is None else out + bias), backward

@@ -1,8 +1,6 @@
-"""What Tensors do under +, @, [] and the like, and under NumPy's own functions: one table, bound to the rules.
+"""What Tensors do under +, @, [] and the like, and their methods: one table, bound to the rules.
 
-`x + y`, `x.sum(axis=0)`, `numpy_array * tensor` and `np.exp(tensor)` all end up in the same rule.
-
-Prerequisites: the other files of ops/. Next: nn/module.py.
+Prerequisites: the rules. Next: nn/module.py.
 """
 
 from __future__ import annotations
@@ -12,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, wrap
-from ..autograd.graph import as_array
-from ..backend import array_module, on_device, resolve_device
+from ..arrays import array_module, as_array
+from ..autograd.tensor import Tensor, wrap
 from . import activation, elementwise, indexing, linalg, reduction, shape
 from .erf import erf
 
-__all__ = ["bind"]
+__all__ = ["COMPARISONS", "METHODS"]
 
 
 def _reflected(op: Callable) -> Callable:
@@ -30,14 +27,9 @@ def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
     def compare(x: Any, y: Any) -> Any:
         a, b = (t.data if isinstance(t, Tensor) else np.asarray(t) if isinstance(t, (list, tuple)) else t
                 for t in (x, y))
-        try:
-            xp = array_module(a, b)
-        except TypeError:
+        if not all(isinstance(t, (bool, int, float, complex)) or hasattr(t, "dtype") for t in (a, b)):
             return NotImplemented  # so `tensor == "text"` is False, and `tensor < "text"` a TypeError
-        if a is None or b is None:
-            return NotImplemented
-        with on_device((x if isinstance(x, Tensor) else y).device):
-            return wrap(as_array(getattr(xp, name)(a, b)))
+        return wrap(as_array(getattr(array_module(a, b), name)(a, b)))
     compare.__name__ = name
     return compare
 
@@ -61,27 +53,13 @@ def _flatten(x: Tensor) -> Tensor:
 
 def _argmax(x: Tensor, axis: int | None = None) -> Tensor:
     """Where the largest elements are: the first of equals; off the tape."""
-    with on_device(x.device):
-        return wrap(as_array(x.data.argmax(axis=axis)))
+    return wrap(as_array(x.data.argmax(axis=axis)))
 
 
 def _transpose(x: Tensor, *axes: Any) -> Tensor:
     """x.transpose(), x.transpose(1, 0) or x.transpose((1, 0))."""
     return shape.transpose(x, axes=None if not axes or axes[0] is None else
                            tuple(axes[0]) if isinstance(axes[0], (tuple, list)) else axes)
-
-
-def _to(x: Tensor, device: str) -> Tensor:
-    """The same values on another device; x itself if it is there already."""
-    return x if x.device == resolve_device(device) else elementwise.to_device(x, device=device)
-
-
-def _astype(x: Tensor, dtype: Any) -> Tensor:
-    """The same values in another dtype; off the tape if that is not a floating-point type."""
-    if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
-        with on_device(x.device):
-            return wrap(x.data.astype(dtype))
-    return elementwise.astype(x, dtype=np.dtype(dtype))
 
 
 def _invert(x: Tensor) -> Tensor:
@@ -113,68 +91,10 @@ METHODS: dict[str, Callable] = {
     "silu": activation.silu, "softmax": activation.softmax, "log_softmax": activation.log_softmax,
     "sum": reduction.sum, "mean": reduction.mean, "var": reduction.var, "max": reduction.max, "min": reduction.min,
     "reshape": _reshape, "flatten": _flatten, "ravel": _flatten, "transpose": _transpose,
-    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "argmax": _argmax, "to": _to, "astype": _astype,
+    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "argmax": _argmax,
 }
 
-
-def _dot(x: Any, y: Any) -> Tensor:
-    """np.dot, for matrices and vectors; with more axes it is no matrix product."""
-    if np.ndim(x) not in (1, 2) or np.ndim(y) not in (1, 2):
-        raise TypeError(f"np.dot has a rule for matrices and vectors only, got {np.shape(x)} and {np.shape(y)}: use @")
-    return linalg.matmul(x, y)
-
-
-# What NumPy's functions do with Tensors, by NumPy's name.
-NUMPY_FUNCTIONS: dict[str, Callable] = {
-    op.__name__: op for op in (
-        elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide, elementwise.power,
-        elementwise.maximum, elementwise.minimum, elementwise.negative, elementwise.absolute, elementwise.exp,
-        elementwise.log, elementwise.sqrt, elementwise.sin, elementwise.cos, elementwise.tanh, elementwise.where,
-        elementwise.clip, reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min, shape.transpose,
-        shape.swapaxes, shape.expand_dims, shape.squeeze, shape.broadcast_to, shape.concatenate, shape.stack,
-        linalg.matmul)
-} | {"reshape": _reshape, "ravel": _flatten, "dot": _dot, "amax": reduction.max, "amin": reduction.min} | COMPARISONS
-
-# NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
-OFF_THE_TAPE = frozenset("""
-    all allclose any argmax argmin argsort array_equal ceil count_nonzero empty_like floor full_like isclose isfinite
-    isinf isnan logical_and logical_not logical_or ndim ones_like rint shape sign size zeros_like
-""".split())
-
-
-def _bare(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else [_bare(part) for part in x] if isinstance(x, (list, tuple)) else x
-
-
-def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
-    """NumPy calls this for `np.exp(tensor)` and `numpy_array + tensor`."""
-    if method == "__call__" and not settings and ufunc.__name__ in OFF_THE_TAPE:
-        return ufunc(*map(_bare, inputs))
-    op = NUMPY_FUNCTIONS.get(ufunc.__name__)
-    if method != "__call__" or settings or op is None:
-        raise TypeError(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} with the given arguments "
-                        "has no rule for Tensors: use a function of tinygpt.ops, or tensor.numpy() for the bare values")
-    return op(*inputs)
-
-
-def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    """NumPy calls this for `np.sum(tensor, axis=0)`, `np.concatenate([tensor, …])` and the like."""
-    if function.__name__ in OFF_THE_TAPE:
-        return function(*map(_bare, args), **{name: _bare(value) for name, value in kwargs.items()})
-    op = NUMPY_FUNCTIONS.get(function.__name__)
-    if op is None:
-        raise TypeError(f"np.{function.__name__} has no rule for Tensors: use a function of tinygpt.ops, "
-                        "or tensor.numpy() for the bare values")
-    return op(*args, **kwargs)
-
-
-def bind() -> None:
-    """Give Tensor its operators and methods."""
-    for name, function in METHODS.items():
-        setattr(Tensor, name, function)
-    Tensor.T = property(lambda x: shape.transpose(x), doc="The axes in reverse order.")  # type: ignore[attr-defined]
-    Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
-    Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
-
-
-bind()
+for _name, _function in METHODS.items():
+    setattr(Tensor, _name, _function)
+Tensor.__array_ufunc__ = None  # type: ignore[attr-defined]  # numpy_array + tensor: NumPy leaves it to the Tensor
+Tensor.T = property(lambda x: shape.transpose(x), doc="The axes in reverse order.")  # type: ignore[attr-defined]

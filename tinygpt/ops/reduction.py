@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Output, differentiable
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable
 
 __all__ = ["Axis", "logsumexp", "max", "mean", "min", "sum", "var"]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Output, differentiable, unbroadcast
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.graph import Output
+from ..autograd.operation import differentiable, unbroadcast
 
 __all__ = [
     "broadcast_to", "concatenate", "expand_dims", "reshape", "split", "squeeze", "stack", "swapaxes", "transpose",

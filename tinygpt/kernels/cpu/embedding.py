@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...autograd import Deferred, Output
+from ...autograd import Output
+from ...engine.deferred import Deferred
 from ...ops import embedding
 from ...ops.indexing import check_ids
 from ..twins import accelerates

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...autograd import Deferred, Gradient, Output
+from ...autograd import Gradient, Output
+from ...engine.deferred import Deferred
 from ...ops import linear
 from ..twins import accelerates
 from .blocks import is_float

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Deferred
+from ...engine.deferred import Deferred
 from ...backend import Array, array_module, backend_of, wide_dtype
 
 __all__ = ["ProductGradient", "matmul"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Operation
+from ...engine.dispatch import Dispatch
 from ...backend import Array, backend_of, is_bfloat16
 from ..twins import accelerates
 
@@ -36,7 +36,7 @@ _switch = {"on": os.environ.get("TINYGPT_KERNELS") == "cuda"}
 
 def switched_on() -> bool:
     """Whether the fused kernels stand in for the rules on a GPU."""
-    return _switch["on"] and Operation.twins_enabled
+    return _switch["on"] and Dispatch.twins_enabled
 
 
 @contextlib.contextmanager

@@ -1,11 +1,10 @@
-"""Where arrays live: NumPy on the host, CuPy on an NVIDIA GPU, one array module for each array.
+"""Where arrays live: the kinds of devices, which one an array is on, and moving it.
 
-This is the ground floor. Everything above writes `xp.exp(x)` and lets `xp = array_module(x)` be `numpy` or `cupy`;
-nothing above imports CuPy. Data crosses between host and device only through `to_device` and `to_numpy`, so every
-transfer can be found by searching for those two names. Asking for a GPU that is not there is an error, never a
-silent fall-back to the CPU.
+arrays.py lets everything be written once for NumPy and CuPy; this file knows that an array is in some place. Data
+crosses between host and device only through `to_device` and `to_numpy`, so every transfer can be found by searching for
+those two names. Asking for a GPU that is not there is an error, never a silent fall-back to the CPU.
 
-Next: autograd/.
+Prerequisites: arrays.py. Next: cuda.py.
 """
 
 from __future__ import annotations
@@ -18,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import ERF, MODULES, Array
+
 __all__ = [
-    "ON_HOST", "Array", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_of", "cuda_available",
-    "default_device", "device_memory", "device_of", "generator", "is_bfloat16", "manual_seed", "on_device",
-    "register_backend", "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
+    "CPU", "ON_HOST", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_for", "backend_of",
+    "default_device", "device_memory", "device_of", "is_bfloat16", "new_array", "on_device", "register_backend",
+    "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
 ]
-
-Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
-
 
 class DeviceError(RuntimeError):
     """A device was asked for that this machine cannot serve; the message says what is missing and what to install."""
@@ -79,100 +77,9 @@ def register_backend(backend: Backend) -> None:
     """Make `backend.kind` a device name, and its arrays known to `array_module`."""
     _BY_KIND[backend.kind] = backend
     _BY_TYPE[backend.array_type] = backend
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# CuPy, looked for when it is first asked for
-
-
-def _cuda_problem() -> str | None:
-    """Why there is no CUDA device here, or None if there is one. Importing CuPy proves nothing about a GPU.
-
-    CUDA's versions are numbers such as 13020, for 13.2; the driver's is the latest it supports, 0 if there is none.
-    """
-    try:
-        import cupy
-    except ImportError as error:
-        return (f"CuPy is not installed ({error}); install it with `pip install 'cupy-cuda13x[ctk]'` (driver 580 or "
-                "later) or `pip install 'cupy-cuda12x[ctk]'` (driver 525 or later)")
-    if not cupy.cuda.is_available():  # False, and no exception, without a driver or a device
-        driver, needed = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
-        if driver == 0:
-            return "CuPy is installed but there is no NVIDIA driver; install one (`nvidia-smi` must list a device)"
-        if driver // 1000 < needed // 1000:
-            return (f"CuPy is installed for CUDA {needed // 1000} and the NVIDIA driver is too old for it: it supports "
-                    f"CUDA {driver // 1000}.{driver % 1000 // 10}; update the driver (CUDA 12 needs 525 or later, "
-                    f"CUDA 13 needs 580) or install cupy-cuda{driver // 1000}x instead")
-        return ("CuPy is installed but finds no usable NVIDIA GPU; `nvidia-smi` must list a device: check "
-                "CUDA_VISIBLE_DEVICES")
-    try:
-        from cupy_backends.cuda.libs import cublas, nvrtc  # noqa: F401  (the wheel alone does not bring them)
-    except ImportError as error:
-        return (f"CuPy is installed without the CUDA libraries ({' '.join(str(error).split())}); install them with "
-                "`pip install 'cupy-cuda13x[ctk]'`, or 'cupy-cuda12x[ctk]' for CUDA 12")
-    return None
-
-
-def cuda_available() -> bool:
-    """True where `device="cuda"` works: CuPy is installed and sees a usable NVIDIA GPU."""
-    return _cuda_problem() is None
-
-
-def _cuda_backend() -> Backend:
-    if "cuda" not in _BY_KIND:
-        problem = _cuda_problem()
-        if problem is not None:
-            raise DeviceError(f'device "cuda" was asked for, but {problem}; or use device="cpu"')
-        import cupy
-        from cupyx.scipy.special import erf
-
-        def put(x: Any, index: int) -> Array:
-            with cupy.cuda.Device(index):
-                return cupy.asarray(x)
-
-        def memory(index: int) -> tuple[int, int]:
-            device = cupy.cuda.Device(index)
-            with device:
-                free, total = device.mem_info
-                return free + cupy.get_default_memory_pool().free_bytes(), total  # the pool keeps what was freed
-
-        register_backend(Backend(
-            kind="cuda", module=cupy, array_type=cupy.ndarray, put=put, get=cupy.asnumpy,
-            index_of=lambda x: x.device.id, scope=cupy.cuda.Device, erf=erf,
-            memory=memory,
-            raw_module=lambda source, options: cupy.RawModule(code=source, options=options),
-            lacks_bfloat16=_lacks_bfloat16, set_tf32=_set_tf32,
-        ))
-    return _BY_KIND["cuda"]
-
-
-def _too_old_for(what: str, index: int) -> str | None:
-    import cupy
-
-    capability = cupy.cuda.Device(index).compute_capability  # "80" is 8.0
-    return None if int(capability) >= 80 else (
-        f"this GPU has compute capability {capability[:-1]}.{capability[-1:]}, and {what} needs 8.0 (Ampere) or later")
-
-
-def _lacks_bfloat16(index: int) -> str | None:
-    try:
-        import ml_dtypes  # noqa: F401  (CuPy takes its bfloat16 from there, if it is there when CuPy is imported)
-    except ImportError as error:
-        return f"the package ml_dtypes is missing ({error}; pip install ml_dtypes)"
-    return _too_old_for("bfloat16", index)
-
-
-def _set_tf32(on: bool) -> bool:
-    import cupy
-    from cupy._core import _routines_linalg as routines  # $CUPY_TF32 says the same, when a process begins
-
-    problem = _too_old_for("TF32", cupy.cuda.Device().id) if on else None
-    if problem is not None:
-        raise DeviceError(f"TF32 was asked for, but {problem}; leave it out")
-    before = routines.get_compute_type("f") == routines.COMPUTE_TYPE_TF32
-    if on != before:
-        routines.set_compute_type("f", routines.COMPUTE_TYPE_TF32 if on else routines.COMPUTE_TYPE_DEFAULT)
-    return before
+    MODULES[backend.array_type] = backend.module
+    if backend.erf is not None:
+        ERF[backend.array_type] = backend.erf
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -187,7 +94,7 @@ def backend_of(x: Array) -> Backend:
     if isinstance(x, (np.ndarray, np.generic)):  # subclasses, such as memory maps, and NumPy's scalars
         return CPU
     if type(x).__module__.partition(".")[0] == "cupy":
-        return _cuda_backend()
+        return backend_for("cuda")
     raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
 
 
@@ -220,12 +127,46 @@ def array_module(*arrays: Any) -> Any:
     return np if found is None else backend_of(found).module
 
 
+def new_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
+    """Data as an array of numbers, for a Tensor.
+
+    Args:
+        data: a NumPy or CuPy array (kept, not copied, where it is on the right device already), a number or nested
+            lists of numbers.
+        dtype: converts the data; None keeps its dtype.
+        device: "cpu", "cuda" or "cuda:N"; None keeps a GPU array where it is and puts host data on the default device.
+
+    Raises:
+        TypeError: data that is no array of numbers.
+        DeviceError: no such device, or bfloat16 on one that does not compute in it, as the host.
+    """
+    if not isinstance(data, np.ndarray) and not hasattr(data, "__cuda_array_interface__") and not _is_array(data):
+        data = np.asarray(data)
+    if data.dtype.kind not in "biufc" and data.dtype.name != "bfloat16":
+        raise TypeError(f"Tensor: expected numbers, got {data.dtype} data")
+    if device is not None or isinstance(data, np.ndarray):
+        data = to_device(data, resolve_device(device))
+    if dtype is not None or data.dtype.kind == "V":
+        where = device_of(data)
+        with on_device(where):
+            data = data.astype(resolve_dtype(data.dtype if dtype is None else dtype, where), copy=False)
+    return data
+
+
+def _is_array(x: Any) -> bool:
+    try:
+        backend_of(x)
+    except TypeError:
+        return False
+    return not isinstance(x, np.generic)
+
+
 def on_device(device: str) -> contextlib.AbstractContextManager:
     """A context in which new arrays are made on `device`: a machine with several GPUs has a current one."""
     if device == "cpu":
         return _ANYWHERE
     kind, index = _parse(device)
-    return _backend_for(kind).scope(index)
+    return backend_for(kind).scope(index)
 
 
 def to_device(x: Any, device: str) -> Array:
@@ -241,7 +182,7 @@ def to_device(x: Any, device: str) -> Array:
             x, dtype = to_numpy(x), x.dtype  # between two GPUs: through the host
             if x.dtype != dtype and kind != "cpu":
                 x = x.astype(dtype)
-    return _backend_for(kind).put(x, index)
+    return backend_for(kind).put(x, index)
 
 
 def to_numpy(x: Array) -> np.ndarray:
@@ -258,7 +199,7 @@ def to_numpy(x: Array) -> np.ndarray:
 def device_memory(device: str) -> tuple[int, int] | None:
     """Free memory and all memory of a device, in bytes; None for the host, which has no such limit of its own."""
     kind, index = _parse(device)
-    memory = _backend_for(kind).memory
+    memory = backend_for(kind).memory
     return None if memory is None else memory(index)
 
 
@@ -288,7 +229,7 @@ def resolve_dtype(dtype: Any, device: str) -> np.dtype:
     if name != "bfloat16":
         return np.dtype(dtype)
     kind, index = _parse(device)
-    problem_of = _backend_for(kind).lacks_bfloat16
+    problem_of = backend_for(kind).lacks_bfloat16
     problem = "NumPy computes nothing in it" if problem_of is None else problem_of(index)
     if problem is not None:
         advice = "use float32, or a GPU (--device cuda)" if kind == "cpu" else "use float32"
@@ -309,7 +250,7 @@ def allow_tf32(device: str, on: bool = True) -> bool:
         DeviceError: the device has no TF32.
     """
     kind, index = _parse(device)
-    backend = _backend_for(kind)
+    backend = backend_for(kind)
     if backend.set_tf32 is None:
         raise DeviceError(f"TF32 was asked for on {device}, and only GPUs have it; leave it out, or use --device cuda")
     with backend.scope(index):
@@ -327,8 +268,8 @@ def _parse(device: str) -> tuple[str, int]:
     return kind, int(number) if colon else 0
 
 
-def _backend_for(kind: str) -> Backend:
-    return _cuda_backend() if kind == "cuda" else _BY_KIND[kind]
+def backend_for(kind: str) -> Backend:
+    return backend_for("cuda") if kind == "cuda" else _BY_KIND[kind]
 
 
 _default_device: str | None = None
@@ -342,7 +283,7 @@ def resolve_device(device: str | None = None) -> str:
         DeviceError: the machine has no such device; the message says whether CuPy or the GPU is missing.
     """
     kind, index = _parse(default_device() if device is None else device)
-    backend = _backend_for(kind)
+    backend = backend_for(kind)
     if kind == "cuda":
         count = backend.module.cuda.runtime.getDeviceCount()
         if index >= count:
@@ -364,23 +305,3 @@ def set_default_device(device: str | None) -> None:
     """
     global _default_device
     _default_device = None if device is None else resolve_device(device)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Randomness is drawn on the host, so that every device sees the same numbers
-
-_generator: np.random.Generator | None = None  # made when first used: an import need not wait for numpy.random
-
-
-def manual_seed(seed: int) -> None:
-    """Start the generator of initial weights and of unseeded dropout anew from `seed`."""
-    global _generator
-    _generator = np.random.default_rng(seed)
-
-
-def generator() -> np.random.Generator:
-    """The host's generator, which `manual_seed` seeds."""
-    global _generator
-    if _generator is None:
-        _generator = np.random.default_rng()
-    return _generator

@@ -11,14 +11,14 @@ Backward, the gradient from above is widened, and what goes down has the type of
 weight gets its gradient in float32, never rounded. So the type flows with the data, from one cast at a model's
 entrance.
 
-    Precision.ROUNDED  what is said above; every operation, unless ops/precision.py says otherwise
+    Precision.ROUNDED  what is said above; every operation, unless `PRECISION` says otherwise
     Precision.WIDE     the result stays float32: losses
     Precision.AS_IS    the rule gets its inputs as they are: it moves numbers, or converts them, and computes nothing
 
 A twin may take bfloat16 itself and do as much: a kernel that widens what it reads and rounds what it writes, or a
 matrix product of cuBLAS, which sums in float32. Only device arrays come here; the host computes nothing in bfloat16.
 
-Prerequisites: tensor.py. Next: operation.py. Micikevicius et al., "Mixed precision training" (2018); Kalamkar et
+Prerequisites: deferred.py. Next: dispatch.py. Micikevicius et al., "Mixed precision training" (2018); Kalamkar et
 al., "A study of bfloat16 for deep learning training" (2019).
 """
 
@@ -30,10 +30,11 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.graph import Gradient, Output, Rule
+from ..autograd.operation import Operation
 from ..backend import is_bfloat16
-from .graph import Gradient, Output, Rule
 
-__all__ = ["Precision", "run_wide"]
+__all__ = ["PRECISION", "Precision", "run_wide"]
 
 
 class Precision(enum.Enum):
@@ -42,6 +43,9 @@ class Precision(enum.Enum):
     ROUNDED = "rounded"
     WIDE = "wide"
     AS_IS = "as it is"
+
+
+PRECISION: dict[Operation, Precision] = {}  # of the operations that are not ROUNDED; ops/precision.py fills it
 
 
 def _wide(x: Any) -> Any:

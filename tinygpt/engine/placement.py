@@ -1,0 +1,117 @@
+"""What Tensors and modules know of devices: where they are, how they get elsewhere, and that work is done where they are.
+
+Two tables, in the order of a reader's interest: what is new (`device`, `to`, `astype`, …), and what the book has already
+and is done here on the right device. machinery.py hands them to the classes of the book.
+
+Prerequisites: dispatch.py, ops/casting.py, nn/module.py. Next: machinery.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.graph import Gradient
+from ..autograd.tensor import Tensor, wrap
+from ..backend import array_module, device_of, on_device, resolve_device, to_device, to_numpy
+from ..ops.casting import astype as astype_rule, to_device as to_device_rule
+from ..ops.operators import COMPARISONS
+
+__all__ = ["TENSOR"]
+
+_backward, _receive, _argmax = Tensor.backward, Tensor.receive, Tensor.argmax
+
+
+def _numpy(self: Tensor) -> np.ndarray:
+    """The data as a NumPy array on the host (shared where it is there already)."""
+    return to_numpy(self.data)
+
+
+def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    if not isinstance(self.data, np.ndarray):
+        raise TypeError(f"a Tensor on {self.device} does not turn into a NumPy array by itself: use .numpy()")
+    return np.array(self.data, dtype=dtype, copy=copy)
+
+
+def _repr(self: Tensor) -> str:
+    values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100)
+    where = "" if self.device == "cpu" else f", device={self.device!r}"
+    flag = ", requires_grad=True" if self.requires_grad else ""
+    return f"Tensor({values}, shape={self.shape}, dtype={self.dtype}{where}{flag})"
+
+
+def _to(x: Tensor, device: str) -> Tensor:
+    """The same values on another device; x itself if it is there already."""
+    return x if x.device == resolve_device(device) else to_device_rule(x, device=device)
+
+
+def _astype(x: Tensor, dtype: Any) -> Tensor:
+    """The same values in another dtype; off the tape if that is not a floating-point type."""
+    if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
+        with on_device(x.device):
+            return wrap(x.data.astype(dtype))
+    return astype_rule(x, dtype=np.dtype(dtype))
+
+
+def backward(self: Tensor, gradient: Any = None) -> None:
+    if type(self.data) is np.ndarray:
+        return _backward(self, gradient)
+    with on_device(self.device):
+        if isinstance(gradient, Tensor):
+            gradient = gradient.data
+        elif gradient is not None and not hasattr(gradient, "shape"):  # numbers and lists have no device yet
+            gradient = to_device(gradient, self.device)
+        if gradient is not None:
+            array_module(self.data, gradient)  # raises if they are on two devices
+        return _backward(self, gradient)
+
+
+backward.__doc__ = _backward.__doc__
+
+
+def receive(self: Tensor, dx: Gradient, sender: Any = None, position: int = 0) -> None:
+    """As in the book, on the leaf's own device; a gradient from another device is refused."""
+    dx = dx() if callable(dx) else dx
+    if type(dx) is np.ndarray and type(self.data) is np.ndarray or dx is None:
+        return _receive(self, dx, sender, position)
+    if device_of(dx) != self.device:
+        raise ValueError(f"{sender.name}: backward returned a gradient on {device_of(dx)} for input {position} on "
+                         f"{self.device}")
+    with on_device(self.device):
+        return _receive(self, dx, sender, position)
+
+
+def _placed(function: Callable) -> Callable:
+    """A comparison on the device of its Tensors."""
+    def compare(x: Any, y: Any) -> Any:
+        arrays = [t.data if isinstance(t, Tensor) else t for t in (x, y)]
+        if all(type(a) is np.ndarray or isinstance(a, (int, float, str, list, tuple)) for a in arrays):
+            return function(x, y)
+        try:
+            array_module(*arrays)  # raises if they are on two devices
+        except TypeError:
+            return NotImplemented
+        with on_device((x if isinstance(x, Tensor) else y).device):
+            return function(x, y)
+    compare.__name__ = function.__name__
+    return compare
+
+
+def argmax(x: Tensor, axis: int | None = None) -> Tensor:
+    """Where the largest elements are: the first of equals; off the tape."""
+    with on_device(x.device):
+        return _argmax(x, axis)
+
+
+_SIGNS = {"__eq__": "equal", "__ne__": "not_equal", "__lt__": "less", "__le__": "less_equal", "__gt__": "greater",
+          "__ge__": "greater_equal", "__and__": "bitwise_and", "__rand__": "bitwise_and", "__or__": "bitwise_or",
+          "__ror__": "bitwise_or"}
+
+TENSOR: dict[str, Any] = {
+    "device": property(lambda self: device_of(self.data), doc='Where the data is: "cpu", "cuda:0", …'),
+    "to": _to, "astype": _astype, "__array__": _array,
+    "numpy": _numpy, "__repr__": _repr, "backward": backward, "receive": receive, "argmax": argmax,
+    **{sign: _placed(COMPARISONS[name]) for sign, name in _SIGNS.items()},
+}

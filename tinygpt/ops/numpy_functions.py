@@ -1,0 +1,71 @@
+"""NumPy's own functions of Tensors: `np.exp(tensor)`, `np.sum(tensor, axis=0)`, `numpy_array * tensor`.
+
+NumPy asks its arguments whether they know better (`__array_ufunc__` and `__array_function__`, NEP 13 and NEP 18).
+Tensors do: the function of that name among our rules is called.
+
+Prerequisites: operators.py. Next: precision.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor
+from . import elementwise, linalg, reduction, shape
+from .operators import COMPARISONS, METHODS
+
+__all__ = ["NUMPY_FUNCTIONS", "OFF_THE_TAPE", "array_function", "array_ufunc"]
+
+
+def _dot(x: Any, y: Any) -> Tensor:
+    """np.dot, for matrices and vectors; with more axes it is no matrix product."""
+    if np.ndim(x) not in (1, 2) or np.ndim(y) not in (1, 2):
+        raise TypeError(f"np.dot has a rule for matrices and vectors only, got {np.shape(x)} and {np.shape(y)}: use @")
+    return linalg.matmul(x, y)
+
+
+# What NumPy's functions do with Tensors, by NumPy's name.
+NUMPY_FUNCTIONS: dict[str, Callable] = {
+    op.__name__: op for op in (
+        elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide, elementwise.power,
+        elementwise.maximum, elementwise.minimum, elementwise.negative, elementwise.absolute, elementwise.exp,
+        elementwise.log, elementwise.sqrt, elementwise.sin, elementwise.cos, elementwise.tanh, elementwise.where,
+        elementwise.clip, reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min, shape.transpose,
+        shape.swapaxes, shape.expand_dims, shape.squeeze, shape.broadcast_to, shape.concatenate, shape.stack,
+        linalg.matmul)
+} | {"reshape": METHODS["reshape"], "ravel": METHODS["ravel"], "dot": _dot, "amax": reduction.max, "amin": reduction.min} | COMPARISONS
+
+# NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
+OFF_THE_TAPE = frozenset("""
+    all allclose any argmax argmin argsort array_equal ceil count_nonzero empty_like floor full_like isclose isfinite
+    isinf isnan logical_and logical_not logical_or ndim ones_like rint shape sign size zeros_like
+""".split())
+
+
+def _bare(x: Any) -> Any:
+    return x.data if isinstance(x, Tensor) else [_bare(part) for part in x] if isinstance(x, (list, tuple)) else x
+
+
+def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+    """NumPy calls this for `np.exp(tensor)` and `numpy_array + tensor`."""
+    if method == "__call__" and not settings and ufunc.__name__ in OFF_THE_TAPE:
+        return ufunc(*map(_bare, inputs))
+    op = NUMPY_FUNCTIONS.get(ufunc.__name__)
+    if method != "__call__" or settings or op is None:
+        raise TypeError(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} with the given arguments "
+                        "has no rule for Tensors: use a function of tinygpt.ops, or tensor.numpy() for the bare values")
+    return op(*inputs)
+
+
+def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """NumPy calls this for `np.sum(tensor, axis=0)`, `np.concatenate([tensor, …])` and the like."""
+    if function.__name__ in OFF_THE_TAPE:
+        return function(*map(_bare, args), **{name: _bare(value) for name, value in kwargs.items()})
+    op = NUMPY_FUNCTIONS.get(function.__name__)
+    if op is None:
+        raise TypeError(f"np.{function.__name__} has no rule for Tensors: use a function of tinygpt.ops, "
+                        "or tensor.numpy() for the bare values")
+    return op(*args, **kwargs)
