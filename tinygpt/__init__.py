@@ -29,10 +29,12 @@ they are first named, so that `import tinygpt as tg` costs little and `tg.models
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import autograd, backend, kernels, ops
+from . import autograd, backend, kernels, machinery, ops
 from ._version import __version__
 from .autograd import Tensor, no_grad
 from .backend import cuda_available, manual_seed, set_default_device
+
+machinery.install()
 
 if TYPE_CHECKING:
     from . import data, evaluation, generation, models, nn, optim, pipelines, pretrained, testing, tokenizers, training

@@ -114,6 +114,17 @@ class Sampling:
     min_p: float | None = None
     repetition_penalty: float = 1.0
 
+    @classmethod
+    def of(cls, settings):
+        """Temporary."""
+        return cls(**settings)
+
+    @classmethod
+    def among(cls, options):
+        """Temporary."""
+        mine = {k: v for k, v in options.items() if k in cls.__dataclass_fields__}
+        return cls(**mine), {k: v for k, v in options.items() if k not in mine}
+
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}, expected a number of at least 0 (0 is greedy)")

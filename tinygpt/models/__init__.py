@@ -1,13 +1,13 @@
 """The models, and their configurations.
 
-Reading order: layout.py, configuration.py, config.py (what a model is) → inputs.py, base.py (what models share) →
-gpt.py → bert.py → encoder_decoder.py → resize.py (new tokens) → adapter.py (what LoRA trained) → auto.py (which class a
+gpt.py is the book's GPT. Reading order of the rest: layout.py, kinds.py, configuration.py, config.py (what a model is) →
+inputs.py, base.py (what models share) → decoder.py (the public GPT) → bert.py → encoder_decoder.py → resize.py (new tokens) → adapter.py (what LoRA trained) → auto.py (which class a
 folder needs).
 """
 
 from .config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from .base import PretrainedModel
-from .gpt import GPT
+from .decoder import GPT
 from .bert import BERT
 from .encoder_decoder import EncoderDecoder
 from .resize import resize_vocabulary

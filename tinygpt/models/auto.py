@@ -14,7 +14,7 @@ from .adapter import ADAPTER, read_adapter
 from .base import PretrainedModel
 from .bert import BERT
 from .encoder_decoder import EncoderDecoder
-from .gpt import GPT
+from .decoder import GPT
 
 __all__ = ["load_adapted", "load_model", "model_class", "new_model"]
 

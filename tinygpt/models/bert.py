@@ -1,6 +1,6 @@
 """BERT: an encoder that sees the whole text at once, and its two heads, for masked words and for labels.
 
-Beside GPT (gpt.py) three things change: attention is not causal, norms come after the sums (post-norm), and segments
+Beside GPT (gpt.py, decoder.py) three things change: attention is not causal, norms come after the sums (post-norm), and segments
 have embeddings too. RoBERTa is the same encoder with positions that count from the padding id + 1.
 
 Shapes: B batch, T time, C channels, V vocabulary, N labels.
@@ -20,11 +20,12 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, on_device, to_device, wide_dtype
-from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, Parameter, TransformerBlock
+from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter, PostNormBlock
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import BERTConfig
-from .inputs import attention_mask_on, targets_on, token_ids
+from .inputs import attention_mask_on, token_ids
+from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
 
 __all__ = ["BERT", "ClassificationHead", "MaskedLMHead"]
 
@@ -47,7 +48,7 @@ class MaskedLMHead(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, C): what the output matrix is applied to."""
-        return self.norm(self.dense(x, self.activation))
+        return self.norm(ops.linear_activation(x, self.dense.weight, self.dense.bias, activation=self.activation))
 
 
 class ClassificationHead(Module):
@@ -83,14 +84,12 @@ class BERT(PretrainedModel):
         c = self.config = config
         std = c.initializer_range
         self.token_embedding = Embedding(c.vocab_size, c.n_embd, std=std)
-        self.position_embedding = Embedding(c.block_size + c.position_offset, c.n_embd, std=std)
+        self.positions = new_positions(c)
         self.segment_embedding = Embedding(c.type_vocab_size, c.n_embd, std=std)
         self.embedding_norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon)
         self.dropout = Dropout(c.dropout)
-        self.blocks = [TransformerBlock(
-            c.n_embd, c.n_head, c.n_inner, activation=c.activation, gated=c.gated, norm=c.norm,
-            norm_first=c.norm_first, norm_epsilon=c.norm_epsilon, bias=c.bias, dropout=c.dropout, std=std)
-            for _ in range(c.n_layer)]
+        self.blocks = [PostNormBlock(new_attention(c, std=std), new_feed_forward(c, std=std), lambda: new_norm(c),
+                                     c.dropout) for _ in range(c.n_layer)]
         self.lm_head = MaskedLMHead(c) if c.head == "masked_lm" else None
         self.classifier = ClassificationHead(c) if c.head == "classification" else None
 
@@ -123,13 +122,14 @@ class BERT(PretrainedModel):
 
     # -- from ids to features and logits ------------------------------------------------------------------------------
 
-    def _positions(self, ids: Array) -> Array:
-        """Rows of the position table, (T,); for RoBERTa (B, T), counting tokens only: padding stays on its own row."""
+    def _where(self, ids: Array) -> Array:
+        """The positions, (T,); for RoBERTa (B, T), counting tokens only: padding stays on its own row, the one before
+        the first position's."""
         xp, pad = array_module(ids), self.config.pad_token_id
         if self.config.architecture != "roberta":
             return xp.arange(ids.shape[1])
         tokens = ids != pad
-        return xp.cumsum(tokens, axis=1) * tokens + pad
+        return xp.cumsum(tokens, axis=1) * tokens - 1
 
     def features(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """ids (B, T) -> what the last block gives, (B, T, C); arguments as for `forward`."""
@@ -139,16 +139,16 @@ class BERT(PretrainedModel):
             raise ValueError(f"BERT: a text of {ids.shape[1]} tokens does not fit the context of {c.block_size} tokens "
                              "(block_size)")
         padding = attention_mask_on("BERT", attention_mask, ids.shape)
-        mask = None if padding is None else to_device(padding[:, None, None, :], self.device)  # (B, 1, 1, T)
         with on_device(self.device):
             segments = array_module(ids).zeros_like(ids) if token_type_ids is None \
                 else token_ids("BERT", token_type_ids, c.type_vocab_size, self.device)
-            positions = self._positions(ids)
-        x = self.token_embedding(ids) + self.position_embedding(positions) \
-            + self.segment_embedding(segments)  # (B, T, C)
+            where = self._where(ids)
+        mask: Mask = new_mask(c) if padding is None else Padding(padding)
+        sight = CachedSight(self.positions, mask, where, None, self.device)
+        x = self.positions.add(self.token_embedding(ids), where) + self.segment_embedding(segments)  # (B, T, C)
         x = self.dropout(self.activations(self.embedding_norm(x)))
         for block in self.blocks:
-            x = block(x, mask=mask)
+            x = block(x, sight)
         return x
 
     @property
@@ -194,33 +194,3 @@ class BERT(PretrainedModel):
         tokens = np.asarray(attention_mask) != 0
         share = tokens / np.maximum(tokens.sum(axis=1, keepdims=True), 1)  # (B, T), each row sums to 1
         return ops.sum(x * to_device(share[:, :, None].astype(wide_dtype(x.dtype)), self.device), axis=1)
-
-    def loss(self, ids: Any, targets: Any, weights: Any = None, *, attention_mask: Any = None,
-             token_type_ids: Any = None, reduction: str = "mean") -> Tensor:
-        """Cross entropy in nats of the targets: (B, T), the words that were masked and −100 elsewhere; or labels (B,).
-
-        Only the positions that count go through the head: of masked text, one in seven.
-
-        Args:
-            ids, attention_mask, token_type_ids: as for `forward`.
-            weights: how much each target counts, of their shape.
-            reduction: "mean" or "sum"; see `ops.cross_entropy`.
-        """
-        if self.classifier is not None:
-            self.config.check_one_label()
-            targets, weights = targets_on(targets, weights, self.classifier.out.weight.shape[0], self.device)
-            return ops.cross_entropy(self(ids, attention_mask, token_type_ids), targets, weights, reduction=reduction)
-        if self.lm_head is None:
-            raise ValueError("BERT: a model without a head has no loss; BERT.for_masked_lm or .for_classification "
-                             "gives it one")
-        x = self.features(ids, attention_mask, token_type_ids)
-        targets = np.asarray(targets)
-        if targets.shape != x.shape[:2]:
-            raise ValueError(f"BERT.loss: targets must have the shape {x.shape[:2]} of the ids, got {targets.shape}")
-        counted = np.flatnonzero(targets != ops.IGNORE_INDEX)
-        x = x.reshape(-1, x.shape[-1])[to_device(counted, self.device)]  # (counted, C)
-        flat = targets_on(targets.reshape(-1)[counted],
-                          None if weights is None else np.asarray(weights).reshape(-1)[counted],
-                          self.config.vocab_size, self.device)
-        return ops.linear_cross_entropy(self.lm_head(x), self.output_weight, self.lm_head.bias, *flat,
-                                        reduction=reduction)

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
 
+from ..ops import ACTIVATIONS
 from ..pretrained.config_json import PROBLEM_TYPES
-from .layout import ACTIVATIONS, LAYOUTS
+from .layout import LAYOUTS, Layout
 
 __all__ = ["Configuration"]
 
@@ -100,10 +101,10 @@ class Configuration:
         """Fields that every configuration has."""
         self._check_choice("architecture", self.ARCHITECTURES)
         self._check_choice("head", self.HEADS)
-        layout = LAYOUTS[self.architecture]
+        layout = self.layout
         self._default("activation", layout.activation)
         self._default("norm_epsilon", layout.norm_epsilon)
-        self._check_choice("activation", ACTIVATIONS)
+        self._check_choice("activation", tuple(ACTIVATIONS))
         self._check_size("vocab_size", "block_size", "n_embd", "n_head")
         self._check_size("n_layer", minimum=0)
         self._check_width("n_head")
@@ -151,29 +152,34 @@ class Configuration:
         self._set("id2label", {i: labels[i] for i in sorted(labels)})
 
     @property
-    def norm(self) -> str:
-        """"layer" or "rms"."""
-        return LAYOUTS[self.architecture].norm
+    def layout(self) -> Layout:
+        """What the architecture fixes."""
+        return LAYOUTS[self.architecture]
 
     @property
-    def norm_first(self) -> bool:
-        """Pre-norm (True) or post-norm (False)."""
-        return LAYOUTS[self.architecture].norm_first
+    def norm(self) -> str:
+        """Which norm: a name in `kinds.NORMS`."""
+        return self.layout.norm
 
     @property
     def positions(self) -> str:
-        """"learned", "rotary" or "sinusoidal"."""
-        return LAYOUTS[self.architecture].positions
+        """Which positions: a name in `kinds.POSITIONS`."""
+        return self.layout.positions
 
     @property
-    def gated(self) -> bool:
-        """Whether the feed-forward is gated (SwiGLU)."""
-        return LAYOUTS[self.architecture].gated
+    def position_offset(self) -> int:
+        """The row of a table of positions where position 0 stands."""
+        return 0
 
     @property
-    def embedding_norm(self) -> bool:
-        """Whether a norm follows the embeddings."""
-        return LAYOUTS[self.architecture].embedding_norm
+    def mask(self) -> str:
+        """Which mask: a name in `kinds.MASKS`."""
+        return self.layout.mask
+
+    @property
+    def feed_forward(self) -> str:
+        """Which feed-forward layer: a name in `kinds.FEED_FORWARDS`."""
+        return self.layout.feed_forward
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as JSON can hold them; `type(config)(**config.to_dict())` undoes it."""

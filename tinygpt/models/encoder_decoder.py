@@ -22,11 +22,13 @@ from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
 from ..generation import Rules, Sampling, as_list, beam_search, check_beams, generate
-from ..nn import (Cache, Dropout, Embedding, LayerNorm, Module, Parameter, SinusoidalPositions, TransformerBlock)
+from ..nn import (Cache, CachedSight, CrossAttention, CrossBlock, DecoderSight, Dropout, Embedding, LayerNorm, Mask,
+                  Module, Padding, Parameter, PostNormBlock, Sight)
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import EncoderDecoderConfig
-from .inputs import attention_mask_on, targets_on, token_ids
+from .inputs import attention_mask_on, token_ids
+from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
 
 __all__ = ["EncoderDecoder", "Stack", "shift_right"]
 
@@ -57,34 +59,27 @@ class Stack(Module):
             else (c.n_layer, c.n_head, c.n_inner)
         self.token_embedding = embedding
         self.scale = math.sqrt(c.n_embd) if c.scale_embedding else 1.0
-        self.offset = c.position_offset
-        sines = c.positions == "sinusoidal"
-        self.sines = SinusoidalPositions(c.block_size, c.n_embd) if sines else None
-        self.position_embedding = None if sines \
-            else Embedding(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range)
-        self.embedding_norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon) if c.embedding_norm else None
+        self.positions = new_positions(c)
+        self.embedding_norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon) if c.layout.embedding_norm else None
         self.dropout = Dropout(c.dropout)
-        self.blocks = [TransformerBlock(
-            c.n_embd, n_head, n_inner, activation=c.activation, gated=c.gated, norm=c.norm, norm_first=c.norm_first,
-            norm_epsilon=c.norm_epsilon, bias=c.bias, dropout=c.dropout, cross=cross, std=c.initializer_range)
-            for _ in range(n_layer)]
+        self.blocks = [self._block(c, n_head, n_inner, cross) for _ in range(n_layer)]
 
-    def forward(self, ids: Array, *, cache: Cache | None = None, **attention: Any) -> Tensor:
-        """ids (B, T) on the device -> (B, T, C); `attention` goes to every block."""
-        start = 0 if cache is None else cache.length
-        positions = np.arange(start, start + ids.shape[1])  # (T,)
-        x = self.token_embedding(ids) * self.scale  # (B, T, C)
-        if self.position_embedding is not None:
-            x = x + self.position_embedding(to_device(positions + self.offset, self.device))
-        if self.sines is not None:
-            x = self.sines(x, to_device(positions, self.device))
+    def _block(self, c: EncoderDecoderConfig, n_head: int, n_inner: int, cross: bool) -> Module:
+        std = c.initializer_range
+        layers = [new_attention(c, n_head=n_head, std=std)]
+        if cross:
+            layers.append(new_attention(c, CrossAttention, n_head=n_head, std=std))
+        return (CrossBlock if cross else PostNormBlock)(
+            *layers, new_feed_forward(c, n_inner=n_inner, std=std), lambda: new_norm(c), c.dropout)
+
+    def forward(self, ids: Array, sight: Sight) -> Tensor:
+        """ids (B, T) on the device -> (B, T, C)."""
+        x = self.positions.add(self.token_embedding(ids) * self.scale, sight.where)  # (B, T, C)
         if self.embedding_norm is not None:
             x = self.embedding_norm(x)
         x = self.dropout(self.activations(x))
-        for i, block in enumerate(self.blocks):
-            x = block(x, cache=None if cache is None else cache.layers[i], **attention)
-        if cache is not None:
-            cache.advance(ids.shape[1])
+        for block in self.blocks:
+            x = block(x, sight)
         return x
 
 
@@ -145,14 +140,22 @@ class EncoderDecoder(PretrainedModel):
         """Source ids (B, S) -> the memory (B, S, C), and where to look at it, (B, 1, 1, S); None for everywhere."""
         ids = self._ids(ids)
         padding = attention_mask_on("EncoderDecoder", attention_mask, ids.shape)
-        mask = None if padding is None else to_device(padding[:, None, None, :], self.device)
-        return self.encoder(ids, mask=mask), mask
+        mask = Mask() if padding is None else Padding(to_device(padding, self.device))
+        where = to_device(np.arange(ids.shape[1]), self.device)
+        sight = CachedSight(self.encoder.positions, mask, where, None, self.device)
+        return self.encoder(ids, sight), sight.bias
 
     def decode(self, decoder_ids: Any, memory: Tensor, memory_mask: Array | None = None,
                cache: Cache | None = None) -> Tensor:
         """Target ids (B, T) -> features (B, T, C), which the output matrix turns into logits."""
-        ids = self._ids(decoder_ids, 0 if cache is None else cache.length)
-        return self.decoder(ids, cache=cache, causal=True, memory=memory, memory_mask=memory_mask)
+        start = 0 if cache is None else cache.length
+        ids = self._ids(decoder_ids, start)
+        where = to_device(np.arange(start, start + ids.shape[1]), self.device)
+        x = self.decoder(ids, DecoderSight(self.decoder.positions, new_mask(self.config), where, cache, self.device,
+                                           memory, memory_mask))
+        if cache is not None:
+            cache.advance(ids.shape[1])
+        return x
 
     def forward(self, ids: Any, decoder_ids: Any, attention_mask: Any = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position of the target.
@@ -168,23 +171,6 @@ class EncoderDecoder(PretrainedModel):
         """
         memory, mask = self.encode(ids, attention_mask)
         return ops.linear(self.decode(decoder_ids, memory, mask), self.output_weight, self.lm_head.bias)
-
-    def loss(self, ids: Any, targets: Any, weights: Any = None, *, attention_mask: Any = None,
-             decoder_ids: Any = None, reduction: str = "mean") -> Tensor:
-        """Cross entropy in nats of the targets (B, T), those of −100 not counted.
-
-        Args:
-            ids, attention_mask: as for `forward`.
-            decoder_ids: by default the targets shifted right; see `shift_right`.
-            weights: how much each target counts, of their shape.
-            reduction: "mean" or "sum"; see `ops.cross_entropy`.
-        """
-        if decoder_ids is None:
-            decoder_ids = shift_right(np.asarray(targets), self.config.decoder_start_token_id, self.config.pad_token_id)
-        memory, mask = self.encode(ids, attention_mask)
-        x = self.decode(decoder_ids, memory, mask)
-        targets, weights = targets_on(targets, weights, self.config.vocab_size, self.device)
-        return ops.linear_cross_entropy(x, self.output_weight, self.lm_head.bias, targets, weights, reduction=reduction)
 
     # -- generating ---------------------------------------------------------------------------------------------------
 
@@ -202,18 +188,14 @@ class EncoderDecoder(PretrainedModel):
                      c.forced_bos_token_id, None if eos is None else c.forced_eos_token_id)
 
     @no_grad()
-    def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, temperature: float = 0.0,
-                 top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
-                 repetition_penalty: float = 1.0, seed: int | None = None, stop: Any = None, decode: Any = None,
-                 eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, num_beams: int = 1,
-                 length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
-                 use_cache: bool = True) -> np.ndarray:
+    def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, seed: int | None = None,
+                 stop: Any = None, decode: Any = None, eos_token_id: int | Sequence[int] | None = _FROM_CONFIG,
+                 num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
+                 use_cache: bool = True, **sampling: Any) -> np.ndarray:
         """Write a target for each source (B, S): decoder ids from the start token on, (B, 1 + new) int64 on the host.
 
         Args:
             ids, attention_mask: sources, as for `forward`.
-            temperature: 0, the default, takes the most likely token; 1 draws from the model's distribution.
-            top_k, top_p, min_p, repetition_penalty: see `generation.Sampling`.
             seed: row b draws from (seed, b); None draws a fresh seed.
             stop: ids, or texts (which need `decode`), after which a row ends.
             eos_token_id: ids after which a row ends; the configuration's by default. None for none; then the
@@ -221,13 +203,16 @@ class EncoderDecoder(PretrainedModel):
             num_beams: above 1, beam search (generation/beam.py), with `length_penalty` and `early_stopping`: nothing is
                 sampled, and `stop` and `repetition_penalty` cannot be used.
             use_cache: False computes every step anew: slower, the same result.
+            sampling: how a token is chosen, as in `generation.Sampling`; temperature 0, the default, takes the most
+                likely one.
 
         Raises:
             ValueError, TypeError, IndexError: sources or settings that nothing can be generated from.
         """
         c = self.config
+        chosen = Sampling.of({"temperature": 0.0} | sampling)
         if num_beams != 1:
-            check_beams(num_beams, stop, repetition_penalty)
+            check_beams(num_beams, stop, chosen.repetition_penalty)
         memory, memory_mask = self.encode(ids, attention_mask)
         n = memory.shape[0]
         if max_new_tokens > c.block_size:
@@ -253,5 +238,4 @@ class EncoderDecoder(PretrainedModel):
         if num_beams != 1:
             return beam_search(step, start, num_beams=num_beams, length_penalty=length_penalty,
                                early_stopping=early_stopping, renormalize=c.renormalize_logits, **options)
-        return generate(step, start, sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty), seed=seed,
-                        stop=stop, decode=decode, **options)
+        return generate(step, start, sampling=chosen, seed=seed, stop=stop, decode=decode, **options)

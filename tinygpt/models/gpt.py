@@ -1,231 +1,117 @@
 """GPT: token and position embeddings, a stack of causal blocks, a norm, and logits for the next token.
 
-One class for both layouts that decoders come in: GPT-2's (learned positions, LayerNorm, GELU) and Llama's (rotary
-positions, RMSNorm, SwiGLU, grouped queries). The configuration's `architecture` decides.
+This is GPT-2. decoder.py extends it to the other layouts that decoders come in, and to what a program needs around it.
 
 Shapes: B batch, T time, C channels, V vocabulary.
 
-Prerequisites: nn/block.py, config.py, base.py. Next: bert.py. Radford et al., "Language models are unsupervised
-multitask learners" (2019); Touvron et al., "LLaMA" (2023).
+Prerequisites: nn/block.py. Next: tokenizers/characters.py. Radford et al., "Language models are unsupervised multitask
+learners" (2019).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from ..arrays import Array, array_module
+from ..autograd.tensor import Tensor
+from ..nn.attention import MultiHeadAttention
+from ..nn.block import Block
+from ..nn.dropout import Dropout
+from ..nn.embedding import Embedding
+from ..nn.feedforward import FeedForward
+from ..nn.masks import Causal, Mask
+from ..nn.module import Module
+from ..nn.normalization import LayerNorm
+from ..nn.positions import LearnedPositions, Positions
+from ..nn.sight import Sight
+from ..ops.linalg import linear
 
-from .. import ops
-from ..autograd import Tensor, no_grad
-from ..backend import Array, to_device, to_numpy
-from ..generation import Sampling, beam_search, check_beams, generate, stream, stream_text
-from ..nn import Cache, Dropout, Embedding, Linear, RotaryPositions, TransformerBlock, make_norm
-from .base import PretrainedModel
-from .config import GPTConfig
-from .inputs import attention_mask_on, positions_of, targets_on, token_ids
-
-__all__ = ["GPT"]
-
-_FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
+__all__ = ["GPT", "GPTConfig"]
 
 
-class GPT(PretrainedModel):
+@dataclass(frozen=True)
+class GPTConfig:
+    """The sizes of a GPT.
+
+    Args:
+        vocab_size: V, the number of token ids. block_size: the longest context, in tokens.
+        n_layer, n_head, n_embd: blocks, heads in each, and C.
+        dropout: the probability of dropping, in [0, 1).
+        bias: biases on linear layers and norms.
+        initializer_range: standard deviation of the initial weights.
+    """
+
+    vocab_size: int
+    block_size: int = 1024
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    dropout: float = 0.0
+    bias: bool = True
+    initializer_range: float = 0.02
+
+
+class GPT(Module):
     """A decoder-only transformer.
 
     Weights start as GPT-2's: normal with standard deviation `initializer_range`, divided by √(2 L) for the matrices
-    that write to the residual stream, so that its variance does not grow with depth; biases 0, norms 1.
+    that write to the residual stream, so that its variance does not grow with the number L of blocks; biases 0, norms 1.
 
     Args:
-        config: sizes and layout.
-
-    Attributes:
-        config: the configuration.
+        config: its sizes.
     """
 
-    config_class = GPTConfig
-    config: GPTConfig
-
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: Any) -> None:
         c = self.config = config
-        std, out_std = c.initializer_range, c.initializer_range / math.sqrt(2 * max(1, c.n_layer))
-        self.token_embedding = Embedding(c.vocab_size, c.n_embd, std=std)
-        rotary = c.positions == "rotary"
-        self.position_embedding = None if rotary else Embedding(c.block_size, c.n_embd, std=std)
-        self.rotary = RotaryPositions(
-            c.block_size, c.head_dim, theta=c.rope_theta, scaling=c.rope_scaling) if rotary else None
+        self.token_embedding = Embedding(c.vocab_size, c.n_embd, std=c.initializer_range)
+        self.positions = self.new_positions()
+        self.mask = self.new_mask()
         self.dropout = Dropout(c.dropout)
-        self.blocks = [TransformerBlock(
-            c.n_embd, c.n_head, c.n_inner, n_kv_head=c.n_kv_head, head_dim=c.head_dim, activation=c.activation,
-            gated=c.gated, norm=c.norm, norm_first=c.norm_first, norm_epsilon=c.norm_epsilon, bias=c.bias,
-            dropout=c.dropout, std=std, out_std=out_std) for _ in range(c.n_layer)]
-        self.norm = make_norm(c.norm, c.n_embd, bias=c.bias, epsilon=c.norm_epsilon)
-        self.lm_head = Linear(c.n_embd, c.vocab_size, bias=False, std=std) \
-            if c.head == "lm" and not c.tie_word_embeddings else None
-        self.score = Linear(c.n_embd, c.n_labels, bias=False, std=std) if c.head == "classification" else None
+        self.blocks = [self.new_block() for _ in range(c.n_layer)]
+        self.norm = self.new_norm()
+
+    # -- the parts that it is made of ---------------------------------------------------------------------------------
+
+    def new_positions(self) -> Positions:
+        """How it tells positions."""
+        c = self.config
+        return LearnedPositions(c.block_size, c.n_embd, std=c.initializer_range)
+
+    def new_mask(self) -> Mask:
+        """Which tokens a query may look at."""
+        return Causal()
+
+    def new_norm(self) -> Module:
+        """A norm over the channels."""
+        return LayerNorm(self.config.n_embd, bias=self.config.bias)
+
+    def new_block(self) -> Module:
+        """One of its blocks."""
+        c = self.config
+        std = c.initializer_range
+        out_std = std / math.sqrt(2 * c.n_layer)
+        return Block(
+            MultiHeadAttention(c.n_embd, c.n_head, bias=c.bias, dropout=c.dropout, std=std, out_std=out_std),
+            FeedForward(c.n_embd, 4 * c.n_embd, bias=c.bias, std=std, out_std=out_std),
+            self.new_norm, c.dropout)
 
     # -- from ids to logits -------------------------------------------------------------------------------------------
 
-    def features(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
-        """ids (B, T) -> what the last norm gives, (B, T, C); arguments as for `forward`."""
-        device = self.token_embedding.weight.device
-        ids = token_ids("GPT", ids, self.config.vocab_size, device)
-        start = 0 if cache is None else cache.length
-        end = start + ids.shape[1]
-        if end > self.config.block_size:
-            raise ValueError(f"GPT: a text of {end} tokens does not fit the context of {self.config.block_size} tokens "
-                             "(block_size)")
-        padding = attention_mask_on("GPT", attention_mask, (ids.shape[0], end))
-        positions = to_device(positions_of(padding, start, end), device)  # (T,) or (B, T)
-        mask = None if padding is None else to_device(padding[:, None, None, :], device)  # (B, 1, 1, S)
+    def forward(self, ids: Array) -> Tensor:
+        """Token ids (B, T) -> logits (B, T, V) for the token that follows each position."""
+        where = array_module(ids).arange(ids.shape[1])  # (T,)
+        x = self.through(ids, Sight(self.positions, self.mask, where))
+        return linear(x, self.token_embedding.weight)  # a token is likely where the features look like its embedding
 
-        x = self.token_embedding(ids)  # (B, T, C)
-        if self.position_embedding is not None:
-            x = x + self.position_embedding(positions)
-        angles = None if self.rotary is None else self.rotary.angles(x, positions)
-        x = self.dropout(self.activations(x))
-        for i, block in enumerate(self.blocks):
-            x = block(x, mask=mask, causal=True, rotary=self.rotary, angles=angles,
-                      cache=None if cache is None else cache.layers[i])
-        if cache is not None:
-            cache.advance(ids.shape[1])
+    def through(self, ids: Array, sight: Sight) -> Tensor:
+        """Ids (B, T) -> features (B, T, C), by way of all blocks."""
+        x = self.embed(ids, sight.where)
+        for block in self.blocks:
+            x = block(x, sight)
         return self.norm(x)
 
-    @property
-    def output_weight(self) -> Tensor:
-        """(V, C): the matrix from features to logits; the token embedding itself where they are tied."""
-        return self.token_embedding.weight if self.lm_head is None else self.lm_head.weight
-
-    def forward(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
-        """Logits for the token that follows each position; for a classifier, of each text's label.
-
-        Args:
-            ids: (B, T) integers.
-            attention_mask: (B, S), 1 at tokens and 0 at padding, over all S tokens so far, the cache's included.
-                Padding on the left shifts nothing: positions count from each row's first token.
-            cache: from `new_cache`; holds the earlier tokens, and takes these.
-
-        Returns:
-            (B, T, V), or (B, n_labels) for head="classification".
-
-        Raises:
-            ValueError: a context longer than `block_size`, or shapes that do not fit.
-            IndexError: an id outside the vocabulary.
-        """
-        x = self.features(ids, attention_mask, cache)
-        if self.score is not None:
-            return self.score(self._last(x, ids, attention_mask))
-        return ops.linear(x, self.output_weight)
-
-    def _last(self, x: Tensor, ids: Any, attention_mask: Any) -> Tensor:
-        """(B, T, C) -> (B, C): each row's features at its last token that is no padding.
-
-        Where the configuration has a padding token, that is the last other token, as in transformers.
-        """
-        rows, t, pad = np.arange(x.shape[0]), x.shape[1], self.config.pad_token_id
-        if pad is not None:
-            ids = ids.data if isinstance(ids, Tensor) else ids
-            counted = (to_numpy(ids) if hasattr(ids, "dtype") else np.asarray(ids)) != pad  # (B, T)
-        elif attention_mask is not None:
-            counted = np.asarray(attention_mask) != 0
-        else:
-            return x[:, t - 1]
-        last = np.where(counted.any(axis=1), t - 1 - np.argmax(counted[:, ::-1], axis=1), 0)
-        return x[to_device(rows, self.device), to_device(last, self.device)]
-
-    def loss(self, ids: Any, targets: Any, weights: Any = None, *, attention_mask: Any = None,
-             reduction: str = "mean") -> Tensor:
-        """Cross entropy in nats of the targets: ids (B, T) and targets (B, T), those of −100 not counted.
-
-        Args:
-            ids, attention_mask: as for `forward`.
-            targets: the tokens to predict, one for each position; for a classifier labels (B,).
-            weights: how much each target counts, of their shape.
-            reduction: "mean" or "sum"; see `ops.cross_entropy`.
-        """
-        n_classes = len((self.output_weight if self.score is None else self.score.weight).data)
-        targets, weights = targets_on(targets, weights, n_classes, self.device)
-        if self.score is not None:
-            self.config.check_one_label()
-            return ops.cross_entropy(self(ids, attention_mask), targets, weights, reduction=reduction)
-        x = self.features(ids, attention_mask)
-        return ops.linear_cross_entropy(x, self.output_weight, None, targets, weights, reduction=reduction)
-
-    # -- generating ---------------------------------------------------------------------------------------------------
-
-    def new_cache(self, batch_size: int, capacity: int | None = None) -> Cache:
-        """An empty cache for `batch_size` sequences of up to `capacity` tokens (the whole context by default)."""
-        c = self.config
-        return Cache(c.n_layer, batch_size, c.n_kv_head, c.block_size if capacity is None else capacity, c.head_dim,
-                     dtype=self.dtype if self.compute_dtype is None else self.compute_dtype, device=self.device)
-
-    @no_grad()
-    def step(self, ids: Any, cache: Cache | None = None, attention_mask: Any = None) -> Array:
-        """Logits (B, V) for the token after the last of ids (B, T): one step of the decoding loop."""
-        x = self.features(ids, attention_mask, cache)
-        return ops.linear(x[:, -1], self.output_weight).data
-
-    def _decoding(self, ids: Any, max_new_tokens: int, eos_token_id: Any, use_cache: bool) -> dict[str, Any]:
-        """What the decoding loop needs to know of this model."""
-        c = self.config
-        if self.score is not None:
-            raise ValueError("GPT: a classifier does not generate text; load a model with head='lm'")
-        capacity = min(c.block_size, np.shape(ids)[-1] + max_new_tokens)
-        return dict(
-            make_cache=(lambda batch_size: self.new_cache(batch_size, capacity)) if use_cache else None,
-            context_length=c.block_size, max_new_tokens=max_new_tokens, pad_token_id=c.pad_token_id,
-            eos_token_id=c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id)
-
-    def generate(self, ids: Any, max_new_tokens: int = 20, *, temperature: float = 1.0, top_k: int | None = None,
-                 top_p: float | None = None, min_p: float | None = None, repetition_penalty: float = 1.0,
-                 seed: int | None = None, stop: Any = None, decode: Callable[[Sequence[int]], str] | None = None,
-                 eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, attention_mask: Any = None,
-                 num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
-                 use_cache: bool = True,
-                 long_prompt: Literal["error", "crop"] = "error") -> np.ndarray:
-        """Continue prompts (B, T): the ids with up to `max_new_tokens` more, (B, T + new) int64 on the host.
-
-        Args:
-            ids: prompts; unequal ones padded on the left, with `attention_mask` 0 there.
-            temperature: 0 takes the most likely token; 1 draws from the model's distribution.
-            top_k, top_p, min_p, repetition_penalty: see `generation.Sampling`.
-            seed: row b draws from (seed, b); None draws a fresh seed.
-            stop: ids, or texts (which need `decode`), after which a row ends.
-            eos_token_id: ids after which a row ends; the configuration's by default, None for none.
-            num_beams: above 1, beam search (generation/beam.py), with `length_penalty` and `early_stopping`: nothing is
-                sampled, and `stop` and `repetition_penalty` cannot be used.
-            use_cache: False computes every step anew: slower, the same result.
-            long_prompt: "error", or "crop" to go on from the last `block_size` tokens of a longer prompt.
-
-        Raises:
-            ValueError, TypeError, IndexError: prompts or settings that nothing can be generated from.
-        """
-        settings = self._decoding(ids, max_new_tokens, eos_token_id, use_cache)
-        if num_beams != 1:
-            check_beams(num_beams, stop, repetition_penalty)
-            return beam_search(self.step, np.asarray(ids), num_beams=num_beams, length_penalty=length_penalty,
-                               early_stopping=early_stopping, attention_mask=attention_mask, **settings)
-        return generate(
-            self.step, np.asarray(ids), sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty),
-            seed=seed, stop=stop, decode=decode, attention_mask=attention_mask, long_prompt=long_prompt, **settings)
-
-    def stream(self, ids: Any, max_new_tokens: int = 20, *, temperature: float = 1.0, top_k: int | None = None,
-               top_p: float | None = None, min_p: float | None = None, repetition_penalty: float = 1.0,
-               eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
-               **options: Any) -> Iterator[np.ndarray]:
-        """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen."""
-        return stream(
-            self.step, np.asarray(ids), sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty),
-            **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **options)
-
-    def stream_text(self, ids: Any, max_new_tokens: int = 20, *, decode: Callable[[list[int]], str],
-                    temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
-                    min_p: float | None = None, repetition_penalty: float = 1.0,
-                    eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
-                    **options: Any) -> Iterator[str]:
-        """As `stream`, for one prompt (1, T): yields its continuation in pieces of whole characters, ends left out."""
-        return stream_text(
-            self.step, np.asarray(ids), decode=decode,
-            sampling=Sampling(temperature, top_k, top_p, min_p, repetition_penalty),
-            **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **options)
+    def embed(self, ids: Array, where: Array) -> Tensor:
+        """Ids (B, T) at the positions `where` -> their embeddings (B, T, C)."""
+        return self.dropout(self.positions.add(self.token_embedding(ids), where))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
-from .gpt import GPT
+from .decoder import GPT
 
 __all__ = ["resize_vocabulary"]
 

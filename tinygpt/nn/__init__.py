@@ -1,18 +1,34 @@
-"""The layers of a transformer, each a Module of a few lines, in the order in which they build on one another."""
+"""The layers of a transformer, each a Module of a few lines.
+
+The book's, in reading order: module.py, linear.py, embedding.py, normalization.py, dropout.py, positions.py, masks.py,
+sight.py, attention.py, feedforward.py, block.py. Then other kinds (sinusoidal.py, rotary.py, rms_norm.py, gated.py,
+padding.py, post_norm.py) and what takes the place of the book's or goes with it (cache.py, cross_attention.py, lora.py,
+placement.py).
+"""
 
 from .module import Module, Parameter
 from .linear import Linear
 from .embedding import Embedding
-from .normalization import LayerNorm, RMSNorm, make_norm
+from .normalization import LayerNorm
 from .dropout import Dropout, seed_dropout
-from .positional import RotaryPositions, SinusoidalPositions
-from .cache import Cache, LayerCache
+from .positions import LearnedPositions, Positions
+from .masks import Causal, Mask
+from .sight import Sight
 from .attention import MultiHeadAttention
 from .feedforward import FeedForward
-from .block import TransformerBlock
+from .block import Block
+from .sinusoidal import SinusoidalPositions
+from .rotary import RotaryPositions
+from .rms_norm import RMSNorm
+from .gated import FusedFeedForward, GatedFeedForward
+from .padding import Both, Padding
+from .post_norm import CrossBlock, PostNormBlock
+from .cache import Cache, CachedSight, DecoderSight, LayerCache
+from .cross_attention import CrossAttention
 
 __all__ = [
-    "Cache", "Dropout", "Embedding", "FeedForward", "LayerCache", "LayerNorm", "Linear", "Module",
-    "MultiHeadAttention", "Parameter", "RMSNorm", "RotaryPositions", "SinusoidalPositions", "TransformerBlock",
-    "make_norm", "seed_dropout",
+    "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight", "Dropout",
+    "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm", "LearnedPositions",
+    "Linear", "Mask", "Module", "MultiHeadAttention", "Padding", "Parameter", "Positions", "PostNormBlock", "RMSNorm",
+    "RotaryPositions", "Sight", "SinusoidalPositions", "seed_dropout",
 ]

@@ -1,17 +1,23 @@
 """The key-value cache: what attention has computed for earlier tokens, kept while a text grows token by token.
 
-Without it the n-th new token would cost a pass over all n tokens; with it, a pass over one.
+Without it the n-th new token would cost a pass over all n tokens; with it, a pass over one. Attention knows nothing of
+it: a `CachedSight` shows a pass the earlier tokens beside its own.
 
-Prerequisites: positional.py. Next: attention.py.
+Prerequisites: attention.py, padding.py. Next: cross_attention.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from ..autograd import Tensor
 from ..backend import Array, array_module, device_of, on_device, resolve_device, to_device
+from .masks import Mask
+from .positions import Positions
+from .sight import Sight
 
-__all__ = ["Cache", "LayerCache"]
+__all__ = ["Cache", "CachedSight", "DecoderSight", "LayerCache"]
 
 
 class LayerCache:
@@ -19,12 +25,10 @@ class LayerCache:
 
     Attributes:
         keys, values: (B, Hkv, capacity, D), filled up to `length`.
-        memory: the keys and values of the encoder's output, for cross attention, once they are known.
     """
 
     def __init__(self, xp: Any, shape: tuple[int, int, int, int], dtype: Any) -> None:
         self.keys, self.values = xp.zeros(shape, dtype=dtype), xp.zeros(shape, dtype=dtype)
-        self.memory: tuple[Array, Array] | None = None
         self.length = 0
 
     def append(self, keys: Array, values: Array) -> tuple[Array, Array]:
@@ -59,6 +63,15 @@ class Cache:
             self.layers = [LayerCache(xp, (batch_size, n_kv_head, capacity, head_dim), dtype) for _ in range(n_layer)]
         self.capacity = capacity
         self._length = 0
+        self.memories: dict[int, tuple[Array, Array]] = {}  # cross attention layer -> its keys and values of the source
+        self._of: dict[int, LayerCache] = {}  # the attention layers in the order in which they come
+
+    def of(self, layer: object) -> LayerCache:
+        """The part of an attention layer; each layer that comes for the first time takes the next one."""
+        found = self._of.get(id(layer))
+        if found is None:
+            found = self._of[id(layer)] = self.layers[len(self._of)]
+        return found
 
     @property
     def length(self) -> int:
@@ -72,10 +85,59 @@ class Cache:
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was: beam search continues some beams twice and drops others."""
         for layer in self.layers:
-            rows = to_device(rows, device_of(layer.keys))
-            n = layer.length
-            with on_device(device_of(layer.keys)):
+            place = device_of(layer.keys)
+            rows = to_device(rows, place)
+            with on_device(place):
                 for table in (layer.keys, layer.values):
-                    table[:, :, :n] = table[rows, :, :n]
-                if layer.memory is not None:
-                    layer.memory = (layer.memory[0][rows], layer.memory[1][rows])
+                    table[:, :, :layer.length] = table[rows, :, :layer.length]
+        for key, (k, v) in self.memories.items():
+            rows = to_device(rows, device_of(k))
+            with on_device(device_of(k)):
+                self.memories[key] = (k[rows], v[rows])
+
+
+class CachedSight(Sight):
+    """The sight of a pass that may go on where earlier ones ended. Takes the place of `Sight`.
+
+    Args:
+        positions, mask, where: as for `Sight`; the arrays that they give are put on `device`.
+        cache: holds the earlier tokens, and takes those of this pass; None where there are no earlier ones. No gradient
+            flows into it.
+    """
+
+    def __init__(self, positions: Positions, mask: Mask, where: Array, cache: Cache | None, device: str) -> None:
+        self.cache = cache
+        n_queries = where.shape[-1]
+        super().__init__(positions, mask, where, n_queries if cache is None else cache.length + n_queries)
+        if self.bias is not None:
+            self.bias = to_device(self.bias, device)
+
+    def of(self, layer: object, q: Tensor, k: Any, v: Any) -> tuple[Tensor, Any, Any]:
+        """Queries, and keys and values of all tokens so far."""
+        q, k = self.positions.turn(q, k, self.where)
+        if self.cache is not None:
+            k, v = self.cache.of(layer).append(k.data, v.data)  # (B, Hkv, S, D)
+        return q, k, v
+
+
+class DecoderSight(CachedSight):
+    """The sight of a decoder, which also looks at what an encoder made of the source.
+
+    Args:
+        memory: (B, S, C). memory_mask: booleans (B, 1, 1, S), true where it may be looked at; None for everywhere.
+    """
+
+    def __init__(self, positions: Positions, mask: Mask, where: Array, cache: Cache | None, device: str,
+                 memory: Tensor, memory_mask: Array | None) -> None:
+        super().__init__(positions, mask, where, cache, device)
+        self.memory, self.memory_mask = memory, memory_mask
+
+    def remembered(self, layer: object, compute: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Any, Any]:
+        """A layer's keys and values of the memory, which are computed once if there is a cache to keep them."""
+        if self.cache is None:
+            return compute(self.memory)
+        kept = self.cache.memories.get(id(layer))
+        if kept is None:
+            k, v = compute(self.memory)
+            kept = self.cache.memories[id(layer)] = (k.data, v.data)
+        return kept

@@ -1,14 +1,13 @@
 """Dropout: switched by `train` and `eval`, with masks named by (seed, layer, step, call).
 
-Prerequisites: normalization.py. Next: positional.py.
+Prerequisites: normalization.py. Next: positions.py.
 """
 
 from __future__ import annotations
 
-from .. import ops
-from ..autograd import Tensor
-from ..backend import generator
-from ..ops.dropout import Key, check_rate
+from ..arrays import generator
+from ..autograd.tensor import Tensor
+from ..ops.dropout import Key, check_rate, dropout
 from .module import Module
 
 __all__ = ["Dropout", "seed_dropout"]
@@ -41,13 +40,16 @@ class Dropout(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same shape."""
-        return ops.dropout(x, p=self.p, key=self.next_key()) if self.active else x
+        return dropout(x, p=self.p, key=self.next_key()) if self.active else x
 
 
-def seed_dropout(model: Module, seed: int, step: int, replica: int = 0) -> None:
-    """Name the masks of all dropout layers of a model, so that step `step` of a run drops the same elements again."""
-    layer = 0
-    for module in model.modules():
-        if isinstance(module, Dropout):
-            module._stream, module._calls = (seed, layer, step), replica << 32
-            layer += 1
+def seed_dropout(model: Module, seed: int, step: int, first_call: int = 0) -> None:
+    """Name the masks of all dropout layers of a model, so that step `step` of a run drops the same elements again.
+
+    Args:
+        first_call: from which number on the calls of a layer are counted: parts of a batch that must not share masks
+            count from different ones.
+    """
+    layers = (module for module in model.modules() if isinstance(module, Dropout))
+    for layer, module in enumerate(layers):
+        module._stream, module._calls = (seed, layer, step), first_call

@@ -5,9 +5,9 @@ Prerequisites: linear.py. Next: normalization.py.
 
 from __future__ import annotations
 
-from .. import ops
-from ..autograd import Tensor
-from ..backend import Array
+from ..arrays import Array
+from ..autograd.tensor import Tensor
+from ..ops.indexing import embedding
 from .linear import normal
 from .module import Module, Parameter
 
@@ -26,4 +26,4 @@ class Embedding(Module):
 
     def forward(self, ids: Array) -> Tensor:
         """Integers (…) -> (…, n_embd)."""
-        return ops.embedding(ids, self.weight)
+        return embedding(ids, self.weight)

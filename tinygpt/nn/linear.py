@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import ops
-from ..autograd import Tensor
-from ..backend import generator
+from ..arrays import generator
+from ..autograd.tensor import Tensor
+from ..ops.linalg import linear
 from .module import Module, Parameter
 
 __all__ = ["Linear", "normal"]
 
 
 def normal(shape: tuple[int, ...], std: float) -> np.ndarray:
-    """Float32 numbers of a normal distribution around 0, drawn on the host from the generator of `manual_seed`."""
+    """Float32 numbers of a normal distribution around 0, drawn from the generator of `manual_seed`."""
     values = generator().standard_normal(shape, dtype=np.float32)
     values *= std
     return values
@@ -38,8 +38,6 @@ class Linear(Module):
         self.weight = Parameter(normal((n_out, n_in), std))
         self.bias = Parameter(np.zeros(n_out, dtype=np.float32)) if bias else None
 
-    def forward(self, x: Tensor, activation: str | None = None) -> Tensor:
-        """(…, n_in) -> (…, n_out): the map, or an activation of it, by its name in `ops.ACTIVATIONS`."""
-        if activation is None:
-            return ops.linear(x, self.weight, self.bias)
-        return ops.linear_activation(x, self.weight, self.bias, activation=activation)
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, n_in) -> (…, n_out)."""
+        return linear(x, self.weight, self.bias)

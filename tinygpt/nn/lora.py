@@ -8,7 +8,7 @@ Queries, keys and values come from one fused matrix here, so an adapter sits on 
 an embedding is such a matrix too, one row for each token: B then holds r numbers for each, and those of the tokens in
 the text are read. In a small model most of what it knows of words is there, and adapters elsewhere cannot reach it.
 
-Prerequisites: block.py. Next: models/adapter.py. Hu et al., "LoRA: Low-rank adaptation of large language models"
+Prerequisites: block.py, cross_attention.py. Next: models/adapter.py. Hu et al., "LoRA: Low-rank adaptation of large language models"
 (2021).
 """
 
@@ -22,6 +22,7 @@ from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, on_device
 from .attention import MultiHeadAttention
+from .cross_attention import CrossAttention
 from .embedding import Embedding
 from .feedforward import FeedForward
 from .linear import Linear, normal
@@ -102,8 +103,8 @@ class LoRALinear(_Adapted, Linear):
         self._take(linear.weight, scale)
         self.bias = linear.bias
 
-    def forward(self, x: Tensor, activation: str | None = None) -> Tensor:
-        """(…, n_in) -> (…, n_out): as for Linear; an activation comes after the adapters."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, n_in) -> (…, n_out)."""
         parts: list = []
         at, end = 0, self.weight.shape[0]
         for start, stop, adapter in [*self.adapters(), (end, end, None)]:
@@ -113,12 +114,8 @@ class LoRALinear(_Adapted, Linear):
             if adapter is not None:
                 parts.append(adapter(x) * self.scale)
             at = stop
-        out = ops.linear(x, self.weight, self.bias) + (
+        return ops.linear(x, self.weight, self.bias) + (
             parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1))
-        if activation is None:
-            return out
-        function, settings = ops.ACTIVATIONS[activation]
-        return function(out, **settings)
 
     def merged(self) -> Linear:
         """A Linear that computes the same."""
@@ -156,7 +153,7 @@ def _places(module: Module) -> Iterator[tuple[str, Place]]:
     """(target, place) of all that can have an adapter in one attention or feed-forward layer, or model."""
     if isinstance(module, MultiHeadAttention):
         queries, keys = module.n_head * module.head_dim, module.n_kv_head * module.head_dim
-        q, kv, at = ("q", "kv", 0) if module.cross else ("qkv", "qkv", queries)
+        q, kv, at = ("q", "kv", 0) if isinstance(module, CrossAttention) else ("qkv", "qkv", queries)
         yield "q", (module, q, 0, queries)
         yield "k", (module, kv, at, at + keys)
         yield "v", (module, kv, at + keys, at + 2 * keys)

@@ -5,14 +5,14 @@ view of its stretch; the gradients likewise. What had to visit every parameter i
 gradients is one fill, the global norm one dot product, AdamW one pass, a sum over replicas one addition.
 
     decayed                                      | not decayed
-    [ token_embedding | qkv | out | up | down … | position_embedding | biases | norms … ]
+    [ token_embedding | qkv | out | up | down … | positions | biases | norms … ]
     0                                            ^ flat.decay_range.stop             flat.size
 
 Weight decay pulls matrices towards zero. Biases, norm gains and positions are left alone, and stand together behind
 the matrices, so that the optimizer sees two ranges and not two hundred. (The matrices come first also because their
 sizes are multiples of a cache line: no odd bias shifts the matrix behind it.)
 
-Prerequisites: nn/module.py. Next: adamw.py.
+Prerequisites: flat_parameter.py. Next: flat_adamw.py.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from ..backend import Array, array_module, device_of, is_bfloat16, on_device
 from ..nn.module import Module, Parameter
+from .flat_parameter import FlatParameter
 
 __all__ = ["FlatParameters", "Slot", "Spread", "block_size", "flatten", "in_one", "is_decayed", "named_trainable"]
 
@@ -46,7 +47,7 @@ def is_decayed(name: str, parameter: Parameter) -> bool:
     As in GPT-2's and nanoGPT's training, token embeddings count as matrices and whatever has fewer than two axes
     (biases, norm gains) does not. Unlike nanoGPT, position embeddings are left alone.
     """
-    return parameter.data.ndim >= 2 and "position_embedding" not in name.split(".")
+    return parameter.data.ndim >= 2 and "positions" not in name.split(".")
 
 
 def named_trainable(parameters: Parameters) -> list[tuple[str, Parameter]]:
@@ -159,7 +160,7 @@ class FlatParameters:
             self.grad: Array = self.new_gradient()
             data, grad = self.views(self.data), self.views(self.grad)
             for name, p in named:
-                p._set_home(data[name], grad[name])
+                FlatParameter.move_in(p, data[name], grad[name])
         self._parameters = dict(named)
         _LIVING.add(self)
 
@@ -167,7 +168,7 @@ class FlatParameters:
         """Go on in other arrays (N,), which take over the values: in memory that processes share, say."""
         data_views, grad_views = self.views(data), self.views(grad)
         for name, p in self._parameters.items():
-            p._set_home(data_views[name], grad_views[name])
+            FlatParameter.move_in(p, data_views[name], grad_views[name])
         self.data, self.grad = data, grad
 
     @property
@@ -212,9 +213,18 @@ class FlatParameters:
             for start in range(region.start, region.stop, block_size):
                 yield slice(start, min(start + block_size, region.stop)), decayed
 
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        """A copy, deep or by pickle, moves the copies of the parameters into arrays of its own."""
+        decayed = {name for name, slot in self.slots.items() if slot.stop <= self.decay_range.stop}
+        return _copied, (list(self._parameters.items()), decayed)
+
     def __repr__(self) -> str:
         return (f"FlatParameters({len(self.slots)} parameters, {self.size:,} numbers of {self.data.dtype}, "
                 f"{self.decay_range.stop:,} of them with weight decay)")
+
+
+def _copied(named: list[tuple[str, Parameter]], decayed: set[str]) -> FlatParameters:
+    return FlatParameters(named, lambda name, parameter: name in decayed)
 
 
 def flatten(parameters: FlatParameters | Parameters) -> FlatParameters:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..nn.positional import sinusoidal_table
+from ..nn.sinusoidal import sinusoidal_table
 from .config_json import read_config, write_config
 from .names import Entry, Names, sizes
 from .safetensors_file import SafetensorsFile, write_safetensors

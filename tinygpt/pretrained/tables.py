@@ -15,7 +15,7 @@ GPT2 = Names(
     tied=(matrix("token_embedding", "transformer.wte", "V", "C", copies=("lm_head.weight",)),),
     untied=(matrix("token_embedding", "transformer.wte", "V", "C"),
             matrix("lm_head", "lm_head", "V", "C")),
-    entries=(matrix("position_embedding", "transformer.wpe", "T", "C"),
+    entries=(matrix("positions", "transformer.wpe", "T", "C"),
              *norm("norm", "transformer.ln_f", option="bias")),
     blocks=(("n_layer", (
         *norm("blocks.{}.attention_norm", "transformer.h.{}.ln_1", option="bias"),
@@ -64,7 +64,7 @@ def _bert(base: str, embedding_output: str, head: tuple[Entry, ...], output_bias
         tied=(matrix("token_embedding", f"{base}.embeddings.word_embeddings", "V", "C",
                      copies=(f"{embedding_output}.weight",)),),
         untied=(embedding, matrix("lm_head", embedding_output, "V", "C")),
-        entries=(matrix("position_embedding", f"{base}.embeddings.position_embeddings", "T", "C"),
+        entries=(matrix("positions", f"{base}.embeddings.position_embeddings", "T", "C"),
                  matrix("segment_embedding", f"{base}.embeddings.token_type_embeddings", "S", "C"),
                  *norm("embedding_norm", f"{base}.embeddings.LayerNorm")),
         blocks=(("n_layer", (
@@ -143,8 +143,8 @@ def _encoder_decoder(entries: tuple[Entry, ...], sines: tuple[str, ...] = ()) ->
 
 
 BART = _encoder_decoder(
-    entries=(matrix("encoder.position_embedding", "model.encoder.embed_positions", "T", "C"),
-             matrix("decoder.position_embedding", "model.decoder.embed_positions", "T", "C"),
+    entries=(matrix("encoder.positions", "model.encoder.embed_positions", "T", "C"),
+             matrix("decoder.positions", "model.decoder.embed_positions", "T", "C"),
              *norm("encoder.embedding_norm", "model.encoder.layernorm_embedding"),
              *norm("decoder.embedding_norm", "model.decoder.layernorm_embedding")),
 )

@@ -124,12 +124,12 @@ class Replicas:
             self._threads = ThreadPoolExecutor(n, thread_name_prefix="stripe")  # it starts none before the fork
 
     def _replica(self, model: Module, gradients: dict[str, Any]) -> Module:
-        return _copy(model, lambda name, p: p._share(gradients[name]) if name in gradients else p)
+        return _copy(model, lambda name, p: p.share(gradients[name]) if name in gradients else p)
 
     def _replica_in_turn(self, model: Module, i: int) -> Module:
         turns = self._turns
         assert turns is not None
-        return _copy(model, lambda name, p: SharedParameter(name, p, turns, i) if name in self.flat.slots else p)
+        return _copy(model, lambda name, p: SharedParameter.of(name, p, turns, i) if name in self.flat.slots else p)
 
     def gradient(self, batch: Batch, seed: int, step: int) -> float | Array:
         """Put the gradient of the batch's mean loss into `flat.grad`; return that loss.
@@ -147,7 +147,7 @@ class Replicas:
         losses = [self._work(*jobs[0])] if self._workers is None else self._workers.map(jobs)
         if self._turns is not None:
             for parameter in self._trained[0]:
-                parameter.settle()
+                parameter.settle_after()
         self._add_up()
         with on_device(self.flat.device):
             return sum(losses) / total
@@ -189,8 +189,8 @@ class Replicas:
     def _share(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float | Array:
         model: Any = self.models[i]
         for parameter in self._trained[i]:
-            parameter._vacate()
-        seed_dropout(model, seed, step, replica=i)
+            parameter.vacate()
+        seed_dropout(model, seed, step, first_call=i << 32)
         loss_sum: Any = 0.0
         with np.errstate(all="ignore"):  # the caller looks at the result; NumPy's warnings are off per thread
             for part in parts:
@@ -198,7 +198,7 @@ class Replicas:
                 loss.backward(1 / total)
                 loss_sum = loss_sum + (float(loss) if loss.device == "cpu" else loss.data)
         for parameter in self._trained[i]:
-            parameter._settle()
+            parameter.settle()
         return loss_sum
 
     def __enter__(self) -> Replicas:

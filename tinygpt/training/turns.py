@@ -13,11 +13,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Hashable, Iterator
+from typing import Any
 
-from ..autograd import Deferred
-from ..autograd.graph import Given
-from ..backend import Array
-from ..nn import Parameter
+from ..autograd.graph import Gradient, usable
+from ..engine.deferred import Deferred, Given
+from ..optim.flat_parameter import FlatParameter
 
 __all__ = ["PIECE", "SharedParameter", "Turns"]
 
@@ -83,15 +83,19 @@ class Turns:
             and not any(self._has_turn(j) for j in self._waiting))
 
 
-class SharedParameter(Parameter):
-    """A replica's Parameter whose weights and gradient are those of another one, with turns at the gradient."""
+class SharedParameter(FlatParameter):
+    """A replica's parameter whose weights and gradient are those of another one, with turns at the gradient."""
 
-    __slots__ = ("_turns", "_name", "_replica")
+    _turns: Turns
+    _name: str
+    _replica: int
 
-    def __init__(self, name: str, parameter: Parameter, turns: Turns, replica: int) -> None:
-        super().__init__(parameter.data, parameter.requires_grad)
-        self._data, self._grad, self._at_home = parameter.data, parameter.grad, True
-        self._turns, self._name, self._replica = turns, name, replica
+    @staticmethod
+    def of(name: str, parameter: FlatParameter, turns: Turns, replica: int) -> SharedParameter:
+        """The parameter of replica number `replica`."""
+        shared = parameter._another(SharedParameter, parameter.grad)
+        shared.__dict__.update(_turns=turns, _name=name, _replica=replica)
+        return shared
 
     def _pieces(self) -> list[slice]:
         """The rows in pieces of about PIECE elements; one, of everything, where that is small."""
@@ -100,25 +104,27 @@ class SharedParameter(Parameter):
         step = max(1, PIECE * self.shape[0] // self.size)
         return [slice(start, start + step) for start in range(0, self.shape[0], step)]
 
-    def takes(self, g: Deferred) -> bool:
+    def receive(self, dx: Gradient, sender: Any = None, position: int = 0) -> None:
+        """Add a gradient, in turn."""
+        g = dx if isinstance(dx, Deferred) else usable(dx, self, sender, position)
+        if g is not None:
+            self.take(g if isinstance(g, Deferred) else Given(g))
+
+    def take(self, g: Deferred) -> None:
+        """Add it piece by piece, each when it is this replica's turn there."""
         pieces, total = self._pieces(), self._grad
-        assert total is not None
         for i, rows in enumerate(pieces):
             part, place = (g, total) if len(pieces) == 1 else (g.rows(rows), total[rows])
             with self._turns.turn(self._replica, (self._name, i)) as first:
                 part.add_to(place, first)
-        return True
 
-    def _accumulate(self, g: Array) -> None:
-        self.takes(Given(g))
-
-    def _vacate(self) -> None:
+    def vacate(self) -> None:
         """Nothing: `Turns` knows who comes first."""
 
-    def _settle(self) -> None:
-        """Nothing: see `settle`."""
-
     def settle(self) -> None:
+        """Nothing, while replicas are at work: see `settle_after`."""
+
+    def settle_after(self) -> None:
         """After a step, write the zeros of a gradient that no replica had a part of."""
         if not self._turns.visited((self._name, 0)):
-            self._grad[...] = 0  # type: ignore[index]
+            self._grad[...] = 0

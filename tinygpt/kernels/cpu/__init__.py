@@ -18,12 +18,14 @@ from .feedforward import gated_activation_blocked, linear_activation_blocked
 from .linear import linear_in_place
 from .loss import linear_cross_entropy_chunked
 from .normalization import layer_norm_blocked, rms_norm_blocked
-from .shape import add_same_shape, split_rejoining
+from .shape import (add_same_shape, merge_heads_of_a_token, split_heads_of_a_token, split_heads_rejoining,
+                    split_rejoining)
 
 __all__ = [
     "BLOCK", "add_same_shape", "add_unrecorded", "attention_blocked", "attention_of_a_token", "dropout_blocked",
     "embedding_of_a_token", "embedding_segments", "gated_activation_blocked", "gelu_blocked", "gelu_of_a_token",
     "keep_freed_memory", "layer_norm_blocked", "layer_norm_of_a_row", "linear_activation_blocked",
     "linear_activation_of_a_row", "linear_cross_entropy_chunked", "linear_in_place", "linear_of_a_row",
-    "rms_norm_blocked", "rms_norm_of_a_row", "silu_blocked", "split_rejoining",
+    "merge_heads_of_a_token", "rms_norm_blocked", "rms_norm_of_a_row", "silu_blocked", "split_heads_of_a_token",
+    "split_heads_rejoining", "split_rejoining",
 ]

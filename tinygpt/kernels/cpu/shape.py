@@ -5,13 +5,16 @@ Prerequisites: ops/shape.py. Next: decoding.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...autograd import Output
-from ...ops import add, split
+from ...ops import add, merge_heads, split, split_heads
 from ..twins import accelerates
 
-__all__ = ["add_same_shape", "split_rejoining"]
+__all__ = ["add_same_shape", "merge_heads_of_a_token", "split_heads_of_a_token", "split_heads_rejoining",
+           "split_rejoining"]
 
 
 @accelerates(add)
@@ -32,15 +35,46 @@ def split_rejoining(x: np.ndarray, *, lengths: tuple[int, ...], axis: int = 0) -
     where that is so, that array is the gradient, and nothing is joined."""
     if type(x) is not np.ndarray or sum(lengths) != x.shape[axis]:
         return NotImplemented
-    shape = x.shape
+    return _parts(x, lengths, axis), lambda gs: (_rejoined(gs, x.shape, lengths, axis),)
+
+
+@accelerates(split_heads)
+def split_heads_rejoining(x: np.ndarray, *, heads: tuple[int, ...]) -> Output:
+    """x (B, T, n D) cut into heads. The same: the attention twin leaves the gradients side by side, as (B, T, n, D)."""
+    if type(x) is not np.ndarray or x.ndim != 3 or x.shape[2] % sum(heads):
+        return NotImplemented
+    shape, whole = x.shape, (*x.shape[:2], sum(heads), x.shape[2] // sum(heads))  # (B, T, n, D)
+    parts = _parts(x.reshape(whole), heads, 2)
 
     def backward(gs):
-        whole = gs[0].base
-        if type(whole) is np.ndarray and whole.shape == shape and whole.dtype == gs[0].dtype and all(
-                _is_view(g, part) for g, part in zip(gs, _parts(whole, lengths, axis))):
-            return (whole,)
-        return (np.concatenate(gs, axis=axis),)
-    return _parts(x, lengths, axis), backward
+        return (_rejoined([g.transpose(0, 2, 1, 3) for g in gs], whole, heads, 2).reshape(shape),)
+    return tuple([part.transpose(0, 2, 1, 3) for part in parts]), backward
+
+
+@accelerates(split_heads, recorded=False)
+def split_heads_of_a_token(x: np.ndarray, *, heads: tuple[int, ...]) -> tuple[tuple[np.ndarray, ...], None]:
+    """A single token's heads lie in their order already."""
+    if type(x) is not np.ndarray or x.ndim != 3 or x.shape[1] != 1 or x.shape[2] % sum(heads):
+        return NotImplemented
+    n = sum(heads)
+    return _parts(x.reshape(x.shape[0], n, 1, x.shape[2] // n), heads, 1), None
+
+
+@accelerates(merge_heads, recorded=False)
+def merge_heads_of_a_token(x: np.ndarray) -> tuple[np.ndarray, None]:
+    """A single token's heads, (B, H, 1, D), lie side by side already."""
+    if type(x) is not np.ndarray or x.ndim != 4 or x.shape[2] != 1:
+        return NotImplemented
+    return x.reshape(x.shape[0], 1, -1), None
+
+
+def _rejoined(gs: Sequence[np.ndarray], shape: tuple[int, ...], lengths: tuple[int, ...], axis: int) -> np.ndarray:
+    """The parts joined along `axis`: the array that they are views of, where they are all of it."""
+    whole = gs[0].base
+    if type(whole) is np.ndarray and whole.shape == shape and whole.dtype == gs[0].dtype and all(
+            _is_view(g, part) for g, part in zip(gs, _parts(whole, lengths, axis))):
+        return whole
+    return np.concatenate(gs, axis=axis)
 
 
 def _parts(x: np.ndarray, lengths: tuple[int, ...], axis: int) -> tuple[np.ndarray, ...]:

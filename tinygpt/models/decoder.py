@@ -1,0 +1,206 @@
+"""The public GPT: the book's, in every layout that decoders come in, with padding, a cache, two heads, and folders.
+
+The configuration's `architecture` decides between GPT-2's layout (learned positions, LayerNorm, GELU) and Llama's
+(rotary positions, RMSNorm, SwiGLU, grouped queries); layout.py has the table.
+
+Shapes: B batch, T time, C channels, V vocabulary.
+
+Prerequisites: gpt.py, kinds.py, config.py, base.py. Next: bert.py. Touvron et al., "LLaMA" (2023).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import ops
+from ..autograd import Tensor, no_grad
+from ..backend import Array, to_device, to_numpy
+from ..generation import Sampling, beam_search, check_beams, generate, stream, stream_text
+from ..nn import Block, Both, Cache, CachedSight, Linear, Mask, Module, Padding, Positions
+from . import gpt
+from .base import PretrainedModel
+from .config import GPTConfig
+from .inputs import attention_mask_on, positions_of, token_ids
+from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
+
+__all__ = ["GPT"]
+
+_FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
+
+
+class GPT(gpt.GPT, PretrainedModel):
+    """A decoder-only transformer.
+
+    Args:
+        config: sizes and layout. head="lm" gives logits over the vocabulary, head="classification" over labels.
+    """
+
+    config_class = GPTConfig
+    config: GPTConfig
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        c, std = config, config.initializer_range
+        self.lm_head = Linear(c.n_embd, c.vocab_size, bias=False, std=std) \
+            if c.head == "lm" and not c.tie_word_embeddings else None
+        self.score = Linear(c.n_embd, c.n_labels, bias=False, std=std) if c.head == "classification" else None
+
+    def new_positions(self) -> Positions:
+        """The configuration's."""
+        return new_positions(self.config)
+
+    def new_mask(self) -> Mask:
+        """The configuration's."""
+        return new_mask(self.config)
+
+    def new_norm(self) -> Module:
+        """The configuration's."""
+        return new_norm(self.config)
+
+    def new_block(self) -> Module:
+        """A block of the configuration's layers."""
+        c = self.config
+        std = dict(std=c.initializer_range, out_std=c.initializer_range / math.sqrt(2 * max(1, c.n_layer)))
+        return Block(new_attention(c, **std), new_feed_forward(c, **std), self.new_norm, c.dropout)
+
+    # -- from ids to logits -------------------------------------------------------------------------------------------
+
+    def embed(self, ids: Array, where: Array) -> Tensor:
+        """As in the book, in the type of activations."""
+        return self.activations(super().embed(ids, where))
+
+    def features(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
+        """ids (B, T) -> what the last norm gives, (B, T, C); arguments as for `forward`."""
+        device = self.token_embedding.weight.device
+        ids = token_ids("GPT", ids, self.config.vocab_size, device)
+        start = 0 if cache is None else cache.length
+        end = start + ids.shape[1]
+        if end > self.config.block_size:
+            raise ValueError(f"GPT: a text of {end} tokens does not fit the context of {self.config.block_size} tokens "
+                             "(block_size)")
+        padding = attention_mask_on("GPT", attention_mask, (ids.shape[0], end))
+        mask = self.mask if padding is None else Both(self.mask, Padding(padding))
+        where = to_device(positions_of(padding, start, end), device)  # (T,) or (B, T)
+        x = self.through(ids, CachedSight(self.positions, mask, where, cache, device))
+        if cache is not None:
+            cache.advance(ids.shape[1])
+        return x
+
+    @property
+    def output_weight(self) -> Tensor:
+        """(V, C): the matrix from features to logits; the token embedding itself where they are tied."""
+        return self.token_embedding.weight if self.lm_head is None else self.lm_head.weight
+
+    def forward(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
+        """Logits for the token that follows each position; for a classifier, of each text's label.
+
+        Args:
+            ids: (B, T) integers.
+            attention_mask: (B, S), 1 at tokens and 0 at padding, over all S tokens so far, the cache's included.
+                Padding on the left shifts nothing: positions count from each row's first token.
+            cache: from `new_cache`; holds the earlier tokens, and takes these.
+
+        Returns:
+            (B, T, V), or (B, n_labels) for head="classification".
+
+        Raises:
+            ValueError: a context longer than `block_size`, or shapes that do not fit.
+            IndexError: an id outside the vocabulary.
+        """
+        x = self.features(ids, attention_mask, cache)
+        if self.score is not None:
+            return self.score(self._last(x, ids, attention_mask))
+        return ops.linear(x, self.output_weight)
+
+    def _last(self, x: Tensor, ids: Any, attention_mask: Any) -> Tensor:
+        """(B, T, C) -> (B, C): each row's features at its last token that is no padding.
+
+        Where the configuration has a padding token, that is the last other token, as in transformers.
+        """
+        rows, t, pad = np.arange(x.shape[0]), x.shape[1], self.config.pad_token_id
+        if pad is not None:
+            ids = ids.data if isinstance(ids, Tensor) else ids
+            counted = (to_numpy(ids) if hasattr(ids, "dtype") else np.asarray(ids)) != pad  # (B, T)
+        elif attention_mask is not None:
+            counted = np.asarray(attention_mask) != 0
+        else:
+            return x[:, t - 1]
+        last = np.where(counted.any(axis=1), t - 1 - np.argmax(counted[:, ::-1], axis=1), 0)
+        return x[to_device(rows, self.device), to_device(last, self.device)]
+
+    # -- generating ---------------------------------------------------------------------------------------------------
+
+    def new_cache(self, batch_size: int, capacity: int | None = None) -> Cache:
+        """An empty cache for `batch_size` sequences of up to `capacity` tokens (the whole context by default)."""
+        c = self.config
+        return Cache(c.n_layer, batch_size, c.n_kv_head, c.block_size if capacity is None else capacity, c.head_dim,
+                     dtype=self.dtype if self.compute_dtype is None else self.compute_dtype, device=self.device)
+
+    @no_grad()
+    def step(self, ids: Any, cache: Cache | None = None, attention_mask: Any = None) -> Array:
+        """Logits (B, V) for the token after the last of ids (B, T): one step of the decoding loop."""
+        x = self.features(ids, attention_mask, cache)
+        return ops.linear(x[:, -1], self.output_weight).data
+
+    def _decoding(self, ids: Any, max_new_tokens: int, eos_token_id: Any, use_cache: bool) -> dict[str, Any]:
+        """What the decoding loop needs to know of this model."""
+        c = self.config
+        if self.score is not None:
+            raise ValueError("GPT: a classifier does not generate text; load a model with head='lm'")
+        capacity = min(c.block_size, np.shape(ids)[-1] + max_new_tokens)
+        return dict(
+            make_cache=(lambda batch_size: self.new_cache(batch_size, capacity)) if use_cache else None,
+            context_length=c.block_size, max_new_tokens=max_new_tokens, pad_token_id=c.pad_token_id,
+            eos_token_id=c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id)
+
+    def generate(self, ids: Any, max_new_tokens: int = 20, *, seed: int | None = None, stop: Any = None,
+                 decode: Callable[[Sequence[int]], str] | None = None,
+                 eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, attention_mask: Any = None,
+                 num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
+                 use_cache: bool = True, long_prompt: Literal["error", "crop"] = "error",
+                 **sampling: Any) -> np.ndarray:
+        """Continue prompts (B, T): the ids with up to `max_new_tokens` more, (B, T + new) int64 on the host.
+
+        Args:
+            ids: prompts; unequal ones padded on the left, with `attention_mask` 0 there.
+            seed: row b draws from (seed, b); None draws a fresh seed.
+            stop: ids, or texts (which need `decode`), after which a row ends.
+            eos_token_id: ids after which a row ends; the configuration's by default, None for none.
+            num_beams: above 1, beam search (generation/beam.py), with `length_penalty` and `early_stopping`: nothing is
+                sampled, and `stop` and `repetition_penalty` cannot be used.
+            use_cache: False computes every step anew: slower, the same result.
+            long_prompt: "error", or "crop" to go on from the last `block_size` tokens of a longer prompt.
+            sampling: how a token is chosen, as in `generation.Sampling`: temperature (0 takes the most likely token; 1,
+                the default, draws from the model's distribution), top_k, top_p, min_p, repetition_penalty.
+
+        Raises:
+            ValueError, TypeError, IndexError: prompts or settings that nothing can be generated from.
+        """
+        chosen = Sampling.of(sampling)
+        settings = self._decoding(ids, max_new_tokens, eos_token_id, use_cache)
+        if num_beams != 1:
+            check_beams(num_beams, stop, chosen.repetition_penalty)
+            return beam_search(self.step, np.asarray(ids), num_beams=num_beams, length_penalty=length_penalty,
+                               early_stopping=early_stopping, attention_mask=attention_mask, **settings)
+        return generate(self.step, np.asarray(ids), sampling=chosen, seed=seed, stop=stop, decode=decode,
+                        attention_mask=attention_mask, long_prompt=long_prompt, **settings)
+
+    def stream(self, ids: Any, max_new_tokens: int = 20, *,
+               eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
+               **options: Any) -> Iterator[np.ndarray]:
+        """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen."""
+        sampling, rest = Sampling.among(options)
+        return stream(self.step, np.asarray(ids), sampling=sampling,
+                      **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **rest)
+
+    def stream_text(self, ids: Any, max_new_tokens: int = 20, *, decode: Callable[[list[int]], str],
+                    eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
+                    **options: Any) -> Iterator[str]:
+        """As `stream`, for one prompt (1, T): yields its continuation in pieces of whole characters, ends left out."""
+        sampling, rest = Sampling.among(options)
+        return stream_text(self.step, np.asarray(ids), decode=decode, sampling=sampling,
+                           **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **rest)

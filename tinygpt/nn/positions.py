@@ -1,0 +1,54 @@
+"""Positions: attention sees a set of tokens, so their order must be told it in some other way.
+
+A kind of positions has three moments at which it may say where a token stands, and uses one of them: when tokens enter
+the model, when a query is compared with a key, and when the scores are there. Here are learned positions, GPT-2's way:
+a row of numbers for each place, added to the token's. The others are in files of their own, and kinds.py lists them.
+
+Prerequisites: dropout.py, embedding.py. Next: masks.py.
+"""
+
+from __future__ import annotations
+
+from ..arrays import Array
+from ..autograd.tensor import Tensor
+from .embedding import Embedding
+from .module import Module
+
+__all__ = ["LearnedPositions", "Positions"]
+
+
+class Positions(Module):
+    """The three moments; as it stands here, nothing is said at any of them.
+
+    `where` are the positions of the T tokens that are looked at, integers (T,), or (B, T) where rows differ.
+    """
+
+    def add(self, x: Tensor, where: Array) -> Tensor:
+        """At the entrance: token embeddings (B, T, C) -> the same, with their positions."""
+        return x
+
+    def turn(self, q: Tensor, k: Tensor, where: Array) -> tuple[Tensor, Tensor]:
+        """In each attention layer: queries (B, H, T, D) and keys (B, Hkv, T, D) -> the same, turned."""
+        return q, k
+
+    def bias(self, n_queries: int, n_keys: int) -> Array | None:
+        """In each attention layer: what is added to the scores, (H, T, S). The queries are the last of the S positions.
+        None: nothing."""
+        return None
+
+
+class LearnedPositions(Positions, Embedding):
+    """A learned row for each position, added to the embedding of the token there.
+
+    Args:
+        n: how many positions there are. n_embd: C. std: standard deviation of the initial rows.
+        first: the row of position 0; those before it are never used.
+    """
+
+    def __init__(self, n: int, n_embd: int, *, std: float = 0.02, first: int = 0) -> None:
+        Embedding.__init__(self, n + first, n_embd, std=std)
+        self.first = first
+
+    def add(self, x: Tensor, where: Array) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        return x + Embedding.forward(self, where + self.first if self.first else where)
