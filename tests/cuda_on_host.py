@@ -22,7 +22,8 @@ from typing import Any
 import fake_device
 import numpy as np
 
-from tinygpt.autograd import OPS, Twin
+from tinygpt.autograd import OPS
+from tinygpt.engine.dispatch import Twin, twins_of
 from tinygpt.backend import register_backend
 from tinygpt.kernels import cuda
 
@@ -42,9 +43,9 @@ order = {"backwards": False}
 def on_the_pretend_device(kernels: bool = True) -> Iterator[None]:
     """Inside the block the CUDA twins serve the pretend device, with `kernels` that run on the host or without."""
     register_backend(dataclasses.replace(fake_device.BACKEND, raw_module=HostModule))
-    before = {operation: operation.twins for operation in OPS.values()}
+    before = {operation: list(twins_of(operation)) for operation in OPS.values()}
     for operation, twins in before.items():
-        operation.twins = [Twin(twin.function, "fake") for twin in twins if twin.device == "cuda"] + twins
+        twins_of(operation)[:] = [Twin(twin.function, "fake") for twin in twins if twin.device == "cuda"] + twins
     launched.clear()
     try:
         with cuda.switch(kernels):
@@ -52,7 +53,7 @@ def on_the_pretend_device(kernels: bool = True) -> Iterator[None]:
     finally:
         register_backend(fake_device.BACKEND)
         for operation, twins in before.items():
-            operation.twins = twins
+            twins_of(operation)[:] = twins
 
 
 def signatures(source: str) -> dict[str, list[str]]:

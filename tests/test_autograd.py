@@ -18,6 +18,7 @@ import pytest
 import tinygpt as tg
 from tinygpt import autograd, kernels, ops
 from tinygpt.autograd import OPS, differentiable
+from tinygpt.engine.dispatch import Dispatch, twins_of
 
 
 def leaf(*shape, dtype=np.float64, seed=0):
@@ -687,7 +688,7 @@ def test_the_registry_has_every_operation():
     assert rules <= set(OPS)
     for name in rules:
         operation = OPS[name]
-        assert operation.name == name and operation.twins is not None
+        assert operation.name == name and twins_of(operation) is not None
         assert getattr(ops, name).operation is operation and getattr(ops, name).__doc__
 
 
@@ -812,12 +813,12 @@ def test_the_last_twin_is_asked_first_and_only_on_its_device(doubled):
 def test_disabled_ends_with_an_exception():
     with pytest.raises(KeyError), kernels.disabled():
         raise KeyError
-    assert autograd.Operation.twins_enabled
+    assert Dispatch.twins_enabled
 
 
 @pytest.mark.parametrize("setting, expected", [("off", "False"), ("", "True")])
 def test_twins_switched_off_for_a_process(setting, expected):
-    code = "import tinygpt.kernels, tinygpt.autograd as a; print(a.Operation.twins_enabled)"
+    code = "import tinygpt.kernels, tinygpt.engine.dispatch as d; print(d.Dispatch.twins_enabled)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={**os.environ, "TINYGPT_KERNELS": setting})
     assert done.stdout.strip() == expected

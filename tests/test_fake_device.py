@@ -197,6 +197,7 @@ SAMPLES = {  # operation -> calls: inputs, settings
                 for key in (1, (slice(None), None, 1), ..., [0, 0, 2], ([1, 1], [2, 2]))],
     "matmul": [((normal(3, 4), normal(4, 2)), {}), ((normal(4), normal(2, 4, 3)), {}), ((normal(4), normal(4)), {}),
                ((normal(2, 1, 3, 4), normal(5, 4, 2)), {})],
+    "split_heads": [((normal(2, 3, 8),), {"heads": (2, 1, 1)})], "merge_heads": [((normal(2, 3, 4, 5),), {})],
     "linear": [((normal(2, 3, 4), normal(5, 4), normal(5)), {}), ((normal(3, 4), normal(5, 4)), {})],
     "linear_activation": [((normal(2, 3, 4), normal(5, 4), normal(5)), {"activation": "gelu_tanh"}),
                           ((normal(3, 4), normal(5, 4)), {"activation": "relu"})],

@@ -18,8 +18,9 @@ from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoder
 from tinygpt.testing import op_db
 from tinygpt.training import Trainer, TrainingOptions
 from tinygpt.training.checkpoint import read_checkpoint, write_checkpoint
+from tinygpt.engine.dispatch import twins_of
 
-FUSED = [name for name in OPS if any(twin.device == "cuda" for twin in OPS[name].twins)]
+FUSED = [name for name in OPS if any(twin.device == "cuda" for twin in twins_of(OPS[name]))]
 SIZES = dict(vocab_size=65, block_size=32, n_layer=2, n_head=4, n_embd=64)
 
 

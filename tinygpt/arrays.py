@@ -9,25 +9,55 @@ Prerequisites: NumPy. Next: autograd/graph.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Array", "ERF", "MODULES", "array_module", "as_array", "generator", "manual_seed", "new_array",
-           "to_numpy"]
+__all__ = ["Array", "KINDS", "Kind", "array_module", "as_array", "from_numpy", "generator", "kind_of", "manual_seed",
+           "new_array", "to_numpy"]
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
-MODULES: dict[type, Any] = {np.ndarray: np}  # the type of an array -> its module
-ERF: dict[type, Any] = {}  # the type of an array -> the error function of its module; NumPy has none (ops/erf.py)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of arrays.
+
+    Attributes:
+        module: `numpy` or `cupy`.
+        from_numpy: (values, like) -> an array of this kind with the values of one of NumPy's, placed as `like` is.
+        to_numpy: the way back.
+        erf: the error function, which NumPy has not (ops/erf.py).
+    """
+
+    module: Any
+    from_numpy: Callable[[np.ndarray, Array], Array]
+    to_numpy: Callable[[Array], np.ndarray]
+    erf: Callable[[Array], Array] | None = None
+
+
+KINDS: dict[type, Kind] = {np.ndarray: Kind(np, lambda values, like: values, lambda x: x)}
+
+
+def kind_of(x: Any) -> Kind:
+    """The kind of an array; numbers count as NumPy's."""
+    return KINDS.get(type(x), KINDS[np.ndarray])
 
 
 def array_module(*arrays: Any) -> Any:
     """`numpy` or `cupy`: the module of these arrays. Numbers and None go with either."""
     for x in arrays:
-        module = MODULES.get(type(x), np)
+        module = kind_of(x).module
         if module is not np:
             return module
     return np
+
+
+def from_numpy(values: np.ndarray, like: Array) -> Array:
+    """NumPy's array as one of the kind of `like`."""
+    return kind_of(like).from_numpy(values, like)
 
 
 def as_array(x: Any) -> Array:
@@ -41,16 +71,15 @@ def new_array(data: Any, dtype: Any = None) -> Array:
     Raises:
         TypeError: data that is no array of numbers.
     """
-    data = data if type(data) in MODULES else np.asarray(data)
+    data = data if type(data) in KINDS else np.asarray(data)
     if data.dtype.kind not in "biufc":
         raise TypeError(f"Tensor: expected numbers, got {data.dtype} data")
     return data if dtype is None else data.astype(dtype, copy=False)
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """An array of either module as one of NumPy."""
-    xp = array_module(x)
-    return np.asarray(x) if xp is np else xp.asnumpy(x)
+    """An array of either kind as one of NumPy's."""
+    return kind_of(x).to_numpy(x)
 
 
 _generator: np.random.Generator | None = None  # made when first used: an import need not wait for numpy.random

@@ -17,6 +17,7 @@ from tinygpt.kernels import cpu
 from tinygpt.kernels.cpu import loss
 from tinygpt.kernels.cpu.activation import FEW
 from tinygpt.kernels.cpu.attention import ROWS
+from tinygpt.engine.dispatch import twins_of
 
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
 DTYPES = (np.float32, np.float64)
@@ -34,7 +35,7 @@ def _run(op, arrays: list[Any], settings: dict[str, Any]) -> list[np.ndarray]:
 
 def _ran(op, arrays: list[Any], settings: dict[str, Any]) -> bool:
     return any(twin.function(*arrays, **settings) is not NotImplemented
-               for twin in OPS[op.operation.name].twins if twin.device == "cpu" and twin.recorded)
+               for twin in twins_of(OPS[op.operation.name]) if twin.device == "cpu" and twin.recorded)
 
 
 def check(op, *arrays: Any, served: bool = True, tolerance: float | None = None, **settings: Any) -> None:
@@ -109,13 +110,13 @@ def test_norms_in_every_layout_and_wider_than_a_block():
 
 
 def _names(op) -> list[str]:
-    return [twin.function.__name__ for twin in OPS[op.operation.name].twins]
+    return [twin.function.__name__ for twin in twins_of(OPS[op.operation.name])]
 
 
 def test_twins_without_a_way_back_are_asked_first_and_only_where_nothing_is_recorded(monkeypatch):
     assert _names(ops.linear).index("linear_of_a_row") < _names(ops.linear).index("linear_in_place")
     asked = []
-    for twin in OPS["linear"].twins:
+    for twin in twins_of(OPS["linear"]):
         if twin.device == "cpu":
             function = twin.function
             monkeypatch.setattr(twin, "function", lambda *a, function=function: (

@@ -21,6 +21,7 @@ from tinygpt.ops.dropout import keep_scale
 from tinygpt.optim import AdamW, FlatParameters, grad_norm_on_device
 from tinygpt.testing import op_db
 from tinygpt.testing.twins import check_twin
+from tinygpt.engine.dispatch import twins_of
 
 pytestmark = pytest.mark.skipif(not cuda_on_host.AVAILABLE, reason="needs g++ on Linux to run kernels on the host")
 FUSED = [name for name in OPS if name in launch.FUSED]
@@ -133,7 +134,7 @@ def test_what_is_fused():
     with kernels.disabled():
         assert cuda.fused_kernels() == []
     with cuda.switch(False):
-        assert cuda.fused_kernels() == [] and OPS["gelu"].twins[0].function(normal(3)) is NotImplemented
+        assert cuda.fused_kernels() == [] and twins_of(OPS["gelu"])[0].function(normal(3)) is NotImplemented
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -157,7 +158,7 @@ def test_samples(name, dtype):
 @pytest.mark.parametrize("name", FUSED)
 def test_the_contracts_of_a_twin(name):
     """What the gradient checker asks of every twin: nothing changed in place, the same bits again, every layout."""
-    twin = next(twin for twin in OPS[name].twins if twin.device == "fake")
+    twin = next(twin for twin in twins_of(OPS[name]) if twin.device == "fake")
     reports = [check_twin(OPS[name], twin, sample) for sample in op_db[name].samples(6)]
     assert any(report.oracles for report in reports)
     for report in reports:

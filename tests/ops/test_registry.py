@@ -9,10 +9,11 @@ import tinygpt.kernels  # noqa: F401  (enters the twins)
 from tinygpt.autograd import OPS
 from tinygpt.testing import op_db
 from tinygpt.testing.registry import check_operation
+from tinygpt.engine.dispatch import twins_of
 
 EXEMPT: dict[str, str] = {}  # operation: why it needs no samples
 OURS = [name for name, operation in OPS.items() if operation.rule.__module__.startswith("tinygpt.")]
-TWINS = [(name, twin) for name in OURS for twin in OPS[name].twins]
+TWINS = [(name, twin) for name in OURS for twin in twins_of(OPS[name])]
 EXAMPLES = 15
 
 
@@ -33,7 +34,7 @@ def test_every_twin_has_samples_around_its_blocks() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_gradients(name: str) -> None:
     rows = list(check_operation(name, EXAMPLES))
-    assert len(rows) == 1 + sum(twin.device == "cpu" for twin in OPS[name].twins)
+    assert len(rows) == 1 + sum(twin.device == "cpu" for twin in twins_of(OPS[name]))
     for row in rows:
         assert not row.reports, str(row.reports[0])
         assert row.examples, f"{row.name} served none of its samples"

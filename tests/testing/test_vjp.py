@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinygpt.autograd import OPS, Deferred, differentiable
+from tinygpt.autograd import OPS, differentiable
+from tinygpt.engine.deferred import Deferred
 from tinygpt.testing import GradcheckError, check_vjp
 
 X = np.random.default_rng(0).standard_normal((3, 4))

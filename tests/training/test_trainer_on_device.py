@@ -99,7 +99,7 @@ def test_out_of_memory_says_what_was_asked_what_is_free_and_what_to_do(device, t
         """As CuPy's."""
 
     with_memory = dataclasses.replace(fake_device.BACKEND, memory=lambda index: (3 << 29, 80 << 30))
-    monkeypatch.setitem(backend._BY_KIND, "fake", with_memory)
+    monkeypatch.setitem(backend.host._BY_KIND, "fake", with_memory)
     trainer = trainer_of(device, save_every=4)
     path, loss = tmp_path / "state.safetensors", trainer.model.loss
     trainer.save = lambda trainer: write_checkpoint(path, trainer.model, trainer.optimizer, trainer.step, {})

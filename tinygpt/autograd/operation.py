@@ -71,14 +71,17 @@ class Operation:
         inputs = {"xs": _MISSING} if self.variadic else self.inputs
         names = [*inputs, *self.settings]
         found = dict(zip(names, given))
-        if len(given) > len(names) or found.keys() & named.keys():
+        if len(given) > len(names) or any(name in named for name in list(found)[self.n_inputs:]):
             raise TypeError(f"{self.name} takes {self.n_inputs} inputs, then the settings ({', '.join(self.settings)}); "
                             f"got {len(given)} arguments by position"
                             + (f" and {', '.join(named)} by name" if named else ""))
+        for name in found.keys() & named.keys():
+            raise TypeError(f"{self.name}: multiple values for argument {name!r}")
         found |= named
         values = [found.pop(name, default) for name, default in inputs.items()]
-        if any(value is _MISSING for value in values):
-            raise TypeError(f"{self.name} needs {', '.join(inputs)}; got {', '.join([*names[:len(given)], *named])}")
+        for name, value in zip(inputs, values):
+            if value is _MISSING:
+                raise TypeError(f"{self.name}: missing a required input: {name!r}")
         return values, found
 
     def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:

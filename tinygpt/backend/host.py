@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import ERF, MODULES, Array
+from ..arrays import KINDS, Array, Kind
 
 __all__ = [
     "CPU", "ON_HOST", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_for", "backend_of",
@@ -77,9 +77,8 @@ def register_backend(backend: Backend) -> None:
     """Make `backend.kind` a device name, and its arrays known to `array_module`."""
     _BY_KIND[backend.kind] = backend
     _BY_TYPE[backend.array_type] = backend
-    MODULES[backend.array_type] = backend.module
-    if backend.erf is not None:
-        ERF[backend.array_type] = backend.erf
+    KINDS[backend.array_type] = Kind(
+        backend.module, lambda values, like: to_device(values, device_of(like)), to_numpy, backend.erf)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -269,7 +268,16 @@ def _parse(device: str) -> tuple[str, int]:
 
 
 def backend_for(kind: str) -> Backend:
-    return backend_for("cuda") if kind == "cuda" else _BY_KIND[kind]
+    """The backend of a kind of device; CuPy's is looked for when it is first asked for.
+
+    Raises:
+        DeviceError: there is no GPU, or CuPy is not installed.
+    """
+    if kind == "cuda" and kind not in _BY_KIND:
+        from .cuda import cuda_backend
+
+        register_backend(cuda_backend())
+    return _BY_KIND[kind]
 
 
 _default_device: str | None = None

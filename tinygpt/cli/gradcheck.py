@@ -1,3 +1,4 @@
+
 """`tinygpt gradcheck [NAME …]`: the gradient of every operation, and its fast twins, checked on this machine."""
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table; 1 if something is wrong."""
     from ..autograd import OPS
     from ..backend import resolve_device
+    from ..engine.dispatch import twins_of
     from ..kernels.cuda import switch, switched_on
     from ..testing.registry import check_operation
 
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     device = resolve_device(args.device).partition(":")[0]
     _check_names(args.names, sorted(OPS))
     names = args.names or [name for name, operation in OPS.items() if operation.rule.__module__.startswith("tinygpt.")]
-    twins = [twin.function.__name__ for name in names for twin in OPS[name].twins if twin.device == device]
+    twins = [twin.function.__name__ for name in names for twin in twins_of(OPS[name]) if twin.device == device]
     width = max(map(len, ["operation", *names, *("  " + twin for twin in twins)]))
     print(f"{'operation':{width}}  examples  worst error  {'oracle':16}  {'time':>7}")
     start, examples, wrong, n_twins = time.perf_counter(), 0, [], 0

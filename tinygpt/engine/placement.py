@@ -8,6 +8,7 @@ Prerequisites: dispatch.py, ops/casting.py, nn/module.py. Next: machinery.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..ops.operators import COMPARISONS
 
 __all__ = ["TENSOR"]
 
-_backward, _receive, _argmax = Tensor.backward, Tensor.receive, Tensor.argmax
+_backward, _receive, getitem = Tensor.backward, Tensor.receive, Tensor.__getitem__
 
 
 def _numpy(self: Tensor) -> np.ndarray:
@@ -99,10 +100,20 @@ def _placed(function: Callable) -> Callable:
     return compare
 
 
-def argmax(x: Tensor, axis: int | None = None) -> Tensor:
-    """Where the largest elements are: the first of equals; off the tape."""
-    with on_device(x.device):
-        return _argmax(x, axis)
+def _here(function: Callable) -> Callable:
+    """A method that makes new arrays, on the device of its Tensor."""
+    @functools.wraps(function)
+    def method(x: Tensor, *args: Any, **settings: Any) -> Any:
+        with on_device(x.device):
+            return function(x, *args, **settings)
+    return method
+
+
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key]; Tensors in the key stand for their arrays, which must be on the device of x."""
+    parts = [part.data if isinstance(part, Tensor) else part for part in (key if isinstance(key, tuple) else (key,))]
+    array_module(x.data, *[part for part in parts if getattr(part, "ndim", 0)])  # raises if they are on two devices
+    return getitem(x, key)
 
 
 _SIGNS = {"__eq__": "equal", "__ne__": "not_equal", "__lt__": "less", "__le__": "less_equal", "__gt__": "greater",
@@ -112,6 +123,7 @@ _SIGNS = {"__eq__": "equal", "__ne__": "not_equal", "__lt__": "less", "__le__": 
 TENSOR: dict[str, Any] = {
     "device": property(lambda self: device_of(self.data), doc='Where the data is: "cpu", "cuda:0", …'),
     "to": _to, "astype": _astype, "__array__": _array,
-    "numpy": _numpy, "__repr__": _repr, "backward": backward, "receive": receive, "argmax": argmax,
+    "numpy": _numpy, "__repr__": _repr, "backward": backward, "receive": receive, "argmax": _here(Tensor.argmax), "__invert__": _here(Tensor.__invert__),
+    "__getitem__": _getitem,
     **{sign: _placed(COMPARISONS[name]) for sign, name in _SIGNS.items()},
 }

@@ -39,7 +39,7 @@ def to(self: Module, device: str | None = None, *, dtype: Any = None) -> Module:
         DeviceError: bfloat16, on a device that has none.
     """
     parameters = list(self.parameters())
-    if any(parameter.lives_elsewhere for parameter in parameters):
+    if any(getattr(parameter, "at_home", False) for parameter in parameters):
         raise ValueError(f"{type(self).__name__}.to: FlatParameters holds these parameters; move the model first, then "
                          "build FlatParameters or the optimizer")
     where = None if device is None else resolve_device(device)

@@ -7,7 +7,7 @@ from .shape import broadcast_to, concatenate, expand_dims, reshape, split, squee
 from .indexing import embedding, getitem
 from .linalg import linear, matmul
 from .erf import erf
-from .activation import ACTIVATIONS, activate, gelu, log_softmax, relu, sigmoid, silu, softmax
+from .activation import ACTIVATIONS, gelu, log_softmax, relu, sigmoid, silu, softmax
 from .normalization import layer_norm
 from .dropout import dropout
 from .attention import merge_heads, scaled_dot_product_attention, split_heads
@@ -21,7 +21,7 @@ from .linear_loss import linear_cross_entropy
 from . import numpy_functions, precision  # noqa: F401  (NumPy's functions of Tensors; what becomes of bfloat16)
 
 __all__ = [
-    "ACTIVATIONS", "IGNORE_INDEX", "absolute", "activate", "add", "astype", "broadcast_to", "clip", "concatenate",
+    "ACTIVATIONS", "IGNORE_INDEX", "absolute", "add", "astype", "broadcast_to", "clip", "concatenate",
     "cos", "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu",
     "getitem", "layer_norm", "linear", "linear_activation", "linear_cross_entropy", "log", "log_softmax", "logsumexp",
     "matmul", "max", "maximum", "mean", "merge_heads", "min", "minimum", "multiply", "negative", "power", "relu",

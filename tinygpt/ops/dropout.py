@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, array_module
+from ..arrays import Array, from_numpy
 from ..autograd.graph import Output
 from ..autograd.operation import differentiable
 
@@ -47,7 +47,7 @@ def keep_scale(like: Array, shape: tuple[int, ...], p: float, key: Key) -> Array
     threshold = round(p * 2**32)
     scale = (words >= threshold).astype(like.dtype)
     scale *= 1 / (1 - threshold / 2**32)  # keeps the expected value: E[scale] = 1
-    return array_module(like).asarray(scale)
+    return from_numpy(scale, like)
 
 
 @differentiable

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, array_module
+from ..arrays import Array, from_numpy
 from ..autograd.graph import Output
 from ..autograd.operation import differentiable
 
@@ -20,7 +20,7 @@ def _plain_key(x: Array, key: Any) -> Any:
     """The key with each list or other sequence in it as the array that NumPy takes it for."""
     def plain(part: Any) -> Any:
         if isinstance(part, (list, tuple, range)):
-            return array_module(x).asarray(np.asarray(part, dtype=None if len(part) else np.intp))
+            return from_numpy(np.asarray(part, dtype=None if len(part) else np.intp), x)
         return part
     return tuple(plain(part) for part in key) if isinstance(key, tuple) else plain(key)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..autograd import OPS
+from ..engine.dispatch import twins_of
 from .arguments import function_name
 from .report import GradcheckReport
 from .samples import op_db
@@ -72,7 +73,7 @@ def check_operation(name: str, examples: int = 20, seed: int = 0, device: str = 
                           raise_exception=False, **sample.settings))
     row.seconds = time.perf_counter() - start
     yield row
-    for twin in operation.twins:
+    for twin in twins_of(operation):
         if twin.device != device:
             continue
         row, start = Row(f"{name}: {function_name(twin.function)}"), time.perf_counter()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Deferred
+from ..engine.deferred import Deferred
 from ..backend import Array, array_module, device_of, to_device, to_numpy
 from .contracts import Broken, arrays_in, check_form, near, overlap, same
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Operation, Twin, no_grad
+from ..autograd import Operation, no_grad
+from ..engine.dispatch import Twin
 from ..backend import array_module, to_device, to_numpy
 from .arguments import function_name
 from .contracts import Broken, near, same

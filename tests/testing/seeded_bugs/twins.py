@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygpt.autograd import Twin
+from tinygpt.engine.dispatch import Twin
 from tinygpt.kernels.cpu import activation, attention, feedforward, loss, normalization
 from tinygpt.kernels.cpu.blocks import BLOCK
 from tinygpt.testing import op_db

@@ -77,6 +77,18 @@ def scaled_dot_product_attention(rng: Rng) -> Sample:
     return Sample((q, k, v, mask), settings)
 
 
+@samples_of("split_heads")
+def split_heads(rng: Rng) -> Sample:
+    heads = tuple(int(n) for n in rng.integers(1, 4, int(rng.integers(1, 4))))
+    batch, length, size = (int(side) for side in rng.integers(1, 4, 3))
+    return Sample((draw_values(rng, (batch, length, sum(heads) * size)),), {"heads": heads})
+
+
+@samples_of("merge_heads")
+def merge_heads(rng: Rng) -> Sample:
+    return Sample((draw_values(rng, tuple(int(side) for side in rng.integers(1, 4, 4))),), {})
+
+
 @samples_of("rotary_embedding")
 def rotary_embedding(rng: Rng) -> Sample:
     length, half = (int(side) for side in rng.integers(1, 5, 2))
