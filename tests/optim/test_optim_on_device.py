@@ -9,7 +9,7 @@ import pytest
 from tinygpt.backend import on_device, to_device, to_numpy
 from tinygpt.nn.module import Parameter
 from tinygpt.optim import AdamW, FlatParameters, clip_grad_norm
-from tinygpt.optim.adamw import FLUSH_EVERY
+from tinygpt.optim.flat_optimizer import FLUSH_EVERY
 
 
 @pytest.mark.parametrize("device", ["fake:0", "fake:1"])
