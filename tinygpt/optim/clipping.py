@@ -6,8 +6,8 @@ that of all gradients together, as one vector, so that clipping scales them all 
     norm = global_norm([p.grad for p in model.parameters()])
     optimizer.step(grad_scale=clip_coefficient(norm, 1.0))
 
-Prerequisites: adamw.py, schedule.py. Paper: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural
-networks" (2013).
+Prerequisites: adamw.py, schedule.py. Next: training/loop.py. Paper: Pascanu, Mikolov & Bengio, "On the difficulty of
+training recurrent neural networks" (2013).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each step is one pass over four long arrays: block by block on the host, where a block stays in the cache from one
 operation to the next, and in one fused kernel on a GPU.
 
-Prerequisites: flat_optimizer.py. Next: clipping.py, muon.py.
+Prerequisites: flat_optimizer.py. Next: flat_clipping.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AdamW(FlatOptimizer, adamw.AdamW):
 
     def __init__(self, parameters: FlatParameters | Parameters, lr: float = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01) -> None:
-        # Setting by setting as the textbook's, which knows no FlatParameters: it hands them on to `hold`.
+        # The textbook's AdamW checks the settings and hands the parameters, whatever they are, to `hold`.
         super().__init__(parameters, lr, betas, eps, weight_decay)  # type: ignore[arg-type]
 
     def hold(self, parameters: FlatParameters | Parameters) -> None:

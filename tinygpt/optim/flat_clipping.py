@@ -3,7 +3,7 @@
     norm = clip_grad_norm(flat, 1.0)        # or, without a pass over the gradients:
     optimizer.step(grad_scale=clip_coefficient(grad_norm(flat), 1.0))
 
-Prerequisites: flat.py, clipping.py. Next: muon.py.
+Prerequisites: flat_adamw.py, clipping.py. Next: muon.py.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ without a decomposition: an odd polynomial of G acts on the singular values alon
 
     a G + b (G Gᵀ) G + c (G Gᵀ)² G  =  U (a S + b S³ + c S⁵) Vᵀ
 
-and with (a, b, c) below, five rounds of it send any value between 0.01 and 1 to somewhere between 0.65 and 1.25. That
+and with (a, b, c) below, five rounds of it send any value between 0.01 and 1 to somewhere between 0.68 and 1.14. That
 is close enough to 1, and faster than coefficients that converge to it.
 
 This is for matrices that multiply activations. Embeddings, the output projection, positions and vectors get AdamW.
 
-Prerequisites: flat_adamw.py. Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024),
+Prerequisites: flat_adamw.py. Next: training/. Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024),
 https://kellerjordan.github.io/posts/muon; Liu et al., "Muon is scalable for LLM training" (2025) for the scale.
 """
 
@@ -55,8 +55,8 @@ def orthogonalized(g: Array) -> Array:
         g: (..., M, N), a matrix or several, in the dtype to compute in.
 
     Returns:
-        (..., M, N), with singular values of 0.65 to 1.25, except those below a hundredth of g's norm, which are
-        smaller. A matrix of zeros stays one.
+        (..., M, N). Singular values of at least a hundredth of g's norm become 0.68 to 1.14, smaller ones 0 to 1.21. A
+        matrix of zeros stays one.
     """
     xp, (a, b, c) = array_module(g), COEFFICIENTS
     tall = g.shape[-2] > g.shape[-1]
@@ -81,7 +81,7 @@ class Muon(AdamW):
             `weight_decay` is for both.
         momentum: how much of the old average gradient each step keeps, in [0, 1).
         adjust_lr_fn: how the learning rate is scaled by the shape of a matrix, a name in ADJUST_LR.
-        hidden: (name, shape) -> whether a parameter is a hidden matrix.
+        hidden: (name, shape) -> whether a parameter is a hidden matrix; it has two axes then.
 
     Attributes:
         first_moment: running means of the gradients, (N,) in the layout of `flat`.
@@ -120,12 +120,12 @@ class Muon(AdamW):
 
     def _moments(self) -> dict[str, Array]:
         moments = {f"first_moment.{name}": view for name, view in self.flat.views(self.first_moment).items()}
-        for stretch, second_moment in self.second_moments:
-            for name, slot in self.flat.slots.items():
-                if stretch.start <= slot.start < stretch.stop:
-                    stop = slot.stop - stretch.start
-                    view = second_moment[slot.start - stretch.start:stop].reshape(slot.shape)
-                    moments[f"second_moment.{name}"] = view
+        with on_device(self.flat.device):
+            for stretch, second_moment in self.second_moments:
+                for name, slot in self.flat.slots.items():
+                    if stretch.start <= slot.start < stretch.stop:
+                        view = second_moment[slot.start - stretch.start:slot.stop - stretch.start].reshape(slot.shape)
+                        moments[f"second_moment.{name}"] = view
         return moments
 
     def _update(self, lr: float, grad_scale: float | Array, spread: Spread) -> None:
