@@ -33,7 +33,7 @@ from .engine.dispatch import Dispatch
 from .engine.placement import TENSOR
 from .nn.module import Module
 from .nn.placement import MODULE
-from .ops.numpy_functions import array_function, array_ufunc
+from .ops.numpy_functions import MORE_METHODS, array_function, array_ufunc
 
 __all__ = ["install"]
 
@@ -42,7 +42,7 @@ def install() -> None:
     """Put the machinery into its places; `import tinygpt` does it once."""
     Operation.engine = Dispatch()
     Tensor.new_array = staticmethod(new_array)  # type: ignore[assignment]
-    for owner, members in ((Tensor, TENSOR), (Module, MODULE),
+    for owner, members in ((Tensor, MORE_METHODS), (Tensor, TENSOR), (Module, MODULE),
                            (Tensor, {"__array_ufunc__": array_ufunc, "__array_function__": array_function})):
         for name, member in members.items():
             setattr(owner, name, member)

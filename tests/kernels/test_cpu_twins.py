@@ -217,12 +217,12 @@ def test_linear_activation_in_every_layout_and_wider_than_a_block(activation):
 def test_one_operation_has_the_bits_of_two(activation, rows):
     """Training gives what it gave with an operation for each step; so does a token, whose gate is the rule's."""
     x, weight, bias, g = normal(rows, 5), normal(100, 5, seed=1), normal(100, seed=2), normal(rows, 100, seed=3)
-    op, settings = ops.ACTIVATIONS[activation]
+    op = ops.ACTIVATIONS[activation]
     both = {"linear_activation": (
         [x, weight, bias], lambda *inputs: ops.linear_activation(*inputs, activation=activation),
-        lambda *inputs: op(ops.linear(*inputs), **settings)), "gated_activation": (
+        lambda *inputs: op(ops.linear(*inputs))), "gated_activation": (
         [x @ weight.T, g[::-1]], lambda *inputs: ops.gated_activation(*inputs, activation=activation),
-        lambda gate, up: op(gate, **settings) * up)}
+        lambda gate, up: op(gate) * up)}
     for arrays, one, two in both.values():
         results = []
         for function in (one, two):

@@ -87,8 +87,7 @@ def _by_arrays(h: Array, shift: Array | None, activation: str | None) -> tuple[A
         h += shift.astype(h.dtype, copy=False)
     if activation is None:
         return h, lambda g: (g, lambda: g.sum(axis=0, dtype=wide_dtype(g.dtype)))
-    operation, settings = ACTIVATIONS[activation]
-    out, activation_backward = operation.operation.rule(xp, h, **settings)  # type: ignore[attr-defined]
+    out, activation_backward = ACTIVATIONS[activation].operation.rule(xp, h)  # type: ignore[attr-defined]
 
     def back(g):
         dh = activation_backward(g.astype(h.dtype))[0]
