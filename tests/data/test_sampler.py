@@ -93,7 +93,8 @@ def test_labelled_texts_are_filled_up_and_keep_their_labels() -> None:
 def test_pinned_draws() -> None:
     """Resuming years later, on another machine, must draw the same: these numbers never change."""
     assert step_generator(1337, 7).integers(1_000_000, size=4).tolist() == [575109, 104615, 406603, 727193]
-    assert WindowSampler(np.arange(1000), 2, 3, seed=7).batch(11)["ids"].tolist() == [[799, 800], [666, 667], [206, 207]]
+    windows = WindowSampler(np.arange(1000), 2, 3, seed=7)
+    assert windows.batch(11)["ids"].tolist() == [[799, 800], [666, 667], [206, 207]]
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -25,7 +25,7 @@ __all__ = [
     "CORPORA", "Corpus", "Documents", "EMBEDDED", "EpochSampler", "IGNORE", "LabelledSampler", "SYNTHETIC",
     "SequenceSampler", "TextSlice", "TokenFile", "WindowSampler", "all_sequences", "all_windows", "cache_folder",
     "embedded_documents", "encode_documents", "encode_within", "file_format", "find_corpus", "find_table",
-    "located_columns", "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_documents", "read_examples",
-    "read_lines", "read_records", "require_block", "similar_lengths", "split_documents", "split_text", "step_generator",
-    "token_array", "write_tokens",
+    "located_columns", "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_documents",
+    "read_examples", "read_lines", "read_records", "require_block", "similar_lengths", "split_documents", "split_text",
+    "step_generator", "token_array", "write_tokens",
 ]

@@ -3,7 +3,7 @@
 The model is to predict the token that follows each position, so the targets are the ids one position later. A batch is
 a pure function of (seed, step), with no running generator: to go on after an interruption, the step is all one needs.
 
-Prerequisites: tokenizers/characters.py. Next: optim/adamw.py. Upstairs: sampler.py, every window and every example once.
+Prerequisites: tokenizers/characters.py. Next: optim/adamw.py. Upstairs: sampler.py, windows and examples once each.
 """
 
 import numpy as np

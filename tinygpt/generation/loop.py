@@ -21,7 +21,7 @@ def generate(model: Any, ids: Any, n: int, choose: Callable[[np.ndarray], np.nda
     """Continue prompts (B, T), T >= 1, by `n` tokens each: (B, T + n).
 
     Args:
-        model: ids (B, T) -> a Tensor of logits (B, T, V); it sees the last `config.block_size` tokens. Call its `eval` first.
+        model: ids (B, T) -> logits (B, T, V), a Tensor; it sees the last `config.block_size` tokens. Call `eval` first.
         choose: logits (B, V) -> the next tokens (B,); to draw them, `sampler(temperature=0.8, seed=1)` say.
     """
     ids = np.asarray(ids)

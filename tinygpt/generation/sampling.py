@@ -3,7 +3,7 @@
 A strategy takes logits (B, V), B rows of a vocabulary of V, and a setting; it returns logits with -inf for each token
 that it removes. The softmax of what is left is what gets drawn from.
 
-Prerequisites: ops/loss.py, which says what logits are. Next: loop.py. Upstairs: strategies.py, more of them, and checks.
+Prerequisites: ops/loss.py, for what logits are. Next: loop.py. Upstairs: strategies.py, more of them, and checks.
 Papers: Fan et al. (2018) for top-k; Holtzman et al., "The curious case of neural text degeneration" (2020) for top-p.
 """
 

@@ -1,4 +1,4 @@
-"""All that decides the next token upstairs: the strategies of sampling.py and two more, checked settings, checked logits.
+"""What decides the next token upstairs: the strategies of sampling.py, two more, checked settings and checked logits.
 
 The order is that of Hugging Face transformers: repetition penalty, temperature, top-k, top-p, min-p. All this happens
 on the host, in NumPy, so that every device gives the same text.

@@ -4,7 +4,7 @@ A language model reads integers. A tokenizer cuts a text into pieces from a fixe
 piece is one character: a small vocabulary (Shakespeare has 65 characters) and no algorithm. Its price: a sequence is as
 long as the text, and a character that the text lacked cannot be written at all.
 
-Prerequisites: nothing. Next: textbook_bpe.py, which lifts both limits. Upstairs: char.py, with files and special tokens.
+Prerequisites: nothing. Next: textbook_bpe.py, which lifts both limits. Upstairs: char.py, files and special tokens.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Byte-pair encoding, whole: training, encoding, decoding.
 
 Begin with one token for each byte. Count how often each two tokens stand side by side, make the most frequent pair a
-token of its own, and repeat. The list of merges *is* the tokenizer: to encode a new text, apply them to it, the earliest
+token of its own, and repeat. The list of merges *is* the tokenizer: to encode a new text, apply them, the earliest
 first. Every text is bytes, so none is out of vocabulary, and frequent words take few tokens.
 
 Prerequisites: characters.py. Next: data/windows.py. Upstairs: bpe.py, the same merges and ids, fast. Papers: Sennrich,
