@@ -82,8 +82,8 @@ def row_generators(seed: int | None, rows: int) -> list[np.random.Generator]:
     """A random generator for each row, from (seed, row), so that what a row draws depends on no other row."""
     if seed is not None and seed < 0:
         raise ValueError(f"seed is {seed}, expected a whole number of at least 0, or None")
-    entropy = np.random.SeedSequence(seed).entropy  # the seed itself; where it is None, the operating system's
-    return [np.random.default_rng([entropy, row]) for row in range(rows)]
+    seed = int(np.random.default_rng().integers(2**63)) if seed is None else seed  # None: from the operating system
+    return [np.random.default_rng([seed, row]) for row in range(rows)]
 
 
 def sampler(seed: int | None = None, **settings: float) -> Callable[[np.ndarray], np.ndarray]:
