@@ -210,7 +210,7 @@ class EncoderDecoder(PretrainedModel):
             ValueError, TypeError, IndexError: sources or settings that nothing can be generated from.
         """
         c = self.config
-        chosen = Sampling.of({"temperature": 0.0} | sampling)
+        chosen = Sampling.of(sampling, temperature=0.0)
         if num_beams != 1:
             check_beams(num_beams, stop, chosen.repetition_penalty)
         memory, memory_mask = self.encode(ids, attention_mask)
