@@ -135,7 +135,7 @@ def minbpe_merges(text: str, vocab_size: int) -> None:
     """Train as minbpe's regex tokenizer does, which breaks ties differently.
 
     minbpe is no package, so this is its loop, transcribed (github.com/karpathy/minbpe: `RegexTokenizer.train` with
-    `get_stats` and `merge` of base.py), with GPT-2's split pattern.
+    `get_stats` and `merge` of minbpe/base.py), with GPT-2's split pattern.
     """
     def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
         merged = []
