@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from measuring import SHAPES, batch, resident_mb
+from measuring import SHAPES, batch, busy_seconds, resident_mb
 
 WHAT = ("training", "decoding", "overhead", "import")
 STEPS = {"char": 30, "baby": 5, "gpt2": 3}
@@ -154,6 +154,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     for checkout in (before, after):
         if not (checkout / "tinygpt" / "__init__.py").exists():
             raise SystemExit(f"{checkout} holds no folder tinygpt/: give the root of a checkout")
+    busy, started, own = busy_seconds(), time.perf_counter(), sum(os.times()[:4])
     pairs: list[tuple[Figures, Figures]] = []
     for number in range(options.pairs):
         if number % 2 == 0:
@@ -163,6 +164,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             pairs.append((measure(before, options), second))
     result: dict[str, Any] = {"what": options.what, "shape": options.shape, "threads": options.threads,
                               "pairs": options.pairs}
+    if busy is not None:  # os.times() has the time of processes that have ended too
+        others = (busy_seconds() or busy) - busy - (sum(os.times()[:4]) - own)
+        result["cores_used_by_others"] = round(max(0.0, others) / (time.perf_counter() - started), 2)
     differences = [abs(a - b) / max(1.0, abs(a)) for one, other in pairs
                    for a, b in zip(one.pop("answer"), other.pop("answer"), strict=True)]
     for name in pairs[0][0]:
@@ -186,6 +190,8 @@ def print_table(result: dict[str, Any]) -> None:
             quartiles = "{:.3f} … {:.3f}".format(*row["quartiles"])
             print(f"{name:14}{row['before']:>11.2f}{row['after']:>11.2f}{row['ratio']:>9.3f}{quartiles:>18}")
     print(f"answers differ by {result['answers_differ_by']:.0e}")
+    if result.get("cores_used_by_others", 0.0) > 0.1:
+        print(f"other processes used {result['cores_used_by_others']} cores meanwhile: small differences mean nothing")
 
 
 def main() -> None:
