@@ -130,7 +130,7 @@ for name in ("characters", "pairs"):
 
 # One gradient, compared with differences, in float64.
 manual_seed(1)
-model = GPT(GPTConfig(11, block_size=5, n_layer=2, n_head=2, n_embd=8))
+model = GPT(GPTConfig(11, block_size=5, n_layer=2, n_head=2, n_embd=8, initializer_range=0.5))
 for parameter in model.parameters():
     parameter.data = parameter.data.astype(np.float64)
 batch = {"ids": np.array([[1, 2, 3, 4, 5]]), "targets": np.array([[2, 3, 4, 5, 6]])}
@@ -190,6 +190,6 @@ def test_the_book_stands_alone(alone_and_whole, tokenizer):
 
 
 def test_its_gradients_are_differences(alone_and_whole):
-    """Central differences of step 1e-5 in float64 are right to about 1e-10."""
+    """Central differences of step 1e-5 in float64 are right to about 1e-9, where weights are of order 1."""
     for found in alone_and_whole:
         assert found["worst"] < 1e-8
