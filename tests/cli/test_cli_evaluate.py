@@ -20,6 +20,7 @@ from tinygpt.evaluation import byte_lengths, corpus_bleu, corpus_chrf, label_pro
 from tinygpt.evaluation.answers import answer_conversations, exact_match
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
+from tinygpt.training import language_loss
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 8
 REVIEWS = [("a quick dog", "ham"), ("the lazy fox", "spam"), ("over the dog", "ham"), ("jumps", "ham")]
@@ -75,7 +76,7 @@ def test_text(capsys, models, tmp_path):
     found = figures(capsys, "--model", models["gpt"], "--data", path)
     model, tok = load_model(models["gpt"]), load_tokenizer(models["gpt"])
     tokens = token_array([TEXT[:150]], tok)
-    expected = text_loss(model, tokens, 24, lengths=byte_lengths(tok))
+    expected = text_loss(model, tokens, 24, loss=language_loss, lengths=byte_lengths(tok))
     assert found["task"] == "text" and found["loss"] == pytest.approx(expected.loss, rel=1e-5)
     assert found["bits_per_byte"] == pytest.approx(expected.bits_per_byte, rel=1e-5)
     assert found["perplexity"] == pytest.approx(np.exp(found["loss"])) and 0 <= found["accuracy"] <= 1

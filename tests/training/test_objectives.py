@@ -17,7 +17,7 @@ from tinygpt.data.masking import all_masked_windows
 from tinygpt.data.pairs import pairs_from_ids, read_pairs, split_pairs
 from tinygpt.evaluation.masked_words import masked_words
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder
-from tinygpt.training import PretrainOptions, pretrain, read_metrics, saved_options
+from tinygpt.training import PretrainOptions, masked_loss, pretrain, read_metrics, saved_options
 from tinygpt.training.objectives import OBJECTIVES, objective_of
 from tinygpt.training.pretrain_options import OBJECTIVE_NAMES
 from tinygpt.training.run_options import ARCHITECTURES
@@ -156,7 +156,7 @@ def test_masked_words_counts(runs) -> None:
     assert found.most_frequent == np.bincount(hidden).max() / len(hidden)
     model.lm_head.bias.data[9] = 0.0
     with no_grad():
-        total = sum(float(model.eval().loss(**batch, reduction="sum")) for batch in batches)
+        total = sum(float(masked_loss(model.eval(), batch)) for batch in batches)
     assert masked_words(model, batches).loss == pytest.approx(total / len(hidden), rel=1e-5)
 
 

@@ -18,7 +18,7 @@ from tinygpt.backend import manual_seed
 from tinygpt.data import WindowSampler
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.training import parallel
-from tinygpt.training import DivergedError, MetricsLog, Trainer, TrainingOptions, read_metrics
+from tinygpt.training import Criterion, DivergedError, MetricsLog, Trainer, TrainingOptions, language_loss, read_metrics
 from tinygpt.training.interrupt import StopSignals
 
 SIZES = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
@@ -30,7 +30,7 @@ def trainer_of(dtype: str = "float64", dropout: float = 0.0, source=None, hooks=
     options = TrainingOptions(**{**dict(steps=6, batch_size=5, lr=0.01, seed=1, threads=1), **options})
     tokens = np.random.default_rng(0).integers(13, size=200)
     source = source or WindowSampler(tokens, 8, options.batch_size, options.seed)
-    return Trainer(model, source, options, **(hooks or {}))
+    return Trainer(model, Criterion(language_loss), source, options, **(hooks or {}))
 
 
 def weights_after(**arguments) -> np.ndarray:
@@ -372,7 +372,7 @@ def test_the_first_hundred_steps_are_pytorchs(threads, torch_losses, tmp_path):
             return self.source.batch(step)
 
     log = MetricsLog(tmp_path / "metrics.jsonl")
-    Trainer(recipe_model(), First100(), TrainingOptions(
+    Trainer(recipe_model(), Criterion(language_loss), First100(), TrainingOptions(
         steps=200, batch_size=12, lr=1e-3, min_lr=1e-4, warmup_steps=50, beta2=0.99, weight_decay=0.1, clip=1.0,
         seed=3, threads=threads), metrics=log).run()
     log.close()
@@ -395,7 +395,7 @@ def test_the_first_steps_in_bfloat16_are_those_of_pytorchs_autocast():
                 os.kill(os.getpid(), signal.SIGINT)
     log = Losses()
     with cuda_on_host.on_the_pretend_device(kernels=False):
-        trainer = Trainer(recipe_model().to("fake"), markov_source(), TrainingOptions(
+        trainer = Trainer(recipe_model().to("fake"), Criterion(language_loss), markov_source(), TrainingOptions(
             steps=200, batch_size=12, lr=1e-3, min_lr=1e-4, warmup_steps=50, beta2=0.99, weight_decay=0.1, clip=1.0,
             seed=3, device="fake", dtype="bfloat16"), metrics=log)
         trainer.run()

@@ -191,7 +191,8 @@ class _Run:
         metrics = None
         try:
             trainer = Trainer(
-                self.model, source, o, validate=lambda keep_going: self.objective.validate(self.model, keep_going),
+                self.model, self.objective, source, o,
+                validate=lambda keep_going: self.objective.validate(self.model, keep_going),
                 sample=lambda: self.objective.sample(self.model), save=self._save, progress=self.progress,
                 score=self.objective.score if self.objective.keeps_best else None, patience=self.objective.patience)
             with trainer.stop:  # from the first state on, a signal is answered by saving

@@ -3,7 +3,7 @@
 A run calls the methods in the order in which they stand here: texts become a tokenizer, tokenizer and texts become two
 files of ids, and these become batches, figures and samples.
 
-Prerequisites: run_options.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
+Prerequisites: losses.py, run_options.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ...data import TokenFile, write_tokens
 from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
+from ..losses import Criterion
 from ..run_options import RunOptions
 from ..trainer import BatchSource
 
@@ -71,8 +72,8 @@ def specials_first(tokenizer: ByteBPE) -> ByteBPE:
     return ByteBPE(vocab, tokenizer.merges, {name: i for i, name in enumerate(names)}, tokenizer.splitter)
 
 
-class Objective(ABC):
-    """What is learnt, and how that is measured.
+class Objective(Criterion, ABC):
+    """What is learnt, and how that is measured; `data_loss` says what is minimised (losses.py).
 
     Args:
         options: of the run.

@@ -21,6 +21,7 @@ from ...evaluation import Classification, label_logits, label_numbers, plot_conf
 from ...models import BERT, GPT, BERTConfig, PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
+from ..losses import classification_loss
 from .base import KeepGoing
 from .masked import encoder_bpe, encoder_characters
 from .task import Task
@@ -59,6 +60,7 @@ class LabelledSampler:
 class Labels(Task):
     """Give each text one of the labels that the examples have."""
 
+    data_loss = staticmethod(classification_loss)
     unit = "texts"
     new_parameters = ("classifier.", "score.")
     names: list[str]
