@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from tinygpt.backend import cuda_available
 from tinygpt.models import GPT, load_model
+from tinygpt.ops import ACTIVATIONS
+from tinygpt.optim import OPTIMIZERS
 from tinygpt.tokenizers import load_tokenizer
 from tinygpt.training import PRESETS, PretrainOptions, language_loss, pretrain, read_checkpoint, read_metrics
 
@@ -135,7 +137,8 @@ combinations = st.fixed_dictionaries({
     "--warmup-steps": st.sampled_from([0, 1, 100]) | maybe, "--eval-every": st.sampled_from([1, 7]) | maybe,
     "--save-every": st.sampled_from([1, 7]) | maybe, "--seed": st.integers(0, 2**40),
     "--threads": st.integers(1, 3) | maybe, "--accumulate": st.integers(1, 3), "--dropout": st.sampled_from([0.0, 0.5]),
-    "--activation": st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]) | maybe,
+    "--activation": st.sampled_from(sorted(ACTIVATIONS)) | maybe,
+    "--optimizer": st.sampled_from(sorted(OPTIMIZERS)) | maybe,
     "--bias": st.sampled_from(["--bias", "--no-bias"]) | maybe, "--validation": st.sampled_from([0.1, 0.5]) | maybe,
     "--device": st.just("cpu") | maybe, "--dtype": st.just("float32") | maybe, "--clip": st.just(0.5) | maybe,
 })
@@ -196,7 +199,10 @@ def write(path: Path, content: bytes) -> Path:
     (["--dropout", 1], "dropout must be at least 0.0 and below 1.0, got 1.0"),
     (["--validation", 1], "the validation fraction must be in [0, 1), got 1.0"),
     (["--validation", 0], "the validation text has 0 tokens"),
-    (["--activation", "tanh"], "activation='tanh' is not supported"),
+    (["--activation", "tanh"], "--activation: invalid choice: 'tanh'"),
+    (["--optimizer", "magic"], "--optimizer: invalid choice: 'magic'"),
+    (["--positions", "nowhere"], "--positions: invalid choice: 'nowhere'"),
+    (["--objective", "masked", "--positions", "rotary"], "positions is an option of the causal objective"),
     (["--tokenizer", "wordpiece"], "--tokenizer is char, bpe, or a folder"),
     (["--tokenizer", "nothing"], "has no tokenizer.json"),
     (["--device", "gpu"], "unknown device 'gpu'"),

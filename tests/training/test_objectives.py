@@ -160,6 +160,18 @@ def test_masked_words_counts(runs) -> None:
     assert masked_words(model, batches).loss == pytest.approx(total / len(hidden), rel=1e-5)
 
 
+@pytest.mark.parametrize("positions", [None, "alibi"])
+def test_positions_reach_the_model_only_if_they_are_given(positions, data, monkeypatch) -> None:
+    """The layout chooses otherwise."""
+    asked = {}
+    monkeypatch.setattr("tinygpt.training.objectives.causal.GPTConfig", lambda **fields: asked.update(fields))
+    monkeypatch.setattr("tinygpt.training.objectives.causal.GPT", lambda config: config)
+    objective = objective_of(options_of("causal", data, positions=positions))
+    objective.use(objective.train_characters(["one two"]))
+    objective.new_model()
+    assert asked["architecture"] == "gpt2" and asked.get("positions", "the layout's") == (positions or "the layout's")
+
+
 def test_pairs_that_do_not_fit_are_counted(data, tmp_path) -> None:
     path = tmp_path / "long.tsv"
     path.write_text(data["seq2seq"].read_text(encoding="utf-8") + "one " * 40 + "\tuno\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tinygpt.backend import manual_seed
 from tinygpt.data import WindowSampler
 from tinygpt.models import GPT, GPTConfig
+from tinygpt.optim import OPTIMIZERS, AdamW
 from tinygpt.training import parallel
 from tinygpt.training import Criterion, DivergedError, MetricsLog, Trainer, TrainingOptions, language_loss, read_metrics
 from tinygpt.training.interrupt import StopSignals
@@ -92,6 +93,26 @@ def test_processes_train_to_the_bits_of_threads_and_so_does_a_run_that_goes_on(m
     threads.run()
     assert kinds[:2] == ["Processes", "Threads"]
     np.testing.assert_array_equal(threads.optimizer.flat.data, expected)
+
+
+def test_the_optimizer_is_the_one_that_the_options_name(monkeypatch):
+    class Still(AdamW):
+        """Moves nothing."""
+
+        def step(self, *arguments, **settings):
+            self.steps += 1
+
+    monkeypatch.setitem(OPTIMIZERS, "still", Still)
+    options = trainer_of().options
+    object.__setattr__(options, "optimizer", "still")  # its choices were fixed before this optimizer was there
+    trainer = Trainer(GPT(GPTConfig(**SIZES)), Criterion(language_loss), Unequal(), options)
+    before = trainer.optimizer.flat.data.copy()
+    trainer.run()
+    assert type(trainer.optimizer) is Still and trainer.optimizer.steps == 6
+    np.testing.assert_array_equal(trainer.optimizer.flat.data, before)
+    o = trainer.options
+    assert (trainer.optimizer.lr, trainer.optimizer.betas, trainer.optimizer.weight_decay) == (
+        o.lr, (o.beta1, o.beta2), o.weight_decay)
 
 
 def test_there_are_no_more_replicas_than_rows():

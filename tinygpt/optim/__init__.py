@@ -8,5 +8,7 @@ from .clipping import clip_coefficient, clip_grad_norm, grad_norm, grad_norm_on_
 from .flat import FlatParameters, is_decayed
 from .schedule import cosine_schedule, linear_schedule
 
-__all__ = ["AdamW", "FlatParameters", "adamw_update", "clip_coefficient", "clip_grad_norm", "cosine_schedule",
-           "grad_norm", "grad_norm_on_device", "is_decayed", "linear_schedule"]
+OPTIMIZERS = {"adamw": AdamW}  # by name
+
+__all__ = ["AdamW", "FlatParameters", "OPTIMIZERS", "adamw_update", "clip_coefficient", "clip_grad_norm",
+           "cosine_schedule", "grad_norm", "grad_norm_on_device", "is_decayed", "linear_schedule"]

@@ -1,8 +1,8 @@
 """Training: replicas, checkpoints, the loop, and runs from data to a folder that works: pretraining and fine-tuning.
 
 Reading order: options.py → losses.py → workers.py, turns.py → parallel.py → checkpoint.py → interrupt.py, lock.py,
-metrics.py, progress.py (small, each alone) → trainer.py (the loop) → run_options.py, pretrain_options.py, finetune_options.py,
-presets.py → objectives/ → run.py (all of it together) → pretrain.py, finetune.py.
+metrics.py, progress.py (small, each alone) → trainer.py (the loop) → run_options.py, pretrain_options.py,
+finetune_options.py, presets.py → objectives/ → run.py (all of it together) → pretrain.py, finetune.py.
 """
 
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backend import default_device
+from ..optim import OPTIMIZERS
 
 __all__ = ["TrainingOptions", "option"]
 
@@ -34,9 +35,10 @@ class TrainingOptions:
     lr: float = option(1e-3, "highest learning rate")
     min_lr: float | None = option(None, "learning rate at the end [lr / 10]")
     warmup_steps: int | None = option(None, "steps in which the learning rate rises [a tenth of them, at most 100]")
-    beta1: float = option(0.9, "AdamW's beta1")
-    beta2: float = option(0.99, "AdamW's beta2")
-    weight_decay: float = option(0.1, "AdamW's weight decay, of matrices only")
+    optimizer: str = option("adamw", "how a gradient changes the weights", choices=tuple(OPTIMIZERS))
+    beta1: float = option(0.9, "AdamW's beta1: how much of its mean of gradients a step keeps")
+    beta2: float = option(0.99, "AdamW's beta2: how much of its mean of squared gradients a step keeps")
+    weight_decay: float = option(0.1, "the optimizer's weight decay, of matrices only")
     clip: float = option(1.0, "longest gradient; longer ones are scaled down")
     eval_every: int | None = option(None, "steps between validations [a tenth of them]")
     save_every: int | None = option(None, "steps between checkpoints [as eval_every]")

@@ -14,6 +14,7 @@ from .run_options import ARCHITECTURES, RunOptions
 __all__ = ["OBJECTIVE_NAMES", "PretrainOptions"]
 
 OBJECTIVE_NAMES = ("causal", "masked", "seq2seq")
+POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class PretrainOptions(RunOptions):
                                choices=tuple(layout for name in OBJECTIVE_NAMES for layout in ARCHITECTURES[name]))
     n_kv_head: int | None = option(None, "heads of keys and values [n_head]")
     bias: bool | None = option(None, "biases in linear layers and norms [the layout's]")
+    positions: str | None = option(None, "how a token knows its place [the layout's]", choices=POSITIONS)
 
     @property
     def kind(self) -> str:
@@ -51,6 +53,6 @@ class PretrainOptions(RunOptions):
             object.__setattr__(self, "lr", min(0.003, 0.384 / self.n_embd) / (1 if self.objective == "causal" else 3))
         super().__post_init__()
         self._check_layout("objective")
-        if self.objective != "causal" and (self.bias is not None or self.n_kv_head is not None):
-            name = "bias" if self.bias is not None else "n_kv_head"
-            raise ValueError(f"{name} is an option of the causal objective; {self.architecture} fixes it")
+        for name in ("bias", "n_kv_head", "positions"):
+            if self.objective != "causal" and getattr(self, name) is not None:
+                raise ValueError(f"{name} is an option of the causal objective; {self.architecture} fixes it")

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..ops import ACTIVATIONS
 from .options import TrainingOptions, option
 
 __all__ = ["ARCHITECTURES", "RunOptions"]
@@ -48,7 +49,8 @@ class RunOptions(TrainingOptions):
     n_head: int = option(4, "attention heads")
     n_embd: int = option(128, "channels")
     block_size: int = option(64, "longest context, in tokens")
-    activation: str | None = option(None, "gelu, gelu_tanh, relu or silu [the layout's]")
+    activation: str | None = option(None, "the nonlinear function of the feed-forward [the layout's]",
+                                    choices=tuple(ACTIVATIONS))
     dropout: float = option(0.0, "dropout rate")
     initializer_range: float = option(None, "standard deviation of the initial weights "
                                             "[decoders: GPT-2's, 0.02 * sqrt(768 / n_embd); else 1 / sqrt(n_embd)]")

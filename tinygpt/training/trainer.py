@@ -1,9 +1,9 @@
-"""The training loop: batch, gradient, clip, AdamW; and now and then validate, show a sample, save.
+"""The training loop: batch, gradient, clip, optimizer; and now and then validate, show a sample, save.
 
 The loop knows neither what is trained nor on what: any model, any source with `batch(step)`, and any loss of the two
-will do (losses.py). A step is a function of the weights, the moments and (seed, step), which is why a run that was
-interrupted continues bit for bit. Where validations have a score, the best weights are kept beside the last, and
-training ends early when they have not become better for a while.
+will do (losses.py). A step is a function of the weights, the optimizer's state and (seed, step), which is why a run
+that was interrupted continues bit for bit. Where validations have a score, the best weights are kept beside the last,
+and training ends early when they have not become better for a while.
 
 On a GPU a step is a list of orders that the device works off later, and looking at a number waits until it has come to
 it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything
@@ -25,7 +25,7 @@ import numpy as np
 from ..backend import Array, allow_tf32, array_module, device_memory, on_device, to_numpy
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
-from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
+from ..optim import OPTIMIZERS, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
 from .interrupt import StopSignals
 from .losses import Criterion
 from .metrics import MetricsLog
@@ -105,7 +105,7 @@ class Trainer:
 
     Attributes:
         step: steps done.
-        optimizer: the AdamW, with the FlatParameters as `.flat`.
+        optimizer: the one that the options name, with the FlatParameters as `.flat`.
         threads: how many replicas train side by side.
         validation: the latest figures of `validate`; validated: the step they are of, or −1.
         best: the best validation, where there is a score; before: the figures before the first step.
@@ -137,8 +137,8 @@ class Trainer:
         self.best: Best | None = None
         self.peaks: tuple[float, ...] = ()
         self.waited = 0
-        self.optimizer = AdamW(FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
-                               weight_decay=o.weight_decay)
+        self.optimizer = OPTIMIZERS[o.optimizer](FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
+                                                 weight_decay=o.weight_decay)
         self.validated = self._saved = -1
         self._unread: list[_StepFigures] = []
         self._read_every = 1 if self.optimizer.flat.device == "cpu" else READ_EVERY

@@ -47,7 +47,8 @@ class Causal(Objective):
 
     def new_model(self) -> GPT:
         """A GPT."""
-        return GPT(GPTConfig(**self._sizes("n_kv_head", "bias")))
+        given = () if self.options.positions is None else ("positions",)  # else the layout's
+        return GPT(GPTConfig(**self._sizes("n_kv_head", "bias", *given)))
 
     def start(self, train: np.ndarray, validation: np.ndarray) -> WindowSampler:
         """Windows at random places."""
