@@ -202,7 +202,7 @@ def write(path: Path, content: bytes) -> Path:
     (["--activation", "tanh"], "--activation: invalid choice: 'tanh'"),
     (["--optimizer", "magic"], "--optimizer: invalid choice: 'magic'"),
     (["--positions", "nowhere"], "--positions: invalid choice: 'nowhere'"),
-    (["--objective", "masked", "--positions", "rotary"], "positions is an option of the causal objective"),
+    (["--objective", "masked", "--positions", "rotary"], "positions is an option of the objective causal"),
     (["--tokenizer", "wordpiece"], "--tokenizer is char, bpe, or a folder"),
     (["--tokenizer", "nothing"], "has no tokenizer.json"),
     (["--device", "gpu"], "unknown device 'gpu'"),

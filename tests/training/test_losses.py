@@ -13,7 +13,7 @@ from tinygpt.nn import Module
 from tinygpt.optim import FlatParameters
 from tinygpt.training import Criterion, classification_loss, language_loss, masked_loss, seq2seq_loss
 from tinygpt.training.losses import auxiliary_losses, count_targets
-from tinygpt.training.objectives import OBJECTIVES
+from tinygpt.training.objectives import KINDS as ROWS
 from tinygpt.training.parallel import Replicas
 
 SIZES = dict(vocab_size=11, block_size=6, n_layer=1, n_head=2, n_embd=8, initializer_range=0.3)
@@ -190,8 +190,9 @@ def test_replicas_train_what_the_parts_ask_for():
                 np.testing.assert_allclose(gradient, expected[name], rtol=1e-8, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", OBJECTIVES)
+@pytest.mark.parametrize("kind", ROWS)
 def test_every_objective_names_its_loss(kind):
     expected = {"causal": language_loss, "instruction": language_loss, "masked": masked_loss, "seq2seq": seq2seq_loss,
                 "translation": seq2seq_loss, "classification": classification_loss}
-    assert OBJECTIVES[kind].data_loss is expected[kind] and issubclass(OBJECTIVES[kind], Criterion)
+    objective = ROWS[kind].objective
+    assert objective.data_loss is expected[kind] and issubclass(objective, Criterion)

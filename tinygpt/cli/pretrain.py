@@ -1,6 +1,6 @@
 """`tinygpt pretrain`: train a model from random weights on text.
 
-Prerequisites: options.py, training/pretrain.py. Next: finetune.py.
+Prerequisites: options.py, training/start.py. Next: finetune.py.
 """
 
 from __future__ import annotations

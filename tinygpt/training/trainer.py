@@ -9,7 +9,7 @@ On a GPU a step is a list of orders that the device works off later, and looking
 it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything
 is validated or saved, so that no checkpoint holds weights that a step without a finite loss has touched.
 
-Prerequisites: options.py, parallel.py, checkpoint.py. Next: run_options.py.
+Prerequisites: loop_options.py, parallel.py, checkpoint.py. Next: objectives/base.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..optim import OPTIMIZERS, FlatParameters, clip_coefficient, cosine_schedul
 from .interrupt import StopSignals
 from .losses import Criterion
 from .metrics import MetricsLog
-from .options import TrainingOptions
+from .loop_options import TrainingOptions
 from .parallel import Replicas, default_threads, processes_pay
 from .progress import Progress
 from .workers import blas_can_be_held, blas_threads

@@ -3,7 +3,7 @@
 A run calls the methods in the order in which they stand here: texts become a tokenizer, tokenizer and texts become two
 files of ids, and these become batches, figures and samples.
 
-Prerequisites: losses.py, run_options.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
+Prerequisites: losses.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
 from ..losses import Criterion
-from ..run_options import RunOptions
 from ..trainer import BatchSource
 
 __all__ = ["KeepGoing", "Objective", "SizedSource", "TextEncoder", "specials_first"]
@@ -76,7 +75,7 @@ class Objective(Criterion, ABC):
     """What is learnt, and how that is measured; `data_loss` says what is minimised (losses.py).
 
     Args:
-        options: of the run.
+        options: of the run (run_options.py); what an objective asks of them, `kinds.py` makes sure that they have.
 
     Attributes:
         unit: what a loss is averaged over, in the plural.
@@ -92,8 +91,8 @@ class Objective(Criterion, ABC):
     tokenizer: Tokenizer
     config: Any
 
-    def __init__(self, options: RunOptions) -> None:
-        self.options: Any = options
+    def __init__(self, options: Any) -> None:
+        self.options = options
         self.memory: dict[str, Any] = {}
 
     # -- from texts to a tokenizer ------------------------------------------------------------------------------------
@@ -217,8 +216,9 @@ class Objective(Criterion, ABC):
         """Figures on the validation part, "validation_loss" among them; broken off when `keep_going` says False."""
 
     def lr(self, model: PretrainedModel) -> float:
-        """The highest learning rate where the options name none."""
-        raise NotImplementedError
+        """The highest learning rate where the options name none. Wide models want small steps, and so do those with
+        the norm behind the sum."""
+        return min(0.003, 0.384 / model.config.n_embd) / (1 if self.options.row.pre_norm else 3)
 
     def n_steps(self, source: SizedSource) -> int:
         """How many training steps there are."""

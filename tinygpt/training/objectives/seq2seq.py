@@ -1,6 +1,6 @@
 """A target for each source: the objective that the transformer was made for, translation above all.
 
-Prerequisites: causal.py, data/pairs.py, models/encoder_decoder.py. Next: ../run.py. Vaswani et al., "Attention
+Prerequisites: causal.py, data/pairs.py, models/encoder_decoder.py. Next: task.py. Vaswani et al., "Attention
 is all you need" (2017).
 """
 

@@ -1,6 +1,8 @@
-"""What a training run can be told, in one place; the command line and the presets are made from it.
+"""What the training loop can be told: steps, learning rate, optimizer, device; and `option`, a field with a help text.
 
-Prerequisites: docs/architecture.md. Next: presets.py, parallel.py.
+The command line is made from such fields, so that a default and its meaning stand in one place.
+
+Prerequisites: docs/architecture.md, optim/. Next: losses.py.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def option(default: Any, help: str, **metadata: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How to train, whatever is trained. None stands for a default that `resolved` works out.
+    """How to train, whatever is trained. None stands for a default that the run works out.
 
     Raises:
         ValueError: an option outside its range.
@@ -49,6 +51,12 @@ class TrainingOptions:
                         "a GPU; weights stay float32", choices=("float32", "bfloat16"))
     tf32: bool = option(False, "on a GPU: round the factors of float32 matrix products to TF32")
 
+    @classmethod
+    def described(cls, field: dataclasses.Field[Any]) -> str:
+        """The help text of an option, with its default in brackets if it has one."""
+        text = field.metadata["help"]
+        return text if field.default is None or field.default == () else f"{text} [{field.default}]"
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             choices, value = field.metadata.get("choices"), getattr(self, field.name)
@@ -67,7 +75,7 @@ class TrainingOptions:
                                  f"{'' if below == math.inf else f' and less than {below}'}, got {value}")
         if not self.clip > 0:
             raise ValueError(f"clip must be more than 0, got {self.clip}")
-        if self.min_lr is not None and self.min_lr > self.lr:
+        if self.min_lr is not None and self.lr is not None and self.min_lr > self.lr:
             raise ValueError(f"min_lr {self.min_lr} is more than lr {self.lr}")
         if (self.device or default_device()) == "cpu":
             if self.dtype == "bfloat16":
