@@ -1,6 +1,6 @@
 """`tinygpt finetune`: teach a model a task from examples.
 
-Prerequisites: options.py, pretrain.py, training/start.py. Next: generate.py.
+Prerequisites: arguments.py, pretrain.py, training/start.py. Next: generate.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 from ..training import FinetuneOptions, finetune, saved_options
 from ..training.objectives import kinds_of
-from .options import add_options, given_options, require_agreement
+from .arguments import add_options, given_options, require_agreement
 
 __all__ = ["add_parser", "run"]
 

@@ -2,8 +2,8 @@
 
 Reading order: table.py, confidence.py, running.py → language_modeling.py → likelihood.py → next_token.py →
 masked_words.py → multiple_choice.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
-chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py. docs/evaluation.md says what each
-figure means.
+chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py → tasks.py (the table
+of what can be measured). docs/evaluation.md says what each figure means.
 """
 
 from .bag_of_words import NaiveBayes

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
-
 from ...data import TokenFile, write_tokens
+from ...data.tokens import TextEncoder
 from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
 from ..losses import Criterion
 from ..trainer import BatchSource
 
-__all__ = ["KeepGoing", "Objective", "SizedSource", "TextEncoder", "specials_first"]
+__all__ = ["KeepGoing", "Objective", "SizedSource", "specials_first"]
 
 KeepGoing = Callable[[], bool]
 
@@ -33,32 +31,6 @@ class SizedSource(BatchSource, Protocol):
     """A batch source that knows how many examples it gives at a time."""
 
     batch_size: int
-
-
-@dataclass(frozen=True)
-class TextEncoder:
-    """A tokenizer as token files are written with it.
-
-    Attributes:
-        template: put around each text what the tokenizer puts around texts.
-        separate: put the end-of-text id between texts.
-    """
-
-    tokenizer: Tokenizer
-    template: bool = True
-    separate: bool = True
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """What separates texts."""
-        return self.tokenizer.eos_token_id if self.separate else None
-
-    def __len__(self) -> int:
-        return len(self.tokenizer)
-
-    def encode_array(self, text: str) -> np.ndarray:
-        """The ids of a text."""
-        return self.tokenizer.encode_array(text, self.template)
 
 
 def specials_first(tokenizer: ByteBPE) -> ByteBPE:

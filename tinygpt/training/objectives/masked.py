@@ -15,6 +15,7 @@ import numpy as np
 from ...autograd import no_grad
 from ...data import Documents, require_block, split_documents, step_generator
 from ...data.masking import MaskedSampler, Masking, all_masked_windows
+from ...data.tokens import TextEncoder
 from ...evaluation import evaluating
 from ...evaluation.masked_words import guess_masked, masked_words
 from ...models import BERT, BERTConfig
@@ -22,7 +23,7 @@ from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
 from ...tokenizers.splitter import Splitter, Stage
 from ..losses import masked_loss
-from .base import KeepGoing, Objective, TextEncoder, specials_first
+from .base import KeepGoing, Objective, specials_first
 
 __all__ = ["Masked", "encoder_bpe", "encoder_characters"]
 

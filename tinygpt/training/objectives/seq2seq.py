@@ -14,12 +14,13 @@ import numpy as np
 
 from ...data.pairs import (IdPair, PairSampler, all_pairs, fitting_pairs, pair_batch, pairs_from_ids, read_pairs,
                            split_pairs)
+from ...data.tokens import TextEncoder
 from ...evaluation import evaluating, total_loss
 from ...models import EncoderDecoder, EncoderDecoderConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
 from ..losses import seq2seq_loss
-from .base import KeepGoing, Objective, TextEncoder, specials_first
+from .base import KeepGoing, Objective, specials_first
 
 __all__ = ["Seq2Seq"]
 

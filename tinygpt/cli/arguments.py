@@ -1,4 +1,4 @@
-"""Command-line options made from the fields of a dataclass, so that a default stands in one place.
+"""Arguments that several commands share. Options are made from the fields of a dataclass: one place for each default.
 
 Prerequisites: training/run_options.py. Next: pretrain.py.
 """
