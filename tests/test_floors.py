@@ -1,4 +1,4 @@
-"""The order of docs/map.md, read out of the source with `ast`: imports point to what stands above, also inside functions.
+"""The order of docs/map.md, read out of the source with `ast`: imports point up the map, also inside functions.
 
 A room may import from the book and from rooms above it in the table; inside a room there are no cycles. (What a file of
 the book may import is checked in test_book.py.)
