@@ -95,7 +95,7 @@ def test_the_seed_decides_the_weights():
 
 def test_names_of_the_parameters():
     names = set(model_of("gpt2-bare", n_layer=1).state_dict())
-    assert names == {"token_embedding.weight", "position_embedding.weight", "norm.weight", "lm_head.weight"} | {
+    assert names == {"token_embedding.weight", "positions.weight", "norm.weight", "lm_head.weight"} | {
         f"blocks.0.{part}.weight" for part in ("attention_norm", "attention.qkv", "attention.out",
                                                "feed_forward_norm", "feed_forward.up", "feed_forward.down")}
 
