@@ -7,6 +7,7 @@ import inspect
 import fake_device
 import numpy as np
 import pytest
+from model_losses import loss_of
 
 import tinygpt as tg
 from tinygpt import ops
@@ -343,7 +344,7 @@ def train(name, device, n_steps=2):
     for _ in range(n_steps):
         with fake_device.count_syncs() as count:
             flat.zero_grad()
-            loss = model.loss(**batch)
+            loss = loss_of(model, **batch)
             loss.backward()
             optimizer.step()
         waited = list(count.reasons)
@@ -370,7 +371,7 @@ def test_ids_and_targets_are_checked_before_they_go_to_the_device(name):
         wrong = np.array(batch[key])
         wrong[1, 2] = bad
         with pytest.raises(IndexError, match=f"{bad} is outside"):
-            model.loss(**batch | {key: wrong})
+            loss_of(model, **batch | {key: wrong})
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "marian"])

@@ -7,6 +7,7 @@ import cuda_on_host
 import fake_device
 import numpy as np
 import pytest
+from model_losses import loss_of
 
 import tinygpt as tg
 from tinygpt import kernels, ops
@@ -189,7 +190,7 @@ def test_every_product_of_a_step_is_one_of_bfloat16(architecture, fused, monkeyp
     sizes = dict(vocab_size=17, block_size=8, n_layer=2, n_head=2, n_embd=16)
     model = GPT(GPTConfig(**sizes, architecture=architecture)).eval()
     ids = np.random.default_rng(0).integers(0, 17, (3, 9))
-    expected = model.loss(ids[:, :-1], ids[:, 1:])
+    expected = loss_of(model, ids[:, :-1], ids[:, 1:])
     expected.backward()
     slopes = {name: p.grad for name, p in model.named_parameters()}
     for p in model.parameters():
@@ -207,7 +208,7 @@ def test_every_product_of_a_step_is_one_of_bfloat16(architecture, fused, monkeyp
         return matmul(a, b, **options)
     for module in (kernels.cuda.linear, kernels.cuda.attention, kernels.cuda.loss, kernels.cuda.gemm):
         monkeypatch.setattr(module, "matmul", watched)
-    loss = model.loss(ids[:, :-1], ids[:, 1:])
+    loss = loss_of(model, ids[:, :-1], ids[:, 1:])
     loss.backward()
     linears = 2 * (4 if architecture == "gpt2" else 5)
     assert len(seen) == 3 * linears + 2 * 6 + 3 and all(a and b for a, b in seen)
