@@ -21,25 +21,19 @@ def test_by_themselves_they_say_nothing():
     assert not positions.state_dict()
 
 
-@given(st.integers(0, 3), st.integers(0, 99), st.booleans())
+@given(st.integers(0, 99), st.booleans())
 @settings(deadline=None, max_examples=30, derandomize=True)
-def test_learned_rows_are_added_by_position(first, seed, by_row):
-    layer = randomized(LearnedPositions(10, 4, first=first), seed)
+def test_learned_rows_are_added_by_position(seed, by_row):
+    layer = randomized(LearnedPositions(10, 4), seed)
+    assert list(layer.state_dict()) == ["weight"]
     rng = np.random.default_rng(seed)
     x, where = rng.standard_normal((2, 3, 4)), rng.integers(10, size=(2, 3) if by_row else 3)
     out = layer.add(Tensor(x), where)
-    np.testing.assert_array_equal(out.data, x + layer.weight.data[where + first])
+    np.testing.assert_array_equal(out.data, x + layer.weight.data[where])
     out.backward(np.ones((2, 3, 4)))
-    rows = np.zeros((10 + first, 4))
-    np.add.at(rows, np.broadcast_to(where, (2, 3)) + first, 1)
+    rows = np.zeros((10, 4))
+    np.add.at(rows, np.broadcast_to(where, (2, 3)), 1)
     np.testing.assert_array_equal(layer.weight.grad, rows)
-
-
-def test_rows_before_the_first_are_never_used():
-    layer = LearnedPositions(3, 4, first=2)
-    assert layer.weight.shape == (5, 4) and list(layer.state_dict()) == ["weight"]
-    layer.add(Tensor(np.zeros((1, 3, 4), np.float32)), np.arange(3)).sum().backward()
-    np.testing.assert_array_equal(layer.weight.grad[:, 0], [0, 0, 1, 1, 1])
 
 
 def test_learned_rows_start_as_an_embeddings():
