@@ -83,7 +83,7 @@ def test_the_rule_in_float32_then_rounded(name):
             assert is_bfloat16(ours)
             np.testing.assert_array_equal(to_numpy(ours), rounded(theirs))
         seen += 1
-    assert seen or name == "getitem"
+    assert seen
 
 
 def test_a_float32_weight_meets_bfloat16_activations():

@@ -347,6 +347,7 @@ def test_an_end_token_ends_a_row_which_is_filled_up():
     np.testing.assert_array_equal(configured.generate([[1, 2]], 10, temperature=0.0)[0], free[:first + 1])
     np.testing.assert_array_equal(configured.generate([[1, 2]], 10, temperature=0.0, eos_token_id=None)[0], free)
     both = configured.generate([[1, 2], [3, 4]], 10, temperature=0.0)
+    assert end in both[0, 2:]  # or the loop would look at nothing
     for row in both:
         after = np.flatnonzero(row[2:] == end)
         assert not len(after) or (row[3 + after[0]:] == 16).all()

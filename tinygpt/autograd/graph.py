@@ -16,8 +16,6 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..arrays import Array, array_module, as_array
 
 __all__ = ["Backward", "Gradient", "Node", "Output", "Rule", "Source", "newest_first", "parts_of", "usable"]

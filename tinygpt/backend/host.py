@@ -25,6 +25,7 @@ __all__ = [
     "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
 ]
 
+
 class DeviceError(RuntimeError):
     """A device was asked for that this machine cannot serve; the message says what is missing and what to install."""
 

@@ -1,7 +1,7 @@
 """BERT: an encoder that sees the whole text at once, and its two heads, for masked words and for labels.
 
-Beside GPT (gpt.py, decoder.py) three things change: attention is not causal, norms come after the sums (post-norm), and segments
-have embeddings too. RoBERTa is the same encoder with positions that count from the padding id + 1.
+Beside GPT (gpt.py, decoder.py) three things change: attention is not causal, norms come after the sums (post-norm), and
+segments have embeddings too. RoBERTa is the same encoder with positions that count from the padding id + 1.
 
 Shapes: B batch, T time, C channels, V vocabulary, N labels.
 

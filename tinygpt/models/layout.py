@@ -1,7 +1,7 @@
 """The one table of what each architecture fixes: where norms stand, where positions come from, and defaults.
 
-The architectures are made of the same parts (kinds.py); this file says which of them each one has. Because an architecture
- fixes them, whatever a configuration can describe can be saved in a Hugging Face folder.
+The architectures are made of the same parts (kinds.py); this file says which of them each one has. Because an
+architecture fixes them, whatever a configuration can describe can be saved in a Hugging Face folder.
 
 Prerequisites: nn/. Next: kinds.py, which builds the parts; configuration.py, which answers from this table.
 

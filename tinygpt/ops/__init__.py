@@ -1,7 +1,6 @@
 """The differentiable operations: one readable rule each.
 
-The book's, in reading order: elementwise.py, reduction.py, shape.py, indexing.py, linalg.py, activation.py,
-normalization.py, dropout.py, attention.py, loss.py, operators.py. The others follow below them.
+docs/map.md has the reading order of the book's files; here they come first. Those below them follow the same pattern.
 """
 
 from .elementwise import (add, divide, exp, log, maximum, multiply, negative, power, sqrt, subtract, tanh, where)
@@ -31,7 +30,8 @@ from . import numpy_functions, precision  # noqa: F401  (NumPy's functions of Te
 
 __all__ = [
     "ACTIVATIONS", "IGNORE_INDEX", "absolute", "add", "astype", "broadcast_to", "clip", "concatenate",
-    "cos", "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu", "gelu_tanh",
+    "cos", "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu",
+    "gelu_tanh",
     "getitem", "layer_norm", "linear", "linear_activation", "linear_cross_entropy", "log", "log_softmax", "logsumexp",
     "matmul", "max", "maximum", "mean", "merge_heads", "min", "minimum", "multiply", "negative", "power", "relu",
     "reshape", "rms_norm", "rotary_embedding", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax",

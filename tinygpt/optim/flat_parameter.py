@@ -29,8 +29,8 @@ class FlatParameter(Parameter):
 
     @staticmethod
     def move_in(parameter: Parameter, data: Array, grad: Array) -> None:
-        """Give a parameter its home, arrays of its shape: `data` takes its values, `grad` its gradient. The object stays
-        the same, and becomes a FlatParameter."""
+        """Give a parameter its home, arrays of its shape: `data` takes its values, `grad` its gradient. The object
+        stays the same, and becomes a FlatParameter."""
         data[...] = parameter.data
         grad[...] = 0 if parameter.grad is None else parameter.grad
         trainable = parameter.requires_grad
@@ -121,7 +121,7 @@ class FlatParameter(Parameter):
         self._vacant = False
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        """A copy has no home: it is an ordinary Parameter, until a FlatParameters that is copied with it takes it in."""
+        """A copy has no home. It is an ordinary Parameter, until a FlatParameters that is copied too takes it in."""
         return _copied, (self._data, self._trainable, self.grad)
 
 

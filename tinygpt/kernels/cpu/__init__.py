@@ -24,7 +24,8 @@ from .shape import (add_same_shape, merge_heads_of_a_token, split_heads_of_a_tok
 
 __all__ = [
     "BLOCK", "add_same_shape", "add_unrecorded", "attention_blocked", "attention_of_a_token", "dropout_blocked",
-    "embedding_of_a_token", "embedding_segments", "gated_activation_blocked", "gelu_blocked", "gelu_of_a_token", "gelu_tanh_blocked",
+    "embedding_of_a_token", "embedding_segments", "gated_activation_blocked", "gelu_blocked", "gelu_of_a_token",
+    "gelu_tanh_blocked",
     "gelu_tanh_of_a_token",
     "keep_freed_memory", "layer_norm_blocked", "layer_norm_of_a_row", "linear_activation_blocked",
     "linear_activation_of_a_row", "linear_cross_entropy_chunked", "linear_in_place", "linear_of_a_row",

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...ops import (
-    ACTIVATIONS, add, embedding, gelu, gelu_tanh, layer_norm, linear, linear_activation, rms_norm, scaled_dot_product_attention,
+    ACTIVATIONS, add, embedding, gelu, gelu_tanh, layer_norm, linear, linear_activation, rms_norm,
+    scaled_dot_product_attention,
 )
 from ...ops.dropout import Key
 from ...ops.indexing import check_ids

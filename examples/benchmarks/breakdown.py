@@ -1,8 +1,10 @@
-"""Where a training step of tinygpt goes: `python examples/benchmark_training.py --shape char --profile`.
+"""Where a training step of tinygpt goes: `python examples/benchmarks/training.py --shape char --profile`.
 
 One replica, one BLAS thread. Each operation's time, forward and backward, stands beside the least it could take: its
 matrix products at the rate that this machine's BLAS reaches on large ones, or, where it has none, one pass over its
 output at the rate of a copy. What lies between is what could still be gained.
+
+Prerequisites: sides.py, training.py.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from tinygpt.autograd import Deferred, Operation
-from benchmark_sides import SHAPES, batch, tinygpt_step
+from measuring import SHAPES, batch
+from sides import tinygpt_step
 
 __all__ = ["profile"]
 
@@ -58,10 +61,10 @@ class Watch:
         self.flops: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
 
-    def run(self, plain: Callable, operation: Operation, arrays: Any, settings: Any) -> Any:
-        """In place of Operation.run."""
+    def run(self, plain: Callable, operation: Operation, arrays: Any, settings: Any, *rest: Any) -> Any:
+        """In place of Operation._run."""
         start = time.perf_counter()
-        out, backward = plain(operation, arrays, settings)
+        out, backward = plain(operation, arrays, settings, *rest)
         self.seconds[f"{operation.name} forward"] += time.perf_counter() - start
         if operation.name in GEMMS:
             self.flops[f"{operation.name} forward"] += products(operation.name, list(arrays))
@@ -116,15 +119,15 @@ def profile(shape_name: str, steps: int) -> None:
     flops_per_second, bytes_per_second = machine()
     step = tinygpt_step(shape, 1, None)
     step(*batch(shape, 0))
-    watch, plain = Watch(), Operation.run
-    Operation.run = lambda self, arrays, settings: watch.run(plain, self, arrays, settings)  # type: ignore
+    watch, plain = Watch(), Operation._run
+    Operation._run = lambda *given: watch.run(plain, *given)  # type: ignore[method-assign]
     try:
         start = time.perf_counter()
         for number in range(steps):
             step(*batch(shape, 1 + number))
         total = (time.perf_counter() - start) / steps
     finally:
-        Operation.run = plain  # type: ignore[method-assign]
+        Operation._run = plain  # type: ignore[method-assign]
     print(f"{shape_name}: {shape}, one thread; matrix products at {flops_per_second / 1e9:.0f} GFLOP/s, "
           f"copies at {bytes_per_second / 1e9:.1f} GB/s")
     print(f"{'':46}{'ms':>9}{'floor ms':>10}{'times':>7}")

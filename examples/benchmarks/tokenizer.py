@@ -1,8 +1,8 @@
 """The tokenizer beside tiktoken, Hugging Face's tokenizers and rustbpe, where installed, and minbpe's training loop.
 
-    python examples/benchmark_tokenizer.py                            two minutes
-    TINYGPT_DATA=FOLDER python examples/benchmark_tokenizer.py        with GPT-2's vocabulary, Spanish and Chinese
-    python examples/benchmark_tokenizer.py --text Thai=thai.txt       and a text of one's own
+    python examples/benchmarks/tokenizer.py                            two minutes
+    TINYGPT_DATA=FOLDER python examples/benchmarks/tokenizer.py        with GPT-2's vocabulary, Spanish and Chinese
+    python examples/benchmarks/tokenizer.py --text Thai=thai.txt       and a text of one's own
 
 One process, one thread each (Rust's too), the sides taking turns, the fastest of several tries, CPU time: so the
 ratios mean something even on a machine that does other things. "× as fast" is their time over ours; above 1, ours is
@@ -11,6 +11,8 @@ the faster. Each side must also give the same answer: merges and ids are compare
 English is the docstrings of what is installed here, Python the standard library's source. Spanish is the corpus
 "quijote" if it is on this machine; Chinese is hongloumeng.txt in TINYGPT_DATA. The vocabulary for encoding is GPT-2's
 if TINYGPT_DATA has it (gpt2/encoder.json and vocab.bpe), else one trained here on the English text.
+
+Prerequisites: measuring.py.
 """
 
 from __future__ import annotations
@@ -133,7 +135,7 @@ def minbpe_merges(text: str, vocab_size: int) -> None:
     """Train as minbpe's regex tokenizer does, which breaks ties differently.
 
     minbpe is no package, so this is its loop, transcribed (github.com/karpathy/minbpe: `RegexTokenizer.train` with
-    `get_stats` and `merge` of base.py), with GPT-2's split pattern.
+    `get_stats` and `merge` of minbpe/base.py), with GPT-2's split pattern.
     """
     def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
         merged = []
@@ -229,7 +231,7 @@ def without_split(tok: ByteBPE, size: int) -> Iterator[tuple[str, float]]:
 def training_memory(path: Path) -> float:
     """Peak MB of a process that trains on a file, over what it holds before; 0 where the system does not tell."""
     code = (f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-            "from pathlib import Path; from benchmark_sides import resident_mb\n"
+            "from pathlib import Path; from measuring import resident_mb\n"
             "from tinygpt.tokenizers import ByteBPE\n"
             "ByteBPE.train('word', 257); before = resident_mb(peak=False)\n"
             "ByteBPE.train(Path(sys.argv[1]), 16384); print(max(0, resident_mb(peak=True) - before))")

@@ -1,9 +1,11 @@
 """What an operation costs when there is nothing to compute: the engine's own time, beside PyTorch's.
 
-    python examples/benchmark_overhead.py
+    python examples/benchmarks/overhead.py
 
 Chains of 1,000 operations on Tensors of one element, forward and backward; then what `import tinygpt` adds to
-importing NumPy and regex. Half a minute.
+importing NumPy and regex. Half a minute. `--alone` leaves PyTorch out.
+
+Prerequisites: measuring.py. Next: tokenizer.py.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import tinygpt as tg
-from benchmark_sides import has_torch
+from measuring import has_torch
 
 LENGTH = 1000
 
@@ -77,9 +79,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--alone", action="store_true", help="tinygpt without PyTorch beside it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line, last")
     options = parser.parse_args()
-    sides = {"tinygpt": tinygpt_chain} | ({"torch": torch_chain} if has_torch() else {})
+    sides = {"tinygpt": tinygpt_chain} | ({"torch": torch_chain} if has_torch() and not options.alone else {})
     result: dict[str, Any] = {"chains": {}}
     for name in CHAINS:
         gradients = {side: chain(name) for side, chain in sides.items()}  # warms up

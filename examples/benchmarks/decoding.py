@@ -1,11 +1,13 @@
 """Greedy decoding with a key-value cache: tinygpt beside transformers' `generate` on PyTorch, the same weights.
 
-    python examples/benchmark_decoding.py --shape char        some seconds
-    python examples/benchmark_decoding.py --shape gpt2        two minutes, 1.5 GB for each side
+    python examples/benchmarks/decoding.py --shape char        some seconds
+    python examples/benchmarks/decoding.py --shape gpt2        two minutes, 1.5 GB for each side
 
 A prompt of 16 random tokens, batch 1, 64 new tokens; each side in a process of its own, taking turns; medians are
 compared. Both write the same tokens (checked), so both have done the same work. tinygpt saves a folder in Hugging
-Face's format, which transformers opens as it is.
+Face's format, which transformers opens as it is. `--alone` measures tinygpt alone.
+
+Prerequisites: sides.py. Next: overhead.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark_sides import SHAPES, resident_mb, tinygpt_model
+from measuring import SHAPES, has_torch, resident_mb
+from sides import tinygpt_model
 
 Generate = Callable[[np.ndarray], np.ndarray]  # prompt (1, T) -> prompt and continuation (1, T + new)
 
@@ -51,6 +54,11 @@ def transformers_side(folder: str, threads: int, new_tokens: int) -> Generate:
         with torch.no_grad():
             return model.generate(ids, attention_mask=torch.ones_like(ids), **settings).numpy()
     return generate
+
+
+def has_transformers() -> bool:
+    """Whether transformers and PyTorch are installed."""
+    return has_torch() and importlib.util.find_spec("transformers") is not None
 
 
 def serve(side: str, folder: str, threads: int, new_tokens: int) -> None:
@@ -95,7 +103,7 @@ class Side:
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Both sides in turns."""
     shape = SHAPES[options.shape]
-    names = ["tinygpt"] + ["transformers"] * (importlib.util.find_spec("transformers") is not None)
+    names = ["tinygpt"] + ["transformers"] * (has_transformers() and not options.alone)
     same = 0
     with tempfile.TemporaryDirectory() as folder:
         shape = dict(shape, T=max(shape["T"], 16 + options.new_tokens))
@@ -130,6 +138,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--alone", action="store_true", help="tinygpt without transformers beside it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line, last")
     parser.add_argument("--serve", choices=("tinygpt", "transformers"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

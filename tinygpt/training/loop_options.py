@@ -1,6 +1,8 @@
-"""What a training run can be told, in one place; the command line and the presets are made from it.
+"""What the training loop can be told: steps, learning rate, optimizer, device; and `option`, a field with a help text.
 
-Prerequisites: docs/architecture.md. Next: presets.py, parallel.py.
+The command line is made from such fields, so that a default and its meaning stand in one place.
+
+Prerequisites: docs/architecture.md, optim/. Next: losses.py.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backend import default_device
+from ..optim import OPTIMIZERS
 
 __all__ = ["TrainingOptions", "option"]
 
@@ -22,7 +25,7 @@ def option(default: Any, help: str, **metadata: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How to train, whatever is trained. None stands for a default that `resolved` works out.
+    """How to train, whatever is trained. None stands for a default that the run works out.
 
     Raises:
         ValueError: an option outside its range.
@@ -34,9 +37,10 @@ class TrainingOptions:
     lr: float = option(1e-3, "highest learning rate")
     min_lr: float | None = option(None, "learning rate at the end [lr / 10]")
     warmup_steps: int | None = option(None, "steps in which the learning rate rises [a tenth of them, at most 100]")
-    beta1: float = option(0.9, "AdamW's beta1")
-    beta2: float = option(0.99, "AdamW's beta2")
-    weight_decay: float = option(0.1, "AdamW's weight decay, of matrices only")
+    optimizer: str = option("adamw", "how a gradient changes the weights", choices=tuple(OPTIMIZERS))
+    beta1: float = option(0.9, "AdamW's beta1: how much of its mean of gradients a step keeps")
+    beta2: float = option(0.99, "AdamW's beta2: how much of its mean of squared gradients a step keeps")
+    weight_decay: float = option(0.1, "the optimizer's weight decay, of matrices only")
     clip: float = option(1.0, "longest gradient; longer ones are scaled down")
     eval_every: int | None = option(None, "steps between validations [a tenth of them]")
     save_every: int | None = option(None, "steps between checkpoints [as eval_every]")
@@ -46,6 +50,12 @@ class TrainingOptions:
     dtype: str = option("float32", "type of activations and of the factors of matrix products: float32, or bfloat16 on "
                         "a GPU; weights stay float32", choices=("float32", "bfloat16"))
     tf32: bool = option(False, "on a GPU: round the factors of float32 matrix products to TF32")
+
+    @classmethod
+    def described(cls, field: dataclasses.Field[Any]) -> str:
+        """The help text of an option, with its default in brackets if it has one."""
+        text = field.metadata["help"]
+        return text if field.default is None or field.default == () else f"{text} [{field.default}]"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -65,7 +75,7 @@ class TrainingOptions:
                                  f"{'' if below == math.inf else f' and less than {below}'}, got {value}")
         if not self.clip > 0:
             raise ValueError(f"clip must be more than 0, got {self.clip}")
-        if self.min_lr is not None and self.min_lr > self.lr:
+        if self.min_lr is not None and self.lr is not None and self.min_lr > self.lr:
             raise ValueError(f"min_lr {self.min_lr} is more than lr {self.lr}")
         if (self.device or default_device()) == "cpu":
             if self.dtype == "bfloat16":

@@ -1,6 +1,6 @@
-"""Command-line options made from the fields of a dataclass, so that a default stands in one place.
+"""Arguments that several commands share. Options are made from the fields of a dataclass: one place for each default.
 
-Prerequisites: training/options.py. Next: pretrain.py.
+Prerequisites: training/run_options.py. Next: pretrain.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from ..backend import allow_tf32, resolve_device, resolve_dtype
 from ..models import PretrainedModel, load_model
+from ..training import TrainingOptions
 
 __all__ = ["add_device", "add_options", "add_sampling", "flag", "given_options", "load_placed", "require_agreement",
            "sampling_of"]
@@ -23,14 +24,12 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+def add_options(parser: argparse.ArgumentParser, options: type[TrainingOptions]) -> None:
     """Add an option for each field; those that are not given are left out of the namespace."""
     kinds = typing.get_type_hints(options)
     for field in dataclasses.fields(options):
-        kind, text = _plain(kinds[field.name]), field.metadata["help"]
+        kind, text = _plain(kinds[field.name]), options.described(field)
         settings: dict[str, Any] = dict(default=argparse.SUPPRESS, dest=field.name)
-        if field.default is not None and field.default != ():
-            text += f" [{field.default}]"
         if kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
         elif kind is tuple:
@@ -49,7 +48,7 @@ def _plain(kind: Any) -> type:
     return typing.get_origin(kind) or kind
 
 
-def given_options(args: argparse.Namespace, options: type) -> dict[str, Any]:
+def given_options(args: argparse.Namespace, options: type[TrainingOptions]) -> dict[str, Any]:
     """The fields that were given on the command line."""
     names = {field.name for field in dataclasses.fields(options)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()

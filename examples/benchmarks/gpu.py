@@ -1,15 +1,15 @@
-"""A GPT's training step on a GPU, tinygpt beside PyTorch: what `benchmark_training.py --device cuda` runs.
+"""A GPT's training step on a GPU, tinygpt beside PyTorch: what `training.py --device cuda` runs.
 
-    python examples/benchmark_training.py --device cuda                 GPT-2 124M, context 1,024
-    python examples/benchmark_training.py --device cuda --fused --tf32  with the fused kernels, and TF32 on both sides
-    python examples/benchmark_training.py --device cuda --fused --dtype bfloat16   mixed precision on both sides
+    python examples/benchmarks/training.py --device cuda                 GPT-2 124M, context 1,024
+    python examples/benchmarks/training.py --device cuda --fused --tf32  with the fused kernels, and TF32 on both sides
+    python examples/benchmarks/training.py --device cuda --fused --dtype bfloat16   mixed precision on both sides
 
 None of this has been run on a GPU yet, but for tinygpt's side on the tests' pretend one. Each side runs in a process of
 its own, one after the other, so that each has the whole memory. The batch is halved until it fits both. PyTorch is
 eager, in float32, TF32 or autocast to bfloat16, with its fused AdamW and `scaled_dot_product_attention`. The share of
 the peak is that of the speed which the same side reaches in one large matrix product of the same type.
 
-Prerequisites: benchmark_sides.py.
+Prerequisites: sides.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-import benchmark_sides
+from measuring import batch as batch_of, has_torch
+from sides import ADAMW, CLIP, tinygpt_model, torch_step
 
 LARGEST = 64  # sequences, from where the batch is halved
 PRODUCT = 8192  # rows and columns of the matrix product that the peak is taken from
@@ -47,10 +48,10 @@ def tinygpt_side(shape: dict[str, int], batch: int, steps: int, device: str, wei
     from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm_on_device
     from tinygpt.training.parallel import Replicas
     allow_tf32(device, tf32)
-    model = benchmark_sides.tinygpt_model(shape)
+    model = tinygpt_model(shape)
     if not weights.exists():
         np.savez(weights, **model.state_dict())
-    optimizer = AdamW(FlatParameters(model.to(device).compute_in(dtype)), **benchmark_sides.ADAMW)
+    optimizer = AdamW(FlatParameters(model.to(device).compute_in(dtype)), **ADAMW)
     replicas = Replicas(model, optimizer.flat)
     loss: Any = None
     with on_device(model.device):
@@ -58,10 +59,10 @@ def tinygpt_side(shape: dict[str, int], batch: int, steps: int, device: str, wei
             if number == steps:
                 to_numpy(loss)  # waits for the device
                 start = time.perf_counter()
-            ids, targets = benchmark_sides.batch({**shape, "B": batch}, number)
+            ids, targets = batch_of({**shape, "B": batch}, number)
             loss = replicas.gradient({"ids": ids, "targets": targets}, 0, number)
             norm = grad_norm_on_device(optimizer.flat)
-            optimizer.step(grad_scale=clip_coefficient(norm, benchmark_sides.CLIP))
+            optimizer.step(grad_scale=clip_coefficient(norm, CLIP))
         last = float(to_numpy(loss))
         seconds = (time.perf_counter() - start) / steps
         free, total = device_memory(device) or (0, 0)
@@ -82,13 +83,13 @@ def torch_side(shape: dict[str, int], batch: int, steps: int, device: str, weigh
     import torch
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.set_default_device(device)
-    step = benchmark_sides.torch_step({**shape, "B": batch}, 1, weights, compiled=False, device=device,
-                                      bfloat16=dtype == "bfloat16")
+    step = torch_step({**shape, "B": batch}, 1, weights, compiled=False, device=device,
+                      bfloat16=dtype == "bfloat16")
     for number in range(2 * steps):
         if number == steps:
             torch.cuda.synchronize()
             start = time.perf_counter()
-        last = step(*benchmark_sides.batch({**shape, "B": batch}, number))
+        last = step(*batch_of({**shape, "B": batch}, number))
     seconds = (time.perf_counter() - start) / steps
     memory = torch.cuda.max_memory_reserved() / 2**30
     x = torch.ones(PRODUCT, PRODUCT, dtype=getattr(torch, dtype))
@@ -124,7 +125,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"--device {options.device}: {error}") from None
     if options.shape not in SHAPES:
         raise SystemExit(f"--shape {options.shape} is not measured on a GPU; choose one of {', '.join(SHAPES)}")
-    names, batch = ["tinygpt"] + ["torch"] * benchmark_sides.has_torch(), LARGEST
+    names = ["tinygpt"] + ["torch"] * (has_torch() and not options.alone)
+    batch = LARGEST
     with tempfile.TemporaryDirectory() as folder:
         while True:
             sides = [run_side(name, options, batch, Path(folder) / "weights.npz") for name in names]
@@ -162,7 +164,7 @@ def print_table(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """One side, for `run_side`."""
-    parser = argparse.ArgumentParser(description="one side of benchmark_training.py --device cuda")
+    parser = argparse.ArgumentParser(description="one side of training.py --device cuda")
     parser.add_argument("side", choices=("tinygpt", "torch"))
     parser.add_argument("--shape", choices=tuple(SHAPES), required=True)
     parser.add_argument("--batch", type=int, required=True)

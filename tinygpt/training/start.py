@@ -1,15 +1,38 @@
-"""Named settings for `tinygpt pretrain --preset`; whatever is given beside them takes precedence.
+"""Where runs begin: pretraining from random weights, fine-tuning on examples, and presets, settings under a name.
 
-Prerequisites: options.py, pretrain_options.py.
+Prerequisites: run.py. Next: cli/pretrain.py, cli/finetune.py.
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import warnings
+from pathlib import Path
+from typing import Any, TextIO
 
-__all__ = ["PRESETS", "preset"]
+from .run import RunResult, start_run
+from .run_options import FinetuneOptions, PretrainOptions
 
+__all__ = ["PRESETS", "finetune", "preset", "pretrain"]
+
+
+def pretrain(options: PretrainOptions, out: str | Path, *, resume: bool = False,
+             stream: TextIO | None = None) -> RunResult:
+    """Train a new model on text into the folder `out`; arguments and errors as for `run.start_run`."""
+    return start_run(options, out, resume=resume, stream=stream)
+
+
+def finetune(options: FinetuneOptions, out: str | Path, *, resume: bool = False,
+             stream: TextIO | None = None) -> RunResult:
+    """Train on examples into the folder `out`; arguments and errors as for `run.start_run`."""
+    if options.model is None and (options.lora is not None or options.freeze is not None):
+        what = "freeze" if options.lora is None else "lora"
+        warnings.warn(f"{what} without a model leaves random weights as they are; name one that was trained before "
+                      "(--model)", stacklevel=2)
+    return start_run(options, out, resume=resume, stream=stream)
+
+
+# Settings for `tinygpt pretrain --preset`; whatever is given beside them takes precedence.
 PRESETS: dict[str, dict[str, Any]] = {
     # nanoGPT's CPU run (its README's "I only have a macbook"), with every option as PyTorch has it there.
     "shakespeare-char-cpu": dict(
