@@ -204,7 +204,7 @@ SAMPLES = {  # operation -> calls: inputs, settings
                           ((normal(3, 4), normal(5, 4)), {"activation": "relu"})],
     "embedding": [((IDS, normal(5, 4)), {})],
     "relu": [((normal(9),), {})], "sigmoid": [((normal(9),), {})], "silu": [((normal(9),), {})],
-    "gelu": [((normal(9),), {}), ((normal(9),), {"approximate": "tanh"})],
+    "gelu": [((normal(9),), {}), ((normal(9),), {"approximate": "tanh"})], "gelu_tanh": [((normal(9),), {})],
     "gated_activation": [((normal(3, 4), normal(3, 4)), {"activation": name}) for name in ops.ACTIVATIONS],
     "softmax": [((normal(3, 4),), {}), ((normal(3, 4),), {"axis": 0})], "log_softmax": [((normal(3, 4),), {})],
     "layer_norm": [((normal(3, 4), normal(4), normal(4)), {}), ((normal(3, 4),), {})],

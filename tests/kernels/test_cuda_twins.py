@@ -127,7 +127,7 @@ def test_the_emulation_finds_what_is_wrong():
 
 
 def test_what_is_fused():
-    assert set(FUSED) == {"layer_norm", "rms_norm", "gelu", "silu", "relu", "linear", "linear_activation",
+    assert set(FUSED) == {"layer_norm", "rms_norm", "gelu", "gelu_tanh", "silu", "relu", "linear", "linear_activation",
                           "gated_activation", "dropout", "scaled_dot_product_attention", "linear_cross_entropy",
                           "embedding"}
     assert cuda.fused_kernels() == sorted({*FUSED, "AdamW", "gradient norm"})
