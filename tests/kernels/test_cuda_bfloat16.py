@@ -224,7 +224,7 @@ def test_every_product_of_a_step_is_one_of_bfloat16(architecture, fused, monkeyp
 def test_a_training_run_in_bfloat16(architecture, fused):
     """All twins together, with dropout, accumulation and (without kernels) two replicas: losses near the host's in
     float32, and the same bits when it is run again."""
-    from tinygpt.training import Trainer, TrainingOptions
+    from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss
 
     class Source:
         def batch(self, step):
@@ -242,7 +242,7 @@ def test_a_training_run_in_bfloat16(architecture, fused):
                               architecture=architecture, n_kv_head=1 if architecture == "llama" else None)).to(device)
         options = TrainingOptions(steps=4, batch_size=4, lr=0.01, accumulate=2, device=device, dtype=dtype,
                                   threads=1 if fused else 2)  # kernels on the host run one at a time
-        trainer = Trainer(model, Source(), options, metrics=Losses())
+        trainer = Trainer(model, Criterion(language_loss), Source(), options, metrics=Losses())
         trainer.run()
         runs.append((trainer.metrics, to_numpy(trainer.optimizer.flat.data)))
     (expected, _), (losses, weights), (again, same) = runs

@@ -478,7 +478,7 @@ def test_bfloat16_is_widened_for_bias_and_activation_and_sums():
 def test_a_training_run_is_the_hosts(architecture):
     """All kernels together, float32, with dropout: losses to rounding."""
     from tinygpt.models import GPT, GPTConfig
-    from tinygpt.training import Trainer, TrainingOptions
+    from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss
 
     class Source:
         def batch(self, step):
@@ -496,7 +496,8 @@ def test_a_training_run_is_the_hosts(architecture):
             def write(self, step, loss, lr, grad_norm, **rest):
                 seen.append((loss, grad_norm))
         with kernels.disabled() if device == "cpu" else contextlib.nullcontext():
-            Trainer(model, Source(), TrainingOptions(steps=12, batch_size=3, lr=0.01, threads=1), metrics=Log()).run()
+            options = TrainingOptions(steps=12, batch_size=3, lr=0.01, threads=1)
+            Trainer(model, Criterion(language_loss), Source(), options, metrics=Log()).run()
     np.testing.assert_allclose(losses["fake"], losses["cpu"], rtol=1e-4)
     assert len(losses["cpu"]) == 12
     expected = {"adamw", "sum_of_squares", "norm_forward", "norm_backward_x", "norm_backward_parameters",
