@@ -78,15 +78,11 @@ class Node:
 
 def usable(dx: Gradient, target: Any, sender: Node, position: int) -> Array | None:
     """A gradient as an array, checked against the `target` that it belongs to; None where there is none."""
-    if callable(dx):
-        dx = dx()
-    if dx is None:
-        return None
-    dx = as_array(dx)
-    if dx.shape != target.shape or dx.dtype != target.dtype:
-        raise ValueError(f"{sender.name}: backward returned a gradient of shape {dx.shape} and dtype {dx.dtype} for "
+    g: Array = as_array(dx() if callable(dx) else dx)
+    if g is not None and (g.shape != target.shape or g.dtype != target.dtype):
+        raise ValueError(f"{sender.name}: backward returned a gradient of shape {g.shape} and dtype {g.dtype} for "
                          f"input {position} of shape {target.shape} and dtype {target.dtype}")
-    return dx
+    return g
 
 
 def parts_of(whole: Node, outs: tuple[Array, ...], new_node: type[Node] = Node) -> list[Node]:

@@ -64,7 +64,8 @@ class GPT(gpt.GPT, PretrainedModel):
     def new_block(self) -> Module:
         """A block of the configuration's layers."""
         c = self.config
-        std = dict(std=c.initializer_range, out_std=c.initializer_range / math.sqrt(2 * max(1, c.n_layer)))
+        std: dict[str, Any] = dict(
+            std=c.initializer_range, out_std=c.initializer_range / math.sqrt(2 * max(1, c.n_layer)))
         return Block(new_attention(c, **std), new_feed_forward(c, **std), self.new_norm, c.dropout)
 
     # -- from ids to logits -------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
 from ..generation import Rules, Sampling, as_list, beam_search, check_beams, generate
 from ..nn import (Cache, CachedSight, CrossAttention, CrossBlock, DecoderSight, Dropout, Embedding, LayerNorm, Mask,
-                  Module, Padding, Parameter, PostNormBlock, Sight)
+                  Module, MultiHeadAttention, Padding, Parameter, PostNormBlock, Sight)
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import EncoderDecoderConfig
@@ -66,11 +66,10 @@ class Stack(Module):
 
     def _block(self, c: EncoderDecoderConfig, n_head: int, n_inner: int, cross: bool) -> Module:
         std = c.initializer_range
-        layers = [new_attention(c, n_head=n_head, std=std)]
-        if cross:
-            layers.append(new_attention(c, CrossAttention, n_head=n_head, std=std))
-        return (CrossBlock if cross else PostNormBlock)(
-            *layers, new_feed_forward(c, n_inner=n_inner, std=std), lambda: new_norm(c), c.dropout)
+        kind: Any = CrossBlock if cross else PostNormBlock
+        layers = [new_attention(c, which, n_head=n_head, std=std)
+                  for which in (MultiHeadAttention, *[CrossAttention] * cross)]
+        return kind(*layers, new_feed_forward(c, n_inner=n_inner, std=std), lambda: new_norm(c), c.dropout)
 
     def forward(self, ids: Array, sight: Sight) -> Tensor:
         """ids (B, T) on the device -> (B, T, C)."""
