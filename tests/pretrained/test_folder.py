@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
-from tinygpt.nn.positional import sinusoidal_table
+from tinygpt.nn.sinusoidal import sinusoidal_table
 from tinygpt.pretrained import SafetensorsFile, read_folder, write_folder, write_safetensors
 from tinygpt.pretrained.names import sizes
 from tinygpt.pretrained.tables import TABLES

@@ -93,7 +93,8 @@ def parts_of(whole: Node, outs: tuple[Array, ...], new_node: type[Node] = Node) 
     """
     together, zeros = whole.backward, array_module(*outs).zeros
     kinds = [(out.shape, out.dtype) for out in outs]  # not the outputs themselves, which may be large
-    whole.g = [None] * len(outs)
+    gradients: list[Array | None] = [None] * len(outs)
+    whole.g = gradients
 
     def backward(gs: list[Array | None]) -> Sequence[Gradient]:  # an output that nothing came from has the gradient 0
         assert together is not None
@@ -102,7 +103,7 @@ def parts_of(whole: Node, outs: tuple[Array, ...], new_node: type[Node] = Node) 
 
     def put(i: int) -> Backward:
         def backward(g: Array) -> Sequence[Gradient]:
-            whole.g[i] = g
+            gradients[i] = g
             return (None,)
         return backward
     whole.backward = backward

@@ -139,17 +139,17 @@ class EncoderDecoder(PretrainedModel):
         """Source ids (B, S) -> the memory (B, S, C), and where to look at it, (B, 1, 1, S); None for everywhere."""
         ids = self._ids(ids)
         padding = attention_mask_on("EncoderDecoder", attention_mask, ids.shape)
-        mask = Mask() if padding is None else Padding(to_device(padding, self.device))
-        where = to_device(np.arange(ids.shape[1]), self.device)
-        sight = CachedSight(self.encoder.positions, mask, where, None, self.device)
-        return self.encoder(ids, sight), sight.bias
+        mask = Mask() if padding is None else Padding(padding)
+        where = to_device(np.arange(ids.shape[1]) + self.config.position_offset, self.device)
+        memory = self.encoder(ids, CachedSight(self.encoder.positions, mask, where, None, self.device))
+        return memory, None if padding is None else to_device(padding[:, None, None, :], self.device)
 
     def decode(self, decoder_ids: Any, memory: Tensor, memory_mask: Array | None = None,
                cache: Cache | None = None) -> Tensor:
         """Target ids (B, T) -> features (B, T, C), which the output matrix turns into logits."""
         start = 0 if cache is None else cache.length
         ids = self._ids(decoder_ids, start)
-        where = to_device(np.arange(start, start + ids.shape[1]), self.device)
+        where = to_device(np.arange(start, start + ids.shape[1]) + self.config.position_offset, self.device)
         x = self.decoder(ids, DecoderSight(self.decoder.positions, new_mask(self.config), where, cache, self.device,
                                            memory, memory_mask))
         if cache is not None:
