@@ -1,9 +1,9 @@
 """`check_model`: what a language model promises, looked at on one batch.
 
-The promises of model_checks.py, then the gradient of the loss by a Taylor test, which sees a tied weight as what it is,
-one number in two places; and float32 against float64.
+The promises of contracts/models.py, then the gradient of the loss by a Taylor test, which sees a tied weight as what it
+is, one number in two places; and float32 against float64.
 
-Prerequisites: model_checks.py, taylor.py.
+Prerequisites: contracts/models.py, taylor.py. Next: strategies.py.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .contracts import near
-from .model_checks import CHECKS, CLOSE32, Subject
-from .parameters import evaluating, in_float64, named
-from .problem import host_array
-from .report import Finding, GradcheckError, GradcheckReport
+from .contracts.base import near
+from .contracts.models import CHECKS, CLOSE32, Subject
+from .oracles.parameters import evaluating, in_float64, named
+from .oracles.problem import host_array
+from .reports.report import Finding, GradcheckReport
 from .taylor import taylor_test
 
 __all__ = ["check_model"]
@@ -67,9 +67,7 @@ def check_model(model: Any, batch: Any, *, causal: bool | None = None, seed: int
     report.oracles["gradient of the loss"] += 1
     report.findings += taylor.findings
     report.evaluations += taylor.evaluations
-    if raise_exception and not report:
-        raise GradcheckError(report)
-    return report
+    return report.checked(raise_exception)
 
 
 def _said(check: Callable[[Subject], str | None], subject: Subject) -> str | None:

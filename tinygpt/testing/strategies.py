@@ -12,7 +12,7 @@ shape, an array or a Tensor instead, it is an ordinary Hypothesis strategy.
 
 This is the one file that needs Hypothesis, and it is imported when a strategy is made.
 
-Prerequisites: gradcheck.py, values.py.
+Prerequisites: gradcheck.py.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Tensor
+from .contracts.base import LAYOUTS, in_layout
 from .gradcheck import gradcheck
-from .values import LAYOUTS, draw_values, in_layout
+from .samples.registry import draw_values
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -70,7 +71,7 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 
 def layouts() -> SearchStrategy[str]:
-    """Memory layouts: row-major, column-major, strided, reversed; see `values.in_layout`."""
+    """Memory layouts: row-major, column-major, strided, reversed; see `in_layout`."""
     st = _hypothesis().strategies
     return st.sampled_from(LAYOUTS)
 

@@ -13,12 +13,12 @@ import numpy as np
 from tinygpt import Tensor
 from tinygpt.autograd import OPS, Operation, Twin
 from tinygpt.testing import check_model, check_vjp, gradcheck, op_db
-from tinygpt.testing.parameters import ParameterProblem, evaluating, in_float64
-from tinygpt.testing.problem import Problem, TensorProblem
-from tinygpt.testing.report import GradcheckReport
+from tinygpt.testing.contracts.rules import as_function, input_names
+from tinygpt.testing.contracts.twins import check_twin
+from tinygpt.testing.oracles.parameters import ParameterProblem, evaluating, in_float64
+from tinygpt.testing.oracles.problem import Problem, TensorProblem
+from tinygpt.testing.reports.report import GradcheckReport
 from tinygpt.testing.samples import Sample
-from tinygpt.testing.twins import check_twin
-from tinygpt.testing.vjp import as_function, input_names
 
 from .mutation import Edit, mutant
 

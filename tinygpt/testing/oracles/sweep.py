@@ -3,7 +3,7 @@
 Few entries are looked along one by one. Many are dealt out at random to groups, and within a group the direction is
 random. A group that does not pass is cut in half, until single entries are left or every part is acquitted by itself.
 
-Prerequisites: compare.py, values.py. Next: kinks.py, gradcheck.py.
+Prerequisites: compare.py. Next: kinks.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from .compare import BELOW, EDGE, Tolerance, Verdict, judge
+from .line import direction, scales
 from .problem import Problem
-from .values import scales
 
 __all__ = ["Sweep"]
 
@@ -104,10 +104,7 @@ class Sweep:
 
     def _along(self, k: int, part: np.ndarray, weights: np.ndarray) -> list[np.ndarray | None]:
         """The direction that is `weights` at some entries of input k and zero elsewhere."""
-        x = self.problem.inputs[k]
-        flat = np.zeros(x.size)
-        flat[part] = weights
-        return [flat.reshape(x.shape) if i == k else None for i in range(len(self.problem.inputs))]
+        return direction(self.problem.inputs, {k: (part, weights)})
 
     def _stride(self, k: int, part: np.ndarray, verdict: Verdict) -> Verdict:
         """Another look at what could not be seen: in longer steps, for a tiny entry may stand among numbers near 1; and

@@ -5,7 +5,7 @@ None if the model has nothing to keep it with (no cache, say). The model runs in
 
 Shapes: B batch, T time, V vocabulary.
 
-Prerequisites: parameters.py. Next: model.py.
+Prerequisites: base.py. Next: samples/, gradcheck.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, no_grad
-from ..backend import to_device, to_numpy
-from .contracts import near
+from ...autograd import Tensor, no_grad
+from ...backend import to_device, to_numpy
+from .base import near
 
 __all__ = ["CHECKS", "Subject"]
 

@@ -2,7 +2,7 @@
 
 While a check runs, the weights are float64 and the model is in evaluation mode; afterwards everything is as it was.
 
-Prerequisites: problem.py. Next: taylor.py, model.py.
+Prerequisites: problem.py. Next: line.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, no_grad
-from ..backend import Array, to_device, to_numpy
+from ...autograd import Tensor, no_grad
+from ...backend import Array, to_device, to_numpy
 from .arguments import function_name
-from .problem import Problem, host_array
+from .problem import Problem, gradients_of, host_array
 
 __all__ = ["ParameterProblem", "evaluating", "in_float64", "named"]
 
@@ -90,7 +90,7 @@ class ParameterProblem(Problem):
 
     def __init__(self, f: Callable, parameters: dict[str, Tensor]) -> None:
         super().__init__(function_name(f), list(parameters), [
-            np.array(to_numpy(p.data), dtype=np.float64) for p in parameters.values()])
+            np.array(to_numpy(p.data), dtype=np.float64, order="C") for p in parameters.values()])
         self.f, self.parameters = f, list(parameters.values())
         self.takes = _n_arguments(f)
 
@@ -114,7 +114,7 @@ class ParameterProblem(Problem):
         loss = self.loss(arrays)
         if loss.requires_grad:
             loss.backward(v.reshape(loss.shape))
-        return [None if p.grad is None else to_numpy(p.grad).astype(np.float64) for p in self.parameters]
+        return [None if g is None else g.astype(np.float64) for g in gradients_of(self.parameters)]
 
 
 def _n_arguments(f: Callable) -> int:
