@@ -1,7 +1,7 @@
 """The Richardson ladder: central differences at h, h/4, h/16, …, extrapolated to h = 0.
 
-Each pair of rungs is combined so that the leading error cancels (Richardson 1911; Ridders 1982). The disagreement of
-the rungs is the error estimate; and what they did tells a smooth function from a staircase, a constant, or mere rounding.
+Each pair of rungs is combined so that the leading error cancels (Richardson 1911; Ridders 1982). Their disagreement is
+the error estimate. What the rungs did tells a smooth function from a staircase, a constant, or mere rounding.
 
 Prerequisites: line.py. Next: compare.py.
 """
