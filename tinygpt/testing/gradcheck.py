@@ -19,7 +19,7 @@ from .contracts.plain import check_plain
 from .contracts.tensors import check_tensors
 from .oracles.compare import Tolerance, Verdict, check_method
 from .oracles.kinks import examine
-from .oracles.problem import CallProblem, PlainProblem, TensorProblem, draw_cotangent, without_gradients
+from .oracles.problem import CallProblem, PlainProblem, TensorProblem, draw_cotangent, restored
 from .oracles.sweep import Sweep
 from .reports.report import Finding, GradcheckReport
 from .reports.snippet import snippet
@@ -89,7 +89,7 @@ def _check(problem: CallProblem, tolerance: Tolerance, method: str, rng: np.rand
     if others:
         report.note(f"{problem.name} uses {len(others)} Tensors with a gradient that are not among its arguments: "
                     "theirs was not checked")
-    with without_gradients(others):
+    with restored(others):
         _compare(problem, v, tolerance, method, rng, report)
 
 

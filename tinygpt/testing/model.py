@@ -52,7 +52,7 @@ def check_model(model: Any, batch: Any, *, causal: bool | None = None, seed: int
     parameters = named(model)
     with evaluating(model):
         narrow = Subject(model, batch, rng, causal).logits
-        with in_float64(parameters):
+        with in_float64(parameters, [model]):
             subject = Subject(model, batch, rng, causal)
             for name, check in CHECKS.items():
                 _record(report, name.replace("_", " "), _said(check, subject))

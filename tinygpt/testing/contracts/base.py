@@ -21,8 +21,8 @@ from ..reports.report import Finding
 __all__ = ["Broken", "CLOSE", "LAYOUTS", "NONDETERMINISTIC", "Watch", "arrays_in", "check_form", "in_layout", "near",
            "overlap", "same", "same_gradient", "size_of"]
 
-NONDETERMINISTIC = ("the function gives other results when it is called again with the same input: seed its "
-                    "randomness, or keep its state out of it")
+NONDETERMINISTIC = ("not deterministic: the function gives other results when it is called again with the same input; "
+                    "seed its randomness, or keep its state out of it")
 CLOSE = 1e-9  # of the largest entry: sums in another order, far from any mistake
 LAYOUTS = ("C", "F", "strided", "reversed")  # row-major; column-major; every other element of a larger array; backwards
 

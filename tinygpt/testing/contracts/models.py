@@ -250,7 +250,8 @@ def accumulation(s: Subject) -> str | None:
     batch = {key: value.copy() for key, value in s.batch.items()}
     targets = batch["targets"]
     ragged = s.rng.random(targets.shape) < np.linspace(0.1, 0.7, rows).reshape(-1, *[1] * (targets.ndim - 1))
-    ragged.reshape(rows, -1)[:, 0] = False
+    for row in ragged:
+        row.flat[0] = False  # so that each row counts
     batch["targets"] = np.where(ragged, -100, targets)
     counted = (batch["targets"] != -100) * batch.get("weights", np.ones(targets.shape))
     if not counted.sum():

@@ -28,6 +28,9 @@ METHODS = ("auto", "central", "complex")
 
 BELOW = "nothing: below the function's rounding"  # the oracle of a slope that no oracle can see
 CANCELLED = "digits that cancel inside the function make its values too coarse to tell the slope from them"
+DROWNED = ("the rounding of the input decides: its last digits move the function by a visible part of what the longest "
+           "steps do")
+UNRESOLVED = "the function turns faster than these steps can follow: shorter ones see another slope"
 EDGE = "the function is not finite, or raises, to one side of the input"
 
 RTOL = 1e-6              # of one entry: a thousand times smaller than an error of 0.1 %
@@ -138,6 +141,13 @@ def _is_smaller(a: float, exact: float | None, rounding: float) -> bool:
     return a != 0 and exact is not None and exact != 0 and max(abs(a), abs(exact)) < rounding / 64
 
 
+def _is_small(exact: float | None, line: Line) -> bool:
+    """Whether the slope may be nothing but rounding; without a complex step, whether rounding is small itself."""
+    if exact is None:
+        return line.digits <= 1e-6 * max(1.0, line.values)
+    return abs(exact) <= 2 * NOISE * line.rounding
+
+
 def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | None, scale: float, allowed: float,
                     rough: float, n: int) -> Verdict:
     """The ladder's verdict, or "kink" where the slopes to either side differ."""
@@ -153,7 +163,8 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     staircase = line.problem.coarse and ladder.furthest > 0  # a float16 is flat for short steps, whatever it is of
     if ladder.is_still and not staircase and scale <= max(allowed, nothing if constant else 0.0):
         return Verdict("pass", oracle, a, 0.0)
-    if ladder.is_flat and abs(a) <= 2 * NOISE * line.rounding * (scale > 0):  # constant, up to rounding
+    constant = ladder.is_flat and _is_small(exact, line) and not ladder.is_unresolved  # … up to rounding
+    if constant and abs(a) <= 2 * NOISE * line.rounding * (scale > 0):
         return Verdict("pass", oracle, a, d, error)
 
     size = max(scale, abs(d))
@@ -172,13 +183,14 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     if wrong and shape == "smooth" and abs(a - d) <= line.bend(SMALL_STEP) and ladder.is_bent:
         return Verdict("kink" if n > 1 else "inconclusive", oracle, a, d, error, scale,
                        "the slopes to either side differ by as much: a kink is near")
-    if wrong and ladder.is_drowned:
-        return Verdict("inconclusive", oracle, a, d, error, scale,
-                       "the last digits of the input move the function as far as any step")
+    if ladder.is_drowned and (wrong or not _is_small(exact, line)):
+        return Verdict("inconclusive", oracle, a, d, error, scale, DROWNED)
     if wrong and ladder.on_a_stair(d):
         if exact is not None and abs(a - exact) <= allowed:
             return Verdict("pass", BELOW, a, exact)
         return Verdict("inconclusive", oracle, a, d, error, scale, CANCELLED)
+    if ladder.is_unresolved:
+        return Verdict("inconclusive", oracle, a, d, error, scale, UNRESOLVED)
     if wrong:
         return Verdict("fail", oracle, a, d, error, scale)
     known = max(KNOWN_WELL * size, CONSTANT * max(line.values, ladder.vanishing))
@@ -194,7 +206,10 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
 
 
 def _shape(line: Line, scale: float) -> str:
-    """"smooth", "kink", "steep" or "jump", by how the two one-sided slopes part as the step shrinks; or "edge"."""
+    """"smooth", "kink", "steep" or "jump", by how the two one-sided slopes part as the step shrinks.
+
+    "edge" where one side is missing, "rough" where nothing can be seen.
+    """
     small = line.bend(SMALL_STEP)
     if not np.isfinite(small):
         return "edge"
@@ -204,7 +219,9 @@ def _shape(line: Line, scale: float) -> str:
     ratio = small / large if large else np.inf  # 1/8 where smooth, 1 at a kink, 8 at a jump
     if ratio < 0.5 or line.is_near_kink:
         return "smooth"
-    return "kink" if ratio < 1.6 else "steep" if ratio < 4 else "jump"
+    if ratio < 1.6:
+        return {True: "kink", False: "smooth", None: "rough"}[line.is_kink]
+    return "steep" if ratio < 4 else "jump"
 
 
 def _not_finite(line: Line, a: float) -> Verdict:

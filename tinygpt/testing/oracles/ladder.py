@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from .line import LARGE_STEP, LONGEST_STEP, SMALL_STEP, Estimate, Line
+from .problem import EPS
 
 __all__ = ["Ladder"]
 
@@ -21,6 +22,8 @@ STEPS = tuple(LONGEST_STEP / 4.0**k for k in range(15))  # 0.25 … 1e-9
 CONVERGED = 1e-10
 POWERS = (16.0, 4.0)    # steps shrink by 4, so h² by 16: smooth functions; and h by 4: those like max(x, 0)² at 0
 STAIRS = 1e-3           # of what the longest steps do: jumps so small are digits that cancelled
+DROWNED = 3e-5          # of what the longest steps do: last digits that do as much leave no slope to three digits
+SHORT_STEPS = tuple(tuple(2.0**-k for k in (first, first + 2, first + 4)) for first in (26, 32, 38))
 STRAIGHT = 2.0**-14     # from here on down a smooth function is a straight line, and what is left is rounding
 
 
@@ -152,8 +155,40 @@ class Ladder:
 
     @property
     def is_drowned(self) -> bool:
-        """True if the inputs' last digits move the function as far as any step does: a sine of 1e12, say."""
-        return self.noise > 0.1 * self.furthest and self.line.rounding > 1e-6 * self.line.values
+        """True if the inputs' last digits move the function nearly as far as any step does: a sine of 1e12, say."""
+        lost = self.noise > 0.1 * self.furthest or self.line.digits > DROWNED * self.furthest
+        return lost and self.line.rounding_decides
+
+    @cached_property
+    def is_unresolved(self) -> bool:
+        """True if the function does something between the rungs that they do not see: a sine of a million turns.
+
+        Then short steps move it further than longer ones do, or agree on another slope. Three of them have to agree,
+        for values that stick and jump give any slope. It is no estimate either, as it may be that of a piece between
+        two kinks.
+        """
+        assert self.estimate is not None
+        line, d, error = self.line, self.estimate.value, self.estimate.error
+        short = [max(line.moved(-h), line.moved(h)) for steps in SHORT_STEPS for h in steps]
+        least, noise = np.inf, 64 * max(line.rounding, self.noise)
+        for moved in [*(rung.moved for rung in self._fine), *short]:
+            least = min(least, moved)
+            if moved > 30 * least + noise:
+                return True
+        if short[-3] > 0.01 * self.furthest + 64 * line.rounding:
+            return True
+        for steps in SHORT_STEPS if np.isfinite(error) else ():
+            found = [estimate.value for h in steps if (estimate := line.central(h)) is not None]
+            if len(found) < len(steps):
+                continue
+            last, h = found[-1], steps[-1]
+            spread = max(abs(slope - last) for slope in found)
+            digit = max(line.digits, EPS * line.values)
+            doubt = spread + (digit + EPS * abs(last)) / h
+            if spread <= 0.05 * abs(last) and abs(2 * h * last) > 64 * digit \
+                    and abs(last - d) > 4 * (error + doubt) + 1e-3 * abs(d):
+                return True
+        return False
 
     def on_a_stair(self, slope: float) -> bool:
         """True if the values are a staircase, and this slope is that of short steps which do not leave their stair.

@@ -31,6 +31,7 @@ IMAGINARY_STEP = 1e-60
 SMALL_STEP = 2.0**-17   # near ε^⅓, where the error of a central difference is least; a power of two, so x ± h is exact
 LARGE_STEP = 2.0**-14   # a second look, to tell a kink from a bend
 TINY_STEP = 2.0**-26    # a kink that still shows at this step counts as one
+SHORTER_STEPS = (2.0**-22, TINY_STEP, 2.0**-30)
 LONGEST_STEP = 0.25     # of a ladder
 
 
@@ -159,7 +160,15 @@ class Line:
     @property
     def rounding(self) -> float:
         """How far rounding moves φ, by the outputs that move along this line, or all if none was seen to."""
-        parts = self.v * self.problem.rounding
+        return self._seen(self.problem.rounding)
+
+    @property
+    def digits(self) -> float:
+        """How far the inputs' last digits move φ, whatever the reason."""
+        return self._seen(self.problem.digits)
+
+    def _seen(self, moves: np.ndarray) -> float:
+        parts = self.v * moves
         return euclidean(parts[self._depends] if self._depends.any() else parts)
 
     @property
@@ -173,6 +182,23 @@ class Line:
                     or np.isnan(y).any():
                 return True
         return False
+
+    @property
+    def rounding_decides(self) -> bool:
+        """True if the inputs' last digits move φ by a part of its own size that can be seen."""
+        return self.digits > 1e-6 * self.values
+
+    @cached_property
+    def is_kink(self) -> bool | None:
+        """Whether the slopes to either side keep their distance for shorter and shorter steps; None if it cannot be
+        seen. A sine of a million turns between two steps, and may show any slope to either side of it."""
+        bend = self.bend(SMALL_STEP)
+        seen = [(h, noise) for h in SHORTER_STEPS
+                if (noise := 8 * max(self.rounding, self.digits) / h) < 0.25 * bend]
+        if any(self.bend(h) < 0.4 * bend - noise for h, noise in seen):
+            return False
+        known = seen or not self.rounding_decides
+        return True if known and all(self.bend(h) <= 2.2 * bend + noise for h, noise in seen) else None
 
     @cached_property
     def is_near_kink(self) -> bool:

@@ -21,23 +21,30 @@ from ...backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
 __all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "draw_cotangent", "euclidean",
-           "gradients_of", "host_array", "without_gradients"]
+           "gradients_of", "host_array", "restored"]
 
 EPS = float(np.finfo(np.float64).eps)
 AMPLIFIED = 1000.0  # how many times its own size a number inside may move an output, at the most
 
 
 @contextlib.contextmanager
-def without_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """No `.grad` inside the block; what there was is restored after it."""
-    before = [t.grad for t in tensors]
+def restored(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """No `.grad` inside the block; after it, also after an error, values and gradients are what they were.
+
+    Copies are kept, for the arrays of a parameter that an optimizer holds are always the same ones, written to.
+    """
+    tensors = list(tensors)
+    before = [[(array, None if array is None else array.copy()) for array in (t.data, t.grad)] for t in tensors]
     try:
         for t in tensors:
             t.grad = None
         yield
     finally:
-        for t, grad in zip(tensors, before):
-            t.grad = grad
+        for t, kept in zip(tensors, before):
+            for array, values in kept:
+                if array is not None and not np.array_equal(to_numpy(array), to_numpy(values), equal_nan=True):
+                    array[...] = values
+            t.data, t.grad = (array for array, _ in kept)
 
 
 def gradients_of(tensors: Iterable[Tensor]) -> list[np.ndarray | None]:
@@ -78,6 +85,7 @@ class Problem:
         magnitude: the size of the numbers that the function works with, as far as they can be seen; at least 1.
         coarse: whether some outputs have fewer digits than float64.
         rounding: how far rounding inside the function moves each element of `base`.
+        digits: how far the last digits of the inputs move it, be it rounding or not.
         evaluations: how often `forward` has run.
     """
 
@@ -88,7 +96,7 @@ class Problem:
         self.base = np.zeros(0)
         self.size, self.magnitude = 0.0, 1.0
         self.coarse = False
-        self.moved = self.rounding = np.zeros(0)
+        self.moved = self.digits = self.rounding = np.zeros(0)
 
     def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
         """The floating-point outputs at `arrays`, which may be complex."""
@@ -130,13 +138,14 @@ class Problem:
         if not np.isfinite(self.base).all():
             self.finite = np.isfinite(self.base)
             self.base = self.base[self.finite]
-        self.moved = self.shaken(EPS)
+        self.digits, rough = self.shaken(EPS)
+        self.moved = np.maximum(self.digits, rough)
         sizes = [float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base)]
         self.size = max(sizes)
         self.saw_sizes(sizes)
 
-    def shaken(self, eps: float) -> np.ndarray:
-        """How far rounding moves each output, as far as it can be seen; `eps` is what a last digit is worth.
+    def shaken(self, eps: float) -> tuple[np.ndarray, np.ndarray]:
+        """How far rounding moves each output, in two ways to see it; `eps` is what a last digit is worth.
 
         Values that cancel inside a function leave its outputs with more rounding than their own size tells, and values
         that are multiplied by 1e-9 with less than the size of the numbers inside. So the inputs are shaken in their
@@ -153,7 +162,7 @@ class Problem:
         signs = [rng.choice([-1.0, 1.0], x.shape) for x in self.inputs]
         moved = [np.abs(at(digits * eps, signs) - self.base) for digits in (1, -1, 4, -4)]
         a, b, c, d = (at(step * eps**0.5 / 4, signs) for step in (-3, -1, 1, 3))
-        return np.maximum.reduce([*moved, np.abs((d - a) - 3 * (c - b)) / 4])
+        return np.maximum.reduce(moved), np.abs((d - a) - 3 * (c - b)) / 4
 
     def saw_sizes(self, sizes: Iterable[float]) -> None:
         """Numbers of these sizes occur: what moves an output by much more than their rounding is a jump, not noise."""
