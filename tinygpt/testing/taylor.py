@@ -141,7 +141,7 @@ def _culprits(problem: ParameterProblem, gradient: list[np.ndarray], found: list
         a = float(np.sum(gradient[k] * directions[k]))
         estimate = Ladder(Line(problem, only, np.ones(1)), a, 0.0, abs(a)).estimate
         message = ("no gradient arrives at this parameter" if found[k] is None else
-                   f"the slope along this parameter is wrong ({words})")
+                   f"the slope along this parameter {'is wrong' if status == 'failed' else 'cannot be told'} ({words})")
         findings.append(Finding(
             "gradient" if status == "failed" else "inconclusive", message, name, None, a,
             None if estimate is None else estimate.value, None if estimate is None else estimate.error,

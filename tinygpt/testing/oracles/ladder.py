@@ -169,13 +169,14 @@ class Ladder:
         """
         assert self.estimate is not None
         line, d, error = self.line, self.estimate.value, self.estimate.error
-        short = [max(line.moved(-h), line.moved(h)) for steps in SHORT_STEPS for h in steps]
+        moved = {rung.h: rung.moved for rung in self._fine}
+        moved |= {h: max(line.moved(-h), line.moved(h)) for steps in SHORT_STEPS for h in steps}
         least, noise = np.inf, 64 * max(line.rounding, self.noise)
-        for moved in [*(rung.moved for rung in self._fine), *short]:
-            least = min(least, moved)
-            if moved > 30 * least + noise:
+        for h in sorted(moved, reverse=True):
+            least = min(least, moved[h])
+            if moved[h] > 30 * least + noise:
                 return True
-        if short[-3] > 0.01 * self.furthest + 64 * line.rounding:
+        if moved[SHORT_STEPS[-1][0]] > 0.01 * self.furthest + 64 * line.rounding:
             return True
         for steps in SHORT_STEPS if np.isfinite(error) else ():
             found = [estimate.value for h in steps if (estimate := line.central(h)) is not None]
