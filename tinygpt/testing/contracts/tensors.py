@@ -116,7 +116,7 @@ class _Contracts:
         coarse = any(x.dtype.kind == "f" and x.dtype.itemsize < 8 for x in inside)
         self.close = COARSE if coarse else 1e-9
         eps = float(np.finfo(np.float32).eps)
-        rounding = problem.rounding_of(np.maximum(*problem.shaken(eps)), eps) if coarse else problem.rounding
+        rounding = problem.rounding_of(problem.shaken(eps), eps) if coarse else problem.rounding
         rounding = np.where(rounding == 0, eps * problem.magnitude if coarse else EPS * problem.magnitude, rounding)
         # What `near` is to take for the size of things: so large that what is left where all cancels is near to zero.
         self.output_size = NOISE * float(rounding.max(initial=0)) / self.close

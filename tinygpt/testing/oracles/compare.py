@@ -183,12 +183,12 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     if wrong and shape == "smooth" and abs(a - d) <= line.bend(SMALL_STEP) and ladder.is_bent:
         return Verdict("kink" if n > 1 else "inconclusive", oracle, a, d, error, scale,
                        "the slopes to either side differ by as much: a kink is near")
-    if ladder.is_drowned and (wrong or not _is_small(exact, line)):
-        return Verdict("inconclusive", oracle, a, d, error, scale, DROWNED)
     if wrong and ladder.on_a_stair(d):
         if exact is not None and abs(a - exact) <= allowed:
             return Verdict("pass", BELOW, a, exact)
         return Verdict("inconclusive", oracle, a, d, error, scale, CANCELLED)
+    if ladder.is_drowned and (wrong or not _is_small(exact, line)):
+        return Verdict("inconclusive", oracle, a, d, error, scale, DROWNED)
     if ladder.is_unresolved:
         return Verdict("inconclusive", oracle, a, d, error, scale, UNRESOLVED)
     if wrong:

@@ -169,7 +169,7 @@ class Ladder:
         """
         assert self.estimate is not None
         line, d, error = self.line, self.estimate.value, self.estimate.error
-        moved = {rung.h: rung.moved for rung in self._fine}
+        moved = {rung.h: rung.moved for rung in self.rungs}
         moved |= {h: max(line.moved(-h), line.moved(h)) for steps in SHORT_STEPS for h in steps}
         least, noise = np.inf, 64 * max(line.rounding, self.noise)
         for h in sorted(moved, reverse=True):

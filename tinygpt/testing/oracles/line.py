@@ -160,16 +160,17 @@ class Line:
     @property
     def rounding(self) -> float:
         """How far rounding moves φ, by the outputs that move along this line, or all if none was seen to."""
-        return self._seen(self.problem.rounding)
-
-    @property
-    def digits(self) -> float:
-        """How far the inputs' last digits move φ, whatever the reason."""
-        return self._seen(self.problem.digits)
-
-    def _seen(self, moves: np.ndarray) -> float:
-        parts = self.v * moves
+        parts = self.v * self.problem.rounding
         return euclidean(parts[self._depends] if self._depends.any() else parts)
+
+    @cached_property
+    def digits(self) -> float:
+        """How far the last digits of the inputs along this line move φ, be it rounding or not."""
+        along = [np.abs(x[u != 0] / u[u != 0]).max(initial=0) for x, u in zip(self.problem.inputs, self.u)
+                 if u is not None]
+        digit = EPS * float(max(along, default=0.0))
+        moves = [y - self.problem.base for k in (1, -1, 4, -4) if (y := self.at(k * digit)) is not None]
+        return max((euclidean(self.v * move) for move in moves), default=0.0)
 
     @property
     def at_infinity(self) -> bool:
@@ -185,8 +186,8 @@ class Line:
 
     @property
     def rounding_decides(self) -> bool:
-        """True if the inputs' last digits move φ by a part of its own size that can be seen."""
-        return self.digits > 1e-6 * self.values
+        """True if the inputs' last digits move φ by more than the rounding of its own values."""
+        return self.digits > 8 * EPS * self.values
 
     @cached_property
     def is_kink(self) -> bool | None:

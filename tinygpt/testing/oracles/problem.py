@@ -85,7 +85,6 @@ class Problem:
         magnitude: the size of the numbers that the function works with, as far as they can be seen; at least 1.
         coarse: whether some outputs have fewer digits than float64.
         rounding: how far rounding inside the function moves each element of `base`.
-        digits: how far the last digits of the inputs move it, be it rounding or not.
         evaluations: how often `forward` has run.
     """
 
@@ -96,7 +95,7 @@ class Problem:
         self.base = np.zeros(0)
         self.size, self.magnitude = 0.0, 1.0
         self.coarse = False
-        self.moved = self.digits = self.rounding = np.zeros(0)
+        self.moved = self.rounding = np.zeros(0)
 
     def outputs(self, arrays: Sequence[np.ndarray]) -> list[Array]:
         """The floating-point outputs at `arrays`, which may be complex."""
@@ -138,14 +137,13 @@ class Problem:
         if not np.isfinite(self.base).all():
             self.finite = np.isfinite(self.base)
             self.base = self.base[self.finite]
-        self.digits, rough = self.shaken(EPS)
-        self.moved = np.maximum(self.digits, rough)
+        self.moved = self.shaken(EPS)
         sizes = [float(np.abs(x).max(initial=0)) for x in (*self.inputs, self.base)]
         self.size = max(sizes)
         self.saw_sizes(sizes)
 
-    def shaken(self, eps: float) -> tuple[np.ndarray, np.ndarray]:
-        """How far rounding moves each output, in two ways to see it; `eps` is what a last digit is worth.
+    def shaken(self, eps: float) -> np.ndarray:
+        """How far rounding moves each output, as far as it can be seen; `eps` is what a last digit is worth.
 
         Values that cancel inside a function leave its outputs with more rounding than their own size tells, and values
         that are multiplied by 1e-9 with less than the size of the numbers inside. So the inputs are shaken in their
@@ -162,7 +160,7 @@ class Problem:
         signs = [rng.choice([-1.0, 1.0], x.shape) for x in self.inputs]
         moved = [np.abs(at(digits * eps, signs) - self.base) for digits in (1, -1, 4, -4)]
         a, b, c, d = (at(step * eps**0.5 / 4, signs) for step in (-3, -1, 1, 3))
-        return np.maximum.reduce(moved), np.abs((d - a) - 3 * (c - b)) / 4
+        return np.maximum.reduce([*moved, np.abs((d - a) - 3 * (c - b)) / 4])
 
     def saw_sizes(self, sizes: Iterable[float]) -> None:
         """Numbers of these sizes occur: what moves an output by much more than their rounding is a jump, not noise."""
