@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .contracts.base import near
-from .contracts.models import CHECKS, CLOSE32, Subject
+from .contracts.models import CHECKS, CLOSE32, Subject, loss_of
 from .oracles.parameters import evaluating, in_float64, named
 from .oracles.problem import host_array
 from .reports.report import Finding, GradcheckReport
@@ -63,7 +63,7 @@ def check_model(model: Any, batch: Any, *, causal: bool | None = None, seed: int
     else:
         _record(report, "float32 against float64", None)
 
-    taylor = taylor_test(lambda: model.loss(**batch), model, seed=seed, raise_exception=False)
+    taylor = taylor_test(lambda: loss_of(model, batch), model, seed=seed, raise_exception=False)
     report.oracles["gradient of the loss"] += 1
     report.findings += taylor.findings
     report.evaluations += taylor.evaluations

@@ -20,7 +20,7 @@ from ...autograd import Tensor, no_grad
 from ...backend import to_device, to_numpy
 from .base import near
 
-__all__ = ["CHECKS", "Subject"]
+__all__ = ["CHECKS", "CLOSE32", "Subject", "loss_of"]
 
 CLOSE = 1e-8  # of the largest logit, in float64: the same sums in another order
 CLOSE32 = 2e-2
@@ -79,6 +79,11 @@ class Subject:
     def unlike(self, tokens: np.ndarray) -> np.ndarray:
         """Other tokens, each different from the one in its place."""
         return (tokens + self.rng.integers(1, max(2, self.n_vocab), tokens.shape)) % self.n_vocab
+
+
+def loss_of(model: Any, batch: dict[str, np.ndarray], reduction: str = "mean") -> Tensor:
+    """The model's loss on a batch: a sum over the targets, or their mean."""
+    return model.loss(**batch, reduction=reduction)
 
 
 def _gap(a: np.ndarray, b: np.ndarray) -> str:
@@ -233,7 +238,7 @@ def loss_of_logits(s: Subject) -> str | None:
     weights = (targets != -100) * s.batch.get("weights", np.ones(targets.shape))
     expected = float(((total - picked) * weights).sum())
     with no_grad():
-        got = {reduction: s.model.loss(**s.batch, reduction=reduction).item() for reduction in ("sum", "mean")}
+        got = {reduction: loss_of(s.model, s.batch, reduction).item() for reduction in ("sum", "mean")}
     if not near(np.asarray(expected), np.asarray(got["sum"]), 1.0, CLOSE):
         return f"loss(reduction=\"sum\") is {got['sum']:.9g}, the cross entropy of the logits {expected:.9g}"
     mean = expected / weights.sum() if weights.sum() else 0.0
@@ -256,12 +261,12 @@ def accumulation(s: Subject) -> str | None:
     counted = (batch["targets"] != -100) * batch.get("weights", np.ones(targets.shape))
     if not counted.sum():
         return None
-    whole = s.gradients(s.model.loss(**batch, reduction="mean"))
+    whole = s.gradients(loss_of(s.model, batch))
     cut = int(s.rng.integers(1, rows))
     for p in s.parameters.values():
         p.grad = None
     for part in (slice(0, cut), slice(cut, None)):
-        loss = s.model.loss(**{key: value[part] for key, value in batch.items()}, reduction="sum")
+        loss = loss_of(s.model, {key: value[part] for key, value in batch.items()}, "sum")
         loss.backward(to_device(np.asarray(1 / counted.sum(), dtype=loss.dtype), loss.device))
     for name, p in s.parameters.items():
         got = np.zeros(p.shape) if p.grad is None else to_numpy(p.grad)

@@ -176,7 +176,7 @@ class Ladder:
             least = min(least, moved[h])
             if moved[h] > 30 * least + noise:
                 return True
-        if moved[SHORT_STEPS[-1][0]] > 0.01 * self.furthest + 64 * line.rounding:
+        if moved[SHORT_STEPS[-1][0]] > 0.01 * self.furthest + 64 * max(line.digits, EPS * line.problem.magnitude):
             return True
         for steps in SHORT_STEPS if np.isfinite(error) else ():
             found = [estimate.value for h in steps if (estimate := line.central(h)) is not None]
