@@ -20,8 +20,8 @@ from tinygpt.kernels.cuda import activation, launch, loss
 from tinygpt.ops.dropout import keep_scale
 from tinygpt.optim import AdamW, FlatParameters, grad_norm_on_device
 from tinygpt.testing import op_db
-from tinygpt.testing.twins import check_twin
 from tinygpt.engine.dispatch import twins_of
+from tinygpt.testing.contracts.twins import check_twin
 
 pytestmark = pytest.mark.skipif(not cuda_on_host.AVAILABLE, reason="needs g++ on Linux to run kernels on the host")
 FUSED = [name for name in OPS if name in launch.FUSED]
