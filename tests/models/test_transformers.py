@@ -18,6 +18,7 @@ CONFIGS = {
     "gpt2-untied": GPTConfig(**SIZES, tie_word_embeddings=False, n_inner=48, activation="relu"),
     "gpt2-without-bias": GPTConfig(**SIZES, bias=False, norm_epsilon=1e-3),
     "gpt2-gelu": GPTConfig(**SIZES, activation="gelu"),
+    "gpt2-relu2": GPTConfig(**SIZES, activation="relu2"),
     "llama": GPTConfig(**SIZES, architecture="llama", n_kv_head=2, eos_token_id=(1, 2)),
     "llama-bias": GPTConfig(**SIZES, architecture="llama", bias=True, head_dim=6, tie_word_embeddings=False),
     "llama-linear": GPTConfig(**SIZES, architecture="llama", rope_theta=500.0,

@@ -36,6 +36,7 @@ FORMULAS = {
     "gelu": lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))),
     "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "relu": lambda x: np.maximum(x, 0),
+    "relu2": lambda x: np.maximum(x, 0)**2,
     "silu": lambda x: x / (1 + np.exp(-x)),
 }
 
@@ -101,7 +102,7 @@ def test_feed_forward_is_its_formula(activation, gated, bias, c, inner, seed):
 
 
 def test_an_unknown_activation_is_named():
-    with pytest.raises(ValueError, match="unknown activation 'swish'; choose one of gelu, gelu_tanh, relu, silu"):
+    with pytest.raises(ValueError, match=f"unknown activation 'swish'; choose one of {', '.join(ACTIVATIONS)}"):
         FeedForward(2, 2, activation="swish")
 
 

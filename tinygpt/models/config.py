@@ -37,7 +37,7 @@ class GPTConfig(Configuration):
         head_dim: D, channels of one head. Default C / H; another size is Llama's only.
         n_inner: width of the feed-forward. Default 4·C, or for Llama 8·C/3 rounded up to a multiple of 32.
         architecture: "gpt2" or "llama".
-        activation: "gelu", "gelu_tanh", "relu" or "silu". Default the architecture's.
+        activation: a name in `ops.ACTIVATIONS`. Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
         dropout: the probability of dropping, in [0, 1).
         norm_epsilon: added to the variance in norms. Default the architecture's.

@@ -30,7 +30,7 @@ class Option:
 
 
 ACTIVATIONS = {  # their spellings -> ours; the first spelling of each is written
-    "gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu",
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "relu2": "relu2", "silu": "silu",
     "gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "swish": "silu",
 }
 
