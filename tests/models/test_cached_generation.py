@@ -14,6 +14,7 @@ MODELS = {
     "llama": lambda: GPT(GPTConfig(**SIZES, architecture="llama", n_kv_head=2)),
     "llama-scaled": lambda: GPT(GPTConfig(**SIZES, architecture="llama", rope_theta=100.0,
                                           rope_scaling={"rope_type": "linear", "factor": 2.0})),
+    "mixtral": lambda: GPT(GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, n_inner=8, n_experts=4)),
     "no-layers": lambda: GPT(GPTConfig(**SIZES | {"n_layer": 0})),
     "bart": lambda: EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart", n_decoder_head=2)),
     "marian": lambda: EncoderDecoder(EncoderDecoderConfig(**SIZES, tie_word_embeddings=False)),

@@ -8,7 +8,7 @@ import pytest
 from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.models.layout import LAYOUTS
 
-CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
+CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
            "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
 
 

@@ -26,6 +26,10 @@ CONFIGS = {
     "llama-3": GPTConfig(**SIZES, architecture="llama", rope_scaling={
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 8}),
+    "mixtral": GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, n_experts=4, eos_token_id=(1, 2)),
+    "mixtral-untied": GPTConfig(**SIZES, architecture="mixtral", tie_word_embeddings=False, n_experts=3,
+                                n_experts_per_token=1, n_inner=24, activation="gelu"),
+    "mixtral-classifier": GPTConfig(**SIZES, architecture="mixtral", head="classification", n_labels=2, pad_token_id=0),
     "gpt2-classifier": GPTConfig(**SIZES, head="classification", id2label=LABELS, pad_token_id=0),
     "llama-classifier": GPTConfig(**SIZES, architecture="llama", head="classification", n_labels=2, pad_token_id=0),
     "bert": BERTConfig(**SIZES),

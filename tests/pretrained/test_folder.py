@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
-from tinygpt.nn.positional import sinusoidal_table
+from tinygpt.nn.sinusoidal import sinusoidal_table
 from tinygpt.pretrained import SafetensorsFile, read_folder, write_folder, write_safetensors
 from tinygpt.pretrained.names import sizes
 from tinygpt.pretrained.tables import TABLES
@@ -21,6 +21,7 @@ CONFIGS = {
     "llama": GPTConfig(**SIZES, architecture="llama", n_kv_head=1, eos_token_id=(1, 2)),
     "llama-wide": GPTConfig(**SIZES, architecture="llama", head_dim=6, bias=True, tie_word_embeddings=False,
                             rope_theta=500.0, rope_scaling={"rope_type": "linear", "factor": 2.0}),
+    "mixtral": GPTConfig(**SIZES, architecture="mixtral", n_kv_head=1, n_inner=6, n_experts=3, router_aux_loss_coef=0.02),
     "bert": BERTConfig(**SIZES),
     "bert-masked": BERTConfig(**SIZES, head="masked_lm", activation="relu"),
     "bert-masked-untied": BERTConfig(**SIZES, head="masked_lm", tie_word_embeddings=False),
@@ -159,6 +160,7 @@ IGNORED = {
     "gpt2": {"transformer.h.0.attn.bias": np.tril(np.ones((1, 1, 7, 7), np.float32)),
              "h.1.attn.masked_bias": np.float32(-1e4) * np.ones((), np.float32)},
     "llama": {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)},
+    "mixtral": {"model.layers.1.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)},
     "bert": {"bert.embeddings.position_ids": np.arange(7)[None], "cls.seq_relationship.weight": np.ones((2, 8)),
              "cls.seq_relationship.bias": np.ones(2)},
     "roberta": {"roberta.embeddings.position_ids": np.arange(7)[None]},

@@ -22,7 +22,9 @@ GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_tok
               "forced_eos_token_id")                          # what generation_config.json may say again, and better
 MAX_SIZE = 1 << 31
 LARGEST = sys.float_info.max                                  # JSON's integers may be larger; NaN is below nothing
+DECODERS = ("gpt2", "llama", "mixtral")                       # the layouts of GPT
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+THETAS = {"llama": 1e4, "mixtral": 1e6}                         # of rotary positions, where config.json has none
 HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
 
 
@@ -78,7 +80,7 @@ def _architecture_and_head(config: dict[str, Any]) -> tuple[str, str | None]:
     return known[classes[0]]
 
 
-def _rope(config: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
+def _rope(config: dict[str, Any], default: float) -> tuple[float, dict[str, Any] | None]:
     """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, dict):
@@ -89,7 +91,7 @@ def _rope(config: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
         raise ValueError(f"partial_rotary_factor={rope['partial_rotary_factor']!r:.80} is not supported; only 1.0 is")
     scaling = {name: value for name, value in rope.items()
                if name not in ("type", "rope_type", "rope_theta", "partial_rotary_factor")}
-    return (_convert("rope_theta", "number", 10000.0 if theta is None else theta),
+    return (_convert("rope_theta", "number", default if theta is None else theta),
             None if kind == "default" else {"rope_type": kind, **scaling})
 
 
@@ -128,13 +130,13 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
         if value is None and row.kind in ("size", "count", "number", "flag", "activation"):
             value = row.default                                # null where a value must be: as if it were absent
         fields[row.ours] = _convert(row.theirs, row.kind, value)
-    if architecture in ("gpt2", "llama"):                      # defaults such as 50256 that a small vocabulary lacks
+    if architecture in DECODERS:                               # defaults such as 50256 that a small vocabulary lacks
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             ids = fields[name] if isinstance(fields[name], tuple) else (fields[name],)
             if any(i is not None and not 0 <= i < fields["vocab_size"] for i in ids):
                 fields[name] = None
-    if architecture == "llama":
-        fields["rope_theta"], fields["rope_scaling"] = _rope(config)
+    if architecture in THETAS:
+        fields["rope_theta"], fields["rope_scaling"] = _rope(config, THETAS[architecture])
     if architecture == "roberta":                              # positions begin after the padding's row
         fields["block_size"] -= (fields["pad_token_id"] or 0) + 1
         if fields["block_size"] < 1:
@@ -206,7 +208,7 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
                               "dtype": "float32"}
     for row in OPTIONS[architecture]:
         config |= dict.fromkeys((row.theirs, *row.also), _their_value(row, fields))
-    if architecture == "llama":
+    if architecture in THETAS:
         theta, scaling = fields["rope_theta"], fields["rope_scaling"]
         config |= {"rope_theta": theta, "rope_scaling": scaling,
                    "rope_parameters": {"rope_type": "default", "rope_theta": theta} | (scaling or {})}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..nn.sinusoidal import sinusoidal_table
-from .config_json import read_config, write_config
+from .config_json import DECODERS, read_config, write_config
 from .names import Entry, Names, sizes
 from .safetensors_file import SafetensorsFile, write_safetensors
 from .shards import WEIGHTS, open_weights
@@ -127,7 +127,7 @@ def _from_present(reader: _Reader, entry: Entry) -> Entry:
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read a Hugging Face folder: GPT-2, Llama, BERT, RoBERTa, BART or Marian.
+    """Read a Hugging Face folder: GPT-2, Llama, Mixtral, BERT, RoBERTa, BART or Marian.
 
     Args:
         folder: holds config.json and model.safetensors, or the shards that model.safetensors.index.json names.
@@ -171,7 +171,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     reader.check_sines()
     if surplus := reader.surplus():
         raise ValueError(f"{folder}: the tensors {_some(surplus)} belong to no part of a model of this config.json")
-    if fields["architecture"] not in ("gpt2", "llama"):
+    if fields["architecture"] not in DECODERS:
         del fields["bias"]                                     # no choice there
     return fields, state
 

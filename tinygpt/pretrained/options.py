@@ -73,6 +73,15 @@ LLAMA = (
     Option("pad_token_id", "pad_token_id", "id", None),
 )
 
+MIXTRAL_DEFAULTS = {"max_position_embeddings": 131072, "num_key_value_heads": 8, "intermediate_size": 14336,
+                    "rms_norm_eps": 1e-5}
+MIXTRAL = tuple(Option(row.ours, row.theirs, row.kind, MIXTRAL_DEFAULTS.get(row.theirs, row.default), row.also)
+                for row in LLAMA if row.kind != "flag" or row.ours == "tie_word_embeddings") + (
+    Option("n_experts", "num_local_experts", "size", 8),
+    Option("n_experts_per_token", "num_experts_per_tok", "size", 2),
+    Option("router_aux_loss_coef", "router_aux_loss_coef", "number", 0.001),
+)
+
 BERT = (
     Option("vocab_size", "vocab_size", "size", 30522),
     Option("block_size", "max_position_embeddings", "size", 512),
@@ -123,13 +132,15 @@ MARIAN_DEFAULTS = {"vocab_size": 58101, "bos_token_id": None, "eos_token_id": 0,
 MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.theirs, row.default), row.also)
                for row in BART)
 
-OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
+OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
+           "marian": MARIAN}
 
 # Their option -> the only value this package computes with; absent and null count as that value.
 EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_attention": False}
 FIXED: dict[str, dict[str, Any]] = {
     "gpt2": EVERYWHERE | {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
     "llama": EVERYWHERE | {"partial_rotary_factor": 1.0},
+    "mixtral": EVERYWHERE | {"partial_rotary_factor": 1.0, "sliding_window": None, "router_jitter_noise": 0.0},
     "bert": EVERYWHERE | {"position_embedding_type": "absolute"},
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
@@ -154,6 +165,8 @@ NOT_FOLLOWED: dict[str, tuple[Any, ...]] = {
 CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "gpt2": {"lm": ("GPT2LMHeadModel", "GPT2Model"), "classification": ("GPT2ForSequenceClassification",)},
     "llama": {"lm": ("LlamaForCausalLM", "LlamaModel"), "classification": ("LlamaForSequenceClassification",)},
+    "mixtral": {"lm": ("MixtralForCausalLM", "MixtralModel"),
+                "classification": ("MixtralForSequenceClassification",)},
     "bert": {"masked_lm": ("BertForMaskedLM", "BertForPreTraining"), None: ("BertModel",),
              "classification": ("BertForSequenceClassification",)},
     "roberta": {"masked_lm": ("RobertaForMaskedLM",), None: ("RobertaModel",),

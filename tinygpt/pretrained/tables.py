@@ -6,6 +6,8 @@ Prerequisites: names.py. Next: folder.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .names import Entry, Names, linear, matrix, norm, vector
 
 __all__ = ["TABLES"]
@@ -50,6 +52,18 @@ LLAMA = Names(
     )),),
     heads={"lm": (), "classification": (matrix("score", "score", "N", "C"),)},
     ignored=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
+)
+
+MIXTURE = "blocks.{}.feed_forward", "model.layers.{}.block_sparse_moe"  # ours, theirs
+EXPERT = {"gate": ("w1", "I", "C"), "up": ("w3", "I", "C"), "down": ("w2", "C", "I")}  # ours: theirs, rows, columns
+MIXTRAL = replace(
+    LLAMA,
+    blocks=(("n_layer", (
+        *(entry for entry in LLAMA.blocks[0][1] if ".feed_forward." not in entry.ours and entry.option is None),
+        matrix(f"{MIXTURE[0]}.router", f"{MIXTURE[1]}.gate", "E", "C"),
+        *(matrix(f"{MIXTURE[0]}.experts.{{}}.{ours}", f"{MIXTURE[1]}.experts.{{}}.{theirs}", rows, columns,
+                 many="n_experts") for ours, (theirs, rows, columns) in EXPERT.items()),
+    )),),
 )
 
 
@@ -154,4 +168,5 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
-TABLES = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
+TABLES = {"gpt2": GPT2, "llama": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
+          "marian": MARIAN}
