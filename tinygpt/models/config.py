@@ -4,7 +4,7 @@ Adds `GPTConfig`, `BERTConfig` and `EncoderDecoderConfig`. A configuration that 
 built can be saved. None stands for the architecture's own default and is replaced at once (fields are annotated as what
 they are then), so `dataclasses.replace` keeps it: pass None again for what should follow another field
 (`replace(config, n_embd=256, n_inner=None)`).
-Prerequisites: layout.py, configuration.py. Next: inputs.py.
+Prerequisites: layout.py, kinds.py, configuration.py. Next: inputs.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .configuration import Configuration
+from .kinds import FEED_FORWARDS, POSITIONS
 from .layout import LAYOUTS
 
 __all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]
@@ -35,13 +36,16 @@ class GPTConfig(Configuration):
         n_layer, n_head, n_embd: L blocks of H heads over C channels.
         n_kv_head: heads of keys and values (grouped queries; Llama only). Default `n_head`.
         head_dim: D, channels of one head. Default C / H; another size is Llama's only.
-        n_inner: width of the feed-forward. Default 4·C, or for Llama 8·C/3 rounded up to a multiple of 32.
+        n_inner: width of the feed-forward. Default 4·C, or for a gated one 8·C/3 rounded up to a multiple of 32.
         architecture: "gpt2" or "llama".
+        positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
+            "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
+        feed_forward: a key of `kinds.FEED_FORWARDS`, "plain" or "gated". As for positions.
         activation: "gelu", "gelu_tanh", "relu" or "silu". Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
         dropout: the probability of dropping, in [0, 1).
         norm_epsilon: added to the variance in norms. Default the architecture's.
-        rope_theta: base of the rotary frequencies (Llama).
+        rope_theta: base of the frequencies of rotary positions.
         rope_scaling: None, or Hugging Face's dict: {"rope_type": "linear", "factor": …}, or "llama3" and four numbers.
         tie_word_embeddings: one matrix for the embedding and the output projection.
         initializer_range: standard deviation of the initial weights.
@@ -64,6 +68,8 @@ class GPTConfig(Configuration):
     head_dim: int = None               # type: ignore[assignment]
     n_inner: int = None               # type: ignore[assignment]
     architecture: str = "gpt2"
+    positions: str = None               # type: ignore[assignment]
+    feed_forward: str = None               # type: ignore[assignment]
     activation: str = None               # type: ignore[assignment]
     bias: bool = None               # type: ignore[assignment]
     dropout: float = 0.0
@@ -82,24 +88,29 @@ class GPTConfig(Configuration):
 
     ARCHITECTURES: ClassVar = ("gpt2", "llama")
     HEADS: ClassVar = ("lm", "classification")
+    PARTS: ClassVar = ("positions", "feed_forward")
 
     def __post_init__(self) -> None:
         self._check_shared()
         self._check_labels()
-        llama = self.architecture == "llama"
+        for name, kinds in (("positions", POSITIONS), ("feed_forward", FEED_FORWARDS)):
+            self._default(name, getattr(self.layout, name))
+            self._check_choice(name, tuple(kinds))
         self._default("bias", LAYOUTS[self.architecture].bias)
         self._check_flag("bias")
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
-        self._default("n_inner", -(-8 * self.n_embd // 96) * 32 if llama else 4 * self.n_embd)
+        gated = self.feed_forward == "gated"
+        self._default("n_inner", -(-8 * self.n_embd // 96) * 32 if gated else 4 * self.n_embd)
         self._check_size("n_kv_head", "head_dim", "n_inner")
         if self.n_head % self.n_kv_head:
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
-        if llama and self.head_dim % 2:
+        if self.positions == "rotary" and self.head_dim % 2:
             self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
-        if llama:
-            self._check_table(self.head_dim)
-        if not llama and (self.n_kv_head != self.n_head or self.head_dim != self.n_embd // self.n_head):
+        if self.positions in ("rotary", "sinusoidal"):
+            self._check_table(self.head_dim if self.positions == "rotary" else self.n_embd)
+        plain_heads = self.n_kv_head == self.n_head and self.head_dim == self.n_embd // self.n_head
+        if self.architecture == "gpt2" and not plain_heads:
             self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
         self._check_number("rope_theta", 0.0, open_=True)
         self._check_rope_scaling()
@@ -108,7 +119,7 @@ class GPTConfig(Configuration):
         if self.rope_scaling is None:
             return
         if self.positions != "rotary":
-            self._fail(f"rope_scaling needs rotary positions; architecture={self.architecture!r} has {self.positions}")
+            self._fail(f"rope_scaling needs rotary positions, and positions={self.positions!r}")
         if not isinstance(self.rope_scaling, Mapping):
             raise TypeError(f"GPTConfig: rope_scaling must be a dict or None, got {self.rope_scaling!r}")
         kind = str(self.rope_scaling.get("rope_type"))

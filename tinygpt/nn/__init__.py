@@ -1,9 +1,9 @@
 """The layers of a transformer, each a Module of a few lines.
 
 The book's, in reading order: module.py, linear.py, embedding.py, normalization.py, dropout.py, positions.py, masks.py,
-sight.py, attention.py, feedforward.py, block.py. Then other kinds (sinusoidal.py, rotary.py, rms_norm.py, gated.py,
-padding.py, post_norm.py) and what takes the place of the book's or goes with it (cache.py, cross_attention.py, lora.py,
-placement.py).
+sight.py, attention.py, feedforward.py, block.py. Then other kinds (sinusoidal.py, rotary.py, alibi.py, rms_norm.py,
+gated.py, padding.py, post_norm.py) and what takes the place of the book's or goes with it (cache.py,
+cross_attention.py, lora.py, placement.py).
 """
 
 from .module import Module, Parameter
@@ -19,6 +19,7 @@ from .feedforward import FeedForward
 from .block import Block
 from .sinusoidal import SinusoidalPositions
 from .rotary import RotaryPositions
+from .alibi import AlibiPositions
 from .rms_norm import RMSNorm
 from .gated import FusedFeedForward, GatedFeedForward
 from .padding import Both, Padding
@@ -27,8 +28,8 @@ from .cache import Cache, CachedSight, DecoderSight, LayerCache
 from .cross_attention import CrossAttention
 
 __all__ = [
-    "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight", "Dropout",
-    "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm", "LearnedPositions",
-    "Linear", "Mask", "Module", "MultiHeadAttention", "Padding", "Parameter", "Positions", "PostNormBlock", "RMSNorm",
-    "RotaryPositions", "Sight", "SinusoidalPositions", "seed_dropout",
+    "AlibiPositions", "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight",
+    "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm",
+    "LearnedPositions", "Linear", "Mask", "Module", "MultiHeadAttention", "Padding", "Parameter", "Positions",
+    "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "seed_dropout",
 ]

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "RULES", "ARGUMENTS", "WITH_BEAMS",
-           "NOT_FOLLOWED"]
+           "NOT_FOLLOWED", "PARTS"]
 
 
 @dataclass(frozen=True)
 class Option:
     """A row: our field, their name, the kind of value, their default, and further names of theirs.
 
-    Kinds: "size" (an integer >= 1), "size?" (or null), "count" (>= 0), "number", "flag", "activation", "id" (a token
-    id or null), "ids" (or several). Further names in `also` are written with the same value and never read.
+    Kinds: "size" (an integer >= 1), "size?" (or null), "count" (>= 0), "number", "flag", "activation", "name", "id" (a
+    token id or null), "ids" (or several). Further names in `also` are written with the same value and never read.
     """
 
     ours: str
@@ -124,6 +124,10 @@ MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.th
                for row in BART)
 
 OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
+
+# Parts that a model may have and the classes of its layout in transformers lack: our field -> the kind of its value.
+# config.json says them by our names, under a model_type of our own.
+PARTS = {"positions": "name", "feed_forward": "name", "activation": "name"}
 
 # Their option -> the only value this package computes with; absent and null count as that value.
 EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_attention": False}
