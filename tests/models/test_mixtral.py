@@ -17,8 +17,8 @@ from tinygpt.testing import check_model
 from tinygpt.training.losses import Criterion, language_loss
 
 # Made with transformers 5.24: MixtralForCausalLM of 2 layers and 4 experts with random weights of standard deviation
-# 0.3, saved by `save_pretrained`. expected.npz holds ids (3, 12), their logits, the loss of each next token, the balance
-# loss, gradients of both together (coefficient 0.1) and ten greedy tokens after the first five of row 0.
+# 0.3, saved by `save_pretrained`. expected.npz holds ids (3, 12), their logits, the mean loss of the next token, the
+# balance loss, gradients of both together (coefficient 0.1) and ten greedy tokens after the first five of row 0.
 GOLDEN = Path(__file__).parent / "golden" / "mixtral"
 SIZES = dict(vocab_size=11, block_size=12, n_layer=2, n_head=2, n_embd=8, n_inner=8, n_experts=4, initializer_range=0.4,
              architecture="mixtral")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .configuration import Configuration
-from .kinds import FEED_FORWARDS
+from .kinds import FEED_FORWARDS, POSITIONS
 from .layout import LAYOUTS
 
 __all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]
@@ -34,17 +34,19 @@ class GPTConfig(Configuration):
         vocab_size: V, the number of token ids.
         block_size: the longest context, in tokens.
         n_layer, n_head, n_embd: L blocks of H heads over C channels.
-        n_kv_head: heads of keys and values (grouped queries; not in GPT-2). Default `n_head`.
-        head_dim: D, channels of one head. Default C / H; GPT-2 has no other.
-        n_inner: width of the feed-forward, or of one expert. Default 4·C, or where it is gated 8·C/3 rounded up to a
+        n_kv_head: heads of keys and values (grouped queries; not in GPT-2's layout). Default `n_head`.
+        head_dim: D, channels of one head. Default C / H; GPT-2's layout has no other.
+        n_inner: width of the feed-forward, or of one expert. Default 4·C, or for gated ones 8·C/3 rounded up to a
             multiple of 32.
         architecture: "gpt2", "llama" or "mixtral".
-        feed_forward: a name in `kinds.FEED_FORWARDS`. Default the architecture's.
-        activation: a name in `ops.ACTIVATIONS`. Default the architecture's.
+        positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
+            "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
+        feed_forward: a key of `kinds.FEED_FORWARDS`, "plain", "gated" or "experts". As for positions.
+        activation: a key of `ops.ACTIVATIONS`. Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
         dropout: the probability of dropping, in [0, 1).
         norm_epsilon: added to the variance in norms. Default the architecture's.
-        rope_theta: base of the rotary frequencies.
+        rope_theta: base of the frequencies of rotary positions.
         rope_scaling: None, or Hugging Face's dict: {"rope_type": "linear", "factor": …}, or "llama3" and four numbers.
         tie_word_embeddings: one matrix for the embedding and the output projection.
         initializer_range: standard deviation of the initial weights.
@@ -69,6 +71,7 @@ class GPTConfig(Configuration):
     head_dim: int = None               # type: ignore[assignment]
     n_inner: int = None               # type: ignore[assignment]
     architecture: str = "gpt2"
+    positions: str = None               # type: ignore[assignment]
     feed_forward: str = None               # type: ignore[assignment]
     activation: str = None               # type: ignore[assignment]
     bias: bool = None               # type: ignore[assignment]
@@ -91,26 +94,29 @@ class GPTConfig(Configuration):
 
     ARCHITECTURES: ClassVar = ("gpt2", "llama", "mixtral")
     HEADS: ClassVar = ("lm", "classification")
+    PARTS: ClassVar = ("positions", "feed_forward")
 
     def __post_init__(self) -> None:
         self._check_shared()
         self._check_labels()
-        self._default("feed_forward", self.layout.feed_forward)
-        self._check_choice("feed_forward", tuple(FEED_FORWARDS))
-        rotary = self.positions == "rotary"
+        for name, kinds in (("positions", POSITIONS), ("feed_forward", FEED_FORWARDS)):
+            self._default(name, getattr(self.layout, name))
+            self._check_choice(name, tuple(kinds))
         self._default("bias", LAYOUTS[self.architecture].bias)
         self._check_flag("bias")
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
-        self._default("n_inner", 4 * self.n_embd if self.feed_forward == "plain" else -(-8 * self.n_embd // 96) * 32)
+        plain = self.feed_forward == "plain"
+        self._default("n_inner", 4 * self.n_embd if plain else -(-8 * self.n_embd // 96) * 32)
         self._check_size("n_kv_head", "head_dim", "n_inner")
         if self.n_head % self.n_kv_head:
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
-        if rotary and self.head_dim % 2:
+        if self.positions == "rotary" and self.head_dim % 2:
             self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
-        if rotary:
-            self._check_table(self.head_dim)
-        if not rotary and (self.n_kv_head != self.n_head or self.head_dim != self.n_embd // self.n_head):
+        if self.positions in ("rotary", "sinusoidal"):
+            self._check_table(self.head_dim if self.positions == "rotary" else self.n_embd)
+        plain_heads = self.n_kv_head == self.n_head and self.head_dim == self.n_embd // self.n_head
+        if self.architecture == "gpt2" and not plain_heads:
             self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
         self._check_number("rope_theta", 0.0, open_=True)
         self._check_rope_scaling()
@@ -128,7 +134,7 @@ class GPTConfig(Configuration):
         if self.rope_scaling is None:
             return
         if self.positions != "rotary":
-            self._fail(f"rope_scaling needs rotary positions; architecture={self.architecture!r} has {self.positions}")
+            self._fail(f"rope_scaling needs rotary positions, and positions={self.positions!r}")
         if not isinstance(self.rope_scaling, Mapping):
             raise TypeError(f"GPTConfig: rope_scaling must be a dict or None, got {self.rope_scaling!r}")
         kind = str(self.rope_scaling.get("rope_type"))

@@ -3,9 +3,9 @@
     p = softmax(router(x))                                   one probability for each of E experts
     y = Σ w_e expert_e(x), over the k experts of largest p   w: their p, divided by the sum of the k
 
-So a model has the parameters of E layers and, per token, the cost of k. Which experts are chosen jumps, and a jump has
-no slope: the router learns through the weights w alone. Left to itself it soon sends all tokens to the same few experts,
-which then learn most and are chosen more. So training adds the balance loss,
+So a model has the parameters of E layers and, for each token, the cost of k. The choice of experts jumps, and a jump
+has no slope: the router learns through the weights w alone. Left to itself it soon sends all tokens to the same few
+experts, which then learn most and are chosen more. So training adds the balance loss,
 
     E Σ_e f_e P_e       f_e: the tokens that chose expert e, by all tokens; P_e: the mean of p_e over the tokens
 
@@ -127,9 +127,10 @@ def balance_loss(model: Module) -> Tensor | None:
     """E Σ_e f_e P_e of the last pass in training, (); None for a model without experts, or after evaluation.
 
     f and P are means over all mixtures of the model, as in transformers, which puts the tokens of all layers one behind
-    the other. That is not the mean of the layers' own losses: it allows layers to favour different experts. With f_l and
-    P_l of layer l, the mean of products exceeds the product of means by the covariance of f_l and P_l over the layers.
-    Padding counts as tokens do.
+    the other. That is not the mean of the layers' own losses, which is larger by E times the covariance of f and P over
+    the layers, summed over experts: layers may favour different experts. Padding counts as tokens do.
+
+    The model that a trainer is given has this, with a coefficient, as its `auxiliary_loss`; see models/decoder.py.
     """
     found = [module.routing for module in model.modules() if isinstance(module, MixtureOfExperts)]
     routings = [routing for routing in found if routing is not None]

@@ -104,11 +104,11 @@ def vector(ours: str, theirs: str, rows: str, **more: Any) -> Entry:
 
 
 def linear(ours: str, theirs: str | tuple[str, ...], rows: Sequence[str], columns: str, *, form: str = "same",
-           option: str | None = None) -> tuple[Entry, Entry]:
+           option: str | None = None, many: str = "") -> tuple[Entry, Entry]:
     """A linear layer's weight and bias; `rows` has one symbol for each of theirs."""
     parts = (theirs,) if isinstance(theirs, str) else theirs
-    return (Entry(f"{ours}.weight", tuple(f"{part}.weight" for part in parts), tuple(rows), columns, form),
-            Entry(f"{ours}.bias", tuple(f"{part}.bias" for part in parts), tuple(rows), option=option))
+    return (Entry(f"{ours}.weight", tuple(f"{part}.weight" for part in parts), tuple(rows), columns, form, many=many),
+            Entry(f"{ours}.bias", tuple(f"{part}.bias" for part in parts), tuple(rows), option=option, many=many))
 
 
 def norm(ours: str, theirs: str, *, option: str | None = None, bias: bool = True) -> tuple[Entry, ...]:

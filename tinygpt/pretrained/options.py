@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "RULES", "ARGUMENTS", "WITH_BEAMS",
-           "NOT_FOLLOWED"]
+           "NOT_FOLLOWED", "PARTS", "PART_OPTIONS"]
 
 
 @dataclass(frozen=True)
 class Option:
     """A row: our field, their name, the kind of value, their default, and further names of theirs.
 
-    Kinds: "size" (an integer >= 1), "size?" (or null), "count" (>= 0), "number", "flag", "activation", "id" (a token
-    id or null), "ids" (or several). Further names in `also` are written with the same value and never read.
+    Kinds: "size" (an integer >= 1), "size?" (or null), "count" (>= 0), "number", "flag", "activation", "name", "id" (a
+    token id or null), "ids" (or several). Further names in `also` are written with the same value and never read.
     """
 
     ours: str
@@ -73,14 +73,15 @@ LLAMA = (
     Option("pad_token_id", "pad_token_id", "id", None),
 )
 
-MIXTRAL_DEFAULTS = {"max_position_embeddings": 131072, "num_key_value_heads": 8, "intermediate_size": 14336,
-                    "rms_norm_eps": 1e-5}
-MIXTRAL = tuple(Option(row.ours, row.theirs, row.kind, MIXTRAL_DEFAULTS.get(row.theirs, row.default), row.also)
-                for row in LLAMA if row.kind != "flag" or row.ours == "tie_word_embeddings") + (
+EXPERTS = (
     Option("n_experts", "num_local_experts", "size", 8),
     Option("n_experts_per_token", "num_experts_per_tok", "size", 2),
     Option("router_aux_loss_coef", "router_aux_loss_coef", "number", 0.001),
 )
+MIXTRAL_DEFAULTS = {"max_position_embeddings": 131072, "num_key_value_heads": 8, "intermediate_size": 14336,
+                    "rms_norm_eps": 1e-5}
+MIXTRAL = tuple(Option(row.ours, row.theirs, row.kind, MIXTRAL_DEFAULTS.get(row.theirs, row.default), row.also)
+                for row in LLAMA if row.ours not in ("attention_bias", "mlp_bias")) + EXPERTS
 
 BERT = (
     Option("vocab_size", "vocab_size", "size", 30522),
@@ -134,6 +135,11 @@ MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.th
 
 OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
            "marian": MARIAN}
+
+# Parts that a model may have and the classes of its layout in transformers lack: our field -> the kind of its value.
+# config.json says them by our names, under a model_type of our own.
+PARTS = {"positions": "name", "feed_forward": "name", "activation": "name"}
+PART_OPTIONS = {"experts": EXPERTS}                           # kinds of parts that have options beside their name
 
 # Their option -> the only value this package computes with; absent and null count as that value.
 EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_attention": False}
