@@ -49,7 +49,7 @@ for _name in ("maximum", "minimum"):
     samples_of(_name)(_pair_with_ties)
 for _name in ("negative", "exp", "sin", "cos", "tanh", "erf", "sigmoid", "silu", "gelu_tanh"):
     samples_of(_name)(_one)
-for _name in ("absolute", "relu"):
+for _name in ("absolute", "relu", "relu_squared"):
     samples_of(_name)(_one_with_zeros)
 for _name in ("log", "sqrt"):
     samples_of(_name)(_one_positive)
