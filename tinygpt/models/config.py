@@ -28,18 +28,20 @@ ROPE_SCALINGS = {  # Hugging Face's rope_type -> the numbers it needs
 
 @dataclass(frozen=True)
 class GPTConfig(Configuration):
-    """A decoder-only model: GPT-2's or Llama's layout.
+    """A decoder-only model: GPT-2's, Llama's or Mistral's layout.
 
     Args:
         vocab_size: V, the number of token ids.
-        block_size: the longest context, in tokens.
+        block_size: the longest context, in tokens; of an `endless` model, that of a training example.
         n_layer, n_head, n_embd: L blocks of H heads over C channels.
-        n_kv_head: heads of keys and values (grouped queries; Llama only). Default `n_head`.
-        head_dim: D, channels of one head. Default C / H; another size is Llama's only.
+        n_kv_head: heads of keys and values (grouped queries; not for GPT-2). Default `n_head`.
+        head_dim: D, channels of one head. Default C / H; another size is not for GPT-2.
         n_inner: width of the feed-forward. Default 4·C, or for a gated one 8·C/3 rounded up to a multiple of 32.
-        architecture: "gpt2" or "llama".
+        architecture: "gpt2", "llama" or "mistral".
         positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
             "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
+        window: how many tokens a query looks at, its own included; None for all. Another architecture than Mistral is
+            then one that transformers cannot open.
         feed_forward: a key of `kinds.FEED_FORWARDS`, "plain" or "gated". As for positions.
         activation: "gelu", "gelu_tanh", "relu" or "silu". Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
@@ -70,6 +72,7 @@ class GPTConfig(Configuration):
     architecture: str = "gpt2"
     positions: str = None               # type: ignore[assignment]
     feed_forward: str = None               # type: ignore[assignment]
+    window: int | None = None
     activation: str = None               # type: ignore[assignment]
     bias: bool = None               # type: ignore[assignment]
     dropout: float = 0.0
@@ -86,7 +89,7 @@ class GPTConfig(Configuration):
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
 
-    ARCHITECTURES: ClassVar = ("gpt2", "llama")
+    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mistral")
     HEADS: ClassVar = ("lm", "classification")
     PARTS: ClassVar = ("positions", "feed_forward")
 
@@ -98,6 +101,10 @@ class GPTConfig(Configuration):
             self._check_choice(name, tuple(kinds))
         self._default("bias", LAYOUTS[self.architecture].bias)
         self._check_flag("bias")
+        if self.architecture == "mistral" and self.bias:
+            self._fail("Mistral's layout has no biases; leave bias at None, or choose architecture='llama'")
+        if self.window is not None:
+            self._check_size("window")
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
         gated = self.feed_forward == "gated"
@@ -107,13 +114,24 @@ class GPTConfig(Configuration):
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
         if self.positions == "rotary" and self.head_dim % 2:
             self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
-        if self.positions in ("rotary", "sinusoidal"):
+        if self.positions in ("rotary", "sinusoidal") and not self.endless:
             self._check_table(self.head_dim if self.positions == "rotary" else self.n_embd)
         plain_heads = self.n_kv_head == self.n_head and self.head_dim == self.n_embd // self.n_head
         if self.architecture == "gpt2" and not plain_heads:
             self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
         self._check_number("rope_theta", 0.0, open_=True)
         self._check_rope_scaling()
+
+    @property
+    def mask(self) -> str:
+        """Which mask: a name in `kinds.MASKS`."""
+        return self.layout.mask if self.window is None else "window"
+
+    @property
+    def endless(self) -> bool:
+        """Whether a text may be longer than `block_size`, without end: what a query looks at has a fixed size, and
+        positions are distances, for which no table is needed."""
+        return self.window is not None and self.positions in ("rotary", "alibi")
 
     def _check_rope_scaling(self) -> None:
         if self.rope_scaling is None:

@@ -2,7 +2,7 @@
 
 The book's, in reading order: module.py, linear.py, embedding.py, normalization.py, dropout.py, positions.py, masks.py,
 sight.py, attention.py, feedforward.py, block.py. Then other kinds (sinusoidal.py, rotary.py, alibi.py, rms_norm.py,
-gated.py, padding.py, post_norm.py) and what takes the place of the book's or goes with it (cache.py,
+gated.py, padding.py, post_norm.py) and what takes the place of the book's or goes with it (cache.py, window.py,
 cross_attention.py, lora.py, placement.py).
 """
 
@@ -25,11 +25,13 @@ from .gated import FusedFeedForward, GatedFeedForward
 from .padding import Both, Padding
 from .post_norm import CrossBlock, PostNormBlock
 from .cache import Cache, CachedSight, DecoderSight, LayerCache
+from .window import Window, WindowCache
 from .cross_attention import CrossAttention
 
 __all__ = [
     "AlibiPositions", "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight",
     "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm",
     "LearnedPositions", "Linear", "Mask", "Module", "MultiHeadAttention", "Padding", "Parameter", "Positions",
-    "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "seed_dropout",
+    "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "Window",
+    "WindowCache", "seed_dropout",
 ]

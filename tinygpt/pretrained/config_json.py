@@ -24,7 +24,7 @@ MAX_SIZE = 1 << 31
 LARGEST = sys.float_info.max                                  # JSON's integers may be larger; NaN is below nothing
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 OWN_TYPE = "tinygpt"                                          # the model_type of what transformers has no class for
-DECODERS, ROTARY = ("gpt2", "llama"), ("llama",)              # our layouts of GPTs, and those that turn by default
+DECODERS, ROTARY = ("gpt2", "llama", "mistral"), ("llama", "mistral")  # the layouts of GPTs; those of them that turn
 HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
 
 

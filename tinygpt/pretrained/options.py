@@ -73,6 +73,11 @@ LLAMA = (
     Option("pad_token_id", "pad_token_id", "id", None),
 )
 
+MISTRAL_DEFAULTS = {"block_size": 4096 * 32, "n_inner": 14336, "n_kv_head": 8}
+MISTRAL = (*(Option(row.ours, row.theirs, row.kind, MISTRAL_DEFAULTS.get(row.ours, row.default))
+             for row in LLAMA if row.ours not in ("attention_bias", "mlp_bias")),
+           Option("window", "sliding_window", "size?", 4096))
+
 BERT = (
     Option("vocab_size", "vocab_size", "size", 30522),
     Option("block_size", "max_position_embeddings", "size", 512),
@@ -123,17 +128,19 @@ MARIAN_DEFAULTS = {"vocab_size": 58101, "bos_token_id": None, "eos_token_id": 0,
 MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.theirs, row.default), row.also)
                for row in BART)
 
-OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
+OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
+           "marian": MARIAN}
 
 # Parts that a model may have and the classes of its layout in transformers lack: our field -> the kind of its value.
 # config.json says them by our names, under a model_type of our own.
-PARTS = {"positions": "name", "feed_forward": "name", "activation": "name"}
+PARTS = {"positions": "name", "window": "size", "feed_forward": "name", "activation": "name"}
 
 # Their option -> the only value this package computes with; absent and null count as that value.
 EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_attention": False}
 FIXED: dict[str, dict[str, Any]] = {
     "gpt2": EVERYWHERE | {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
     "llama": EVERYWHERE | {"partial_rotary_factor": 1.0},
+    "mistral": EVERYWHERE | {"partial_rotary_factor": 1.0, "layer_types": None},
     "bert": EVERYWHERE | {"position_embedding_type": "absolute"},
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
@@ -158,6 +165,7 @@ NOT_FOLLOWED: dict[str, tuple[Any, ...]] = {
 CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "gpt2": {"lm": ("GPT2LMHeadModel", "GPT2Model"), "classification": ("GPT2ForSequenceClassification",)},
     "llama": {"lm": ("LlamaForCausalLM", "LlamaModel"), "classification": ("LlamaForSequenceClassification",)},
+    "mistral": {"lm": ("MistralForCausalLM", "MistralModel"), "classification": ("MistralForSequenceClassification",)},
     "bert": {"masked_lm": ("BertForMaskedLM", "BertForPreTraining"), None: ("BertModel",),
              "classification": ("BertForSequenceClassification",)},
     "roberta": {"masked_lm": ("RobertaForMaskedLM",), None: ("RobertaModel",),

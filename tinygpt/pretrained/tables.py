@@ -158,7 +158,8 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
-TABLES = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
+TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART,
+          "marian": MARIAN}
 
 
 def _feed_forward(**widths: str) -> tuple[Entry, ...]:
