@@ -6,7 +6,7 @@ A derivative of one's own becomes an operation of the engine; a two-layer networ
 and compared with the engine's and with differences; that network learns XOR; and the classic questions are answered by
 running them: why gradients add, why the order matters, what the causal mask prevents. Takes 1 second.
 
-Next: 02_tokenizer.py; and tinygpt/autograd.py, which does all this.
+Next: 02_tokenizer.py; and tinygpt/autograd/, which does all this.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def why_gradients_add() -> None:
     b = a + a
     b.backward()
     print(f"   b = a + a: moving a by 1 moves b by 1 through each of its two uses, so db/da = {float(a.grad):g}.")
-    print("   Who lets the second use overwrite the first gets 1.")
+    print("   If the second use overwrote the first, it would be 1.")
 
 
 def why_a_topological_order() -> None:

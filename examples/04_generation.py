@@ -1,8 +1,9 @@
-"""04: generation, every way to choose the next token side by side.
+"""04: generation, every way to choose the next token side by side, with the model that 03_pretraining.py saved.
 
-    python examples/04_generation.py --model runs/pretraining --prompt "The function returns"
+    python examples/03_pretraining.py                              first, once
+    python examples/04_generation.py --prompt "The function returns"
 
-The folder is what 03_pretraining.py, `tinygpt pretrain` or Hugging Face's save_pretrained wrote. Takes 3 seconds.
+--model takes another folder: one that `tinygpt pretrain` or Hugging Face's save_pretrained wrote. Takes 3 seconds.
 
 Prerequisites: 03_pretraining.py. Next: 05_sorting.py; and tinygpt/generation/sampling.py, a function a strategy.
 """

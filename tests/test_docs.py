@@ -26,7 +26,7 @@ from tinygpt.cli import build_parser
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tinygpt"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "_version.py")
 
 
 def _name(path: Path) -> str:
@@ -175,6 +175,7 @@ def test_two_commands_do_all_set_up() -> None:
 
 def test_command_lines_of_the_readme_parse() -> None:
     lines = [line for line in _between(README, "cli").splitlines() if line.strip()]
+    assert len(lines) > 5
     for line in lines:
         command = shlex.split(line, comments=True)
         assert command[0] == "tinygpt", line
@@ -203,12 +204,6 @@ def test_readme_and_architecture_show_every_package() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
-def test_modules_say_what_to_read_before_and_next(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    if path.name == "_version.py":
-        return
-    assert docstring, "a module needs a docstring that says what it adds"
-    for pointer in re.findall(r"Read (?:before|next):([^.]*(?:\.[a-z][^.]*)*)", docstring):
-        for name in re.findall(r"(?:[\w]+/)*[\w]+\.py|(?:[\w]+/)+", pointer):
-            places = [folder / name for folder in (path.parent, path.parent.parent, PACKAGE, ROOT)]
-            assert any(place.exists() for place in places), f"it points to {name}, which is not there"
+def test_modules_say_what_they_add(path: Path) -> None:
+    """Whether the files exist that a docstring says to read before and next: see test_references.py."""
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "a module needs a docstring"

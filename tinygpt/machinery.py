@@ -1,13 +1,13 @@
-"""What the whole program puts in the place of which part of the book. This table is all there is: nothing else reaches in.
+"""What the whole program puts in the place of which part of the book. Nothing else reaches in.
 
 | the book | in its place | why | compared by |
 |---|---|---|---|
-| `Operation.engine`: the rule | engine/dispatch.py: `Dispatch` | twins, devices, bfloat16 | samples of every operation |
+| `Operation.engine`: the rule | engine/dispatch.py: `Dispatch` | twins, devices, bfloat16 | every operation's samples |
 | a gradient as an array | engine/deferred.py, by way of twins | written where it belongs | tests/kernels/ |
 | `no_grad` | engine/no_grad.py | generators | tests/test_autograd.py |
-| methods of `Tensor` | engine/placement.py: `TENSOR` | devices | tests/test_fake_device.py |
+| methods of `Tensor` | placement.py: `TENSOR` | devices | tests/test_fake_device.py |
 | NumPy's functions of a `Tensor` | ops/numpy_functions.py | `np.exp(tensor)` | tests/test_operators.py |
-| methods of `Module` | nn/placement.py: `MODULE` | devices, types | tests/nn/test_module.py |
+| methods of `Module` | placement.py: `MODULE` | devices, types | tests/nn/test_module.py |
 | `Parameter` | optim/flat_parameter.py: `FlatParameter` | one array for all | tests/test_book.py |
 | `FeedForward` | nn/gated.py: `FusedFeedForward` | one pass | tests/test_book.py |
 | `Sight` | nn/cache.py: `CachedSight` | decoding | tests/test_book.py |
@@ -30,10 +30,9 @@ from .autograd.operation import Operation
 from .autograd.tensor import Tensor
 from .backend import new_array
 from .engine.dispatch import Dispatch
-from .engine.placement import TENSOR
 from .nn.module import Module
-from .nn.placement import MODULE
-from .ops.numpy_functions import array_function, array_ufunc
+from .ops.numpy_functions import MORE_METHODS, array_function, array_ufunc
+from .placement import MODULE, TENSOR
 
 __all__ = ["install"]
 
@@ -41,8 +40,8 @@ __all__ = ["install"]
 def install() -> None:
     """Put the machinery into its places; `import tinygpt` does it once."""
     Operation.engine = Dispatch()
-    Tensor.new_array = staticmethod(new_array)  # type: ignore[assignment]
-    for owner, members in ((Tensor, TENSOR), (Module, MODULE),
+    Tensor.new_array = staticmethod(new_array)
+    for owner, members in ((Tensor, MORE_METHODS), (Tensor, TENSOR), (Module, MODULE),
                            (Tensor, {"__array_ufunc__": array_ufunc, "__array_function__": array_function})):
         for name, member in members.items():
             setattr(owner, name, member)

@@ -20,6 +20,7 @@ from tinygpt.evaluation import byte_lengths, corpus_bleu, corpus_chrf, label_pro
 from tinygpt.evaluation.answers import answer_conversations, exact_match
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
+from tinygpt.training import language_loss
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 8
 REVIEWS = [("a quick dog", "ham"), ("the lazy fox", "spam"), ("over the dog", "ham"), ("jumps", "ham")]
@@ -75,7 +76,7 @@ def test_text(capsys, models, tmp_path):
     found = figures(capsys, "--model", models["gpt"], "--data", path)
     model, tok = load_model(models["gpt"]), load_tokenizer(models["gpt"])
     tokens = token_array([TEXT[:150]], tok)
-    expected = text_loss(model, tokens, 24, lengths=byte_lengths(tok))
+    expected = text_loss(model, tokens, 24, loss=language_loss, lengths=byte_lengths(tok))
     assert found["task"] == "text" and found["loss"] == pytest.approx(expected.loss, rel=1e-5)
     assert found["bits_per_byte"] == pytest.approx(expected.bits_per_byte, rel=1e-5)
     assert found["perplexity"] == pytest.approx(np.exp(found["loss"])) and 0 <= found["accuracy"] <= 1
@@ -218,7 +219,7 @@ def test_real_data(capsys, models, shared_data, tmp_path, monkeypatch):
     ("gpt", "text", "text"), ("bert", "text", "text"), ("gpt", "questions", "multiple-choice"),
     ("gpt", "text", "generation"), ("classifier", "reviews", "classification"), ("translator", "pairs", "translation")])
 def test_long_measurements_say_how_far_they_are(capsys, models, tmp_path, monkeypatch, model, data, task):
-    monkeypatch.setattr("tinygpt.cli.watch.EVERY", 0.0)
+    monkeypatch.setattr("tinygpt.cli.evaluate.EVERY", 0.0)
     path = {"text": lambda: write(tmp_path, "text.txt", TEXT * 12), "questions": lambda: write(
                 tmp_path, "q.jsonl", questions(tmp_path).read_text() * 8),
             "reviews": lambda: tsv(tmp_path, REVIEWS * 20, "text\tlabel\n"), "pairs": lambda: tsv(tmp_path, PAIRS * 20)}
@@ -243,7 +244,7 @@ def test_long_measurements_say_how_far_they_are(capsys, models, tmp_path, monkey
     ("classifier", "", [], "is empty"),
     ("translator", "one\n", [], "line 1: expected two columns of text"),
     ("gpt", "a", [], "has 1 tokens, expected two at least"),
-    ("gpt", "some text", ["--limit", "0"], "--limit must be at least 1"),
+    ("gpt", "some text", ["--limit", "0"], "limit must be at least 1"),
     ("gpt", "some text", ["--task", "translation"], "needs an encoder-decoder, and"),
     ("gpt", "some text", ["--task", "classification"], "needs a model with a classification head, and"),
     ("bert", "some text", ["--task", "multiple-choice"], "holds a BERT with the head 'masked_lm'"),

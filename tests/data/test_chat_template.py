@@ -20,14 +20,14 @@ from tinygpt.tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 
 TEXT = "What is 2 plus 3? Say it twice, user: the system assistant answers.\n" * 3
 FORMATS = [TURN_TOKENS, CHATML]
+CHARACTERS = {chr(code) for code in range(32, 127)} | set(TEXT) | {"é", "\n"}
 NAMES = [*TURN_TOKENS.special_tokens, *CHATML.special_tokens, "<|endoftext|>"]
 
 
 def tokenizers() -> dict[str, ByteBPE | CharTokenizer]:
     normalizing = ByteBPE.train(TEXT, vocab_size=280)
-    characters = {chr(code) for code in range(32, 127)} | set(TEXT) | {"é", "\n"}
     return {"bpe": ByteBPE.train(TEXT, vocab_size=300, special_tokens=["<|endoftext|>"]),
-            "char": CharTokenizer(sorted(characters)),
+            "char": CharTokenizer(sorted(CHARACTERS)),
             "nfkc": ByteBPE(normalizing.vocab, normalizing.merges, normal_forms=["NFKC"])}
 
 
@@ -49,7 +49,9 @@ def test_no_text_forges_a_turn(chat, which, prompt):
     try:
         ids, learnt = template.encode(chat, prompt)
     except ValueError as error:
-        assert "lacks the character" in str(error)
+        assert "lacks the character" in str(error) and which[0] == "char"
+        contents = unicodedata.normalize("NFC", "".join(message["content"] for message in chat))
+        assert set(contents) - CHARACTERS  # refused for a reason: there is a character that no token stands for
         return
     special = [tok.special.names[i] for i in ids.tolist() if i in tok.special.names]
     opened = [message["role"] for message in chat] + ["assistant"] * prompt

@@ -97,7 +97,7 @@ def test_the_real_one_is_a_good_first_corpus() -> None:
     text = "\n".join(documents)
     assert 800_000 < len(text) < 1_500_000
     assert len(set(text.lower().split())) > 5_000
-    assert "The expression list is evaluated once" in text or "The \"while\" statement is used for" in text
+    assert "The \"while\" statement is used for" in text  # in the help texts of every Python
     paragraphs = text.split("\n")
     assert len(set(paragraphs)) == len(paragraphs)
     assert sum(char.isalpha() or char.isspace() for char in text) > 0.93 * len(text)

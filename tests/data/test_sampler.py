@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygpt.data import IGNORE, EpochSampler, WindowSampler, all_windows, step_generator
+from tinygpt.data import IGNORE, EpochSampler, LabelledSampler, WindowSampler, all_windows, step_generator
 
 sizes = st.integers(1, 9)
 
@@ -74,9 +74,27 @@ def test_epochs_have_orders_of_their_own() -> None:
     assert not (sampler.indices(0) == sampler.indices(1)).all()
 
 
+def test_labelled_texts_are_filled_up_and_keep_their_labels() -> None:
+    examples = [(np.arange(n, dtype=np.uint8) + 1, np.array([n % 3], np.uint8)) for n in (4, 1, 3, 2, 5)]
+    sampler = LabelledSampler(examples, 2, seed=5, pad_id=9)
+    assert sampler.steps_per_epoch == 3
+    seen = []
+    for batch in map(sampler.batch, range(3)):
+        assert {array.dtype for array in batch.values()} == {np.dtype(np.int64)}
+        lengths = batch["attention_mask"].sum(axis=1)
+        width = lengths.max()
+        assert (batch["attention_mask"] == (np.arange(width) < lengths[:, None])).all()
+        assert (batch["ids"] == np.where(np.arange(width) < lengths[:, None], np.arange(width) + 1, 9)).all()
+        assert (batch["targets"] == lengths % 3).all()
+        seen += lengths.tolist()
+    assert sorted(seen) == [1, 2, 3, 4, 5]
+
+
 def test_pinned_draws() -> None:
     """Resuming years later, on another machine, must draw the same: these numbers never change."""
     assert step_generator(1337, 7).integers(1_000_000, size=4).tolist() == [575109, 104615, 406603, 727193]
+    windows = WindowSampler(np.arange(1000), 2, 3, seed=7)
+    assert windows.batch(11)["ids"].tolist() == [[799, 800], [666, 667], [206, 207]]
 
 
 @pytest.mark.parametrize(("call", "message"), [

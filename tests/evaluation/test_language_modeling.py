@@ -15,20 +15,24 @@ from tinygpt.evaluation import TextLoss, byte_lengths, text_loss
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.nn import Module
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
+from tinygpt.training import language_loss
 
 
 class Counts(Module):
-    """A model whose loss is the sum of its targets, and that notes what it is shown."""
+    """A model that notes what it is shown."""
 
     def __init__(self) -> None:
         self.shown: list[np.ndarray] = []
         self.modes: set[bool] = set()
 
-    def loss(self, ids, targets, reduction):
-        assert reduction == "sum" and ids.shape == targets.shape
-        self.shown.append(ids)
-        self.modes.add(self.training)
-        return Tensor(np.float64(targets[targets >= 0].sum()))
+
+def counts(model: Counts, batch: dict[str, np.ndarray]) -> Tensor:
+    """A loss that is the sum of its targets."""
+    ids, targets = batch["ids"], batch["targets"]
+    assert ids.shape == targets.shape
+    model.shown.append(ids)
+    model.modes.add(model.training)
+    return Tensor(np.float64(targets[targets >= 0].sum()))
 
 
 @given(st.integers(2, 60), st.integers(1, 9), st.integers(1, 4))
@@ -36,7 +40,7 @@ class Counts(Module):
 def test_every_token_but_the_first_counts_once(n, block_size, batch_size):
     tokens = np.random.default_rng(n).integers(50, size=n).astype(np.uint16)
     model, lengths = Counts(), np.arange(50)
-    found = text_loss(model, tokens, block_size, batch_size=batch_size, lengths=lengths)
+    found = text_loss(model, tokens, block_size, loss=counts, batch_size=batch_size, lengths=lengths)
     assert found.nats == tokens[1:].sum() and found.n_tokens == n - 1
     assert found.n_bytes == tokens[1:].sum()  # token i stands for i bytes here
     assert all(len(ids) <= batch_size and ids.shape[1] == block_size for ids in model.shown)
@@ -52,10 +56,11 @@ def test_it_is_the_loss_of_each_window_by_hand():
         window = tokens[start:start + 5]
         logits = model(window[None, :-1]).data[0].astype(np.float64)
         total -= sum(row[t] - math.log(np.exp(row).sum()) for row, t in zip(logits, window[1:]))
-    found = text_loss(model, tokens, 4)
+    found = text_loss(model, tokens, 4, loss=language_loss)
     assert found.nats == pytest.approx(total, rel=1e-6) and found.loss == pytest.approx(total / 10, rel=1e-6)
     assert not model.training  # as it was
-    np.testing.assert_allclose(text_loss(model, tokens, 4, batch_size=1).nats, found.nats, rtol=1e-6)
+    one_by_one = text_loss(model, tokens, 4, loss=language_loss, batch_size=1)
+    np.testing.assert_allclose(one_by_one.nats, found.nats, rtol=1e-6)
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -68,24 +73,24 @@ def test_the_figures():
 
 def test_breaking_off_keeps_what_was_counted_and_the_mode():
     model = Counts()
-    found = text_loss(model, np.arange(100), 2, batch_size=3, lengths=np.ones(100), keep_going=lambda: False)
+    found = text_loss(model, np.arange(100), 2, loss=counts, batch_size=3, lengths=np.ones(100),
+                      keep_going=lambda: False)
     assert found.n_tokens == 6 and found.n_bytes == 6 and model.training
 
 
 def test_an_error_leaves_the_mode_as_it_was():
-    class Broken(Module):
-        def loss(self, **batch):
-            raise RuntimeError("broken")
+    def broken(model, batch):
+        raise RuntimeError("broken")
 
-    model = Broken()
-    with pytest.raises(RuntimeError):
-        text_loss(model, np.arange(5), 2)
+    model = Counts()
+    with pytest.raises(RuntimeError, match="broken"):
+        text_loss(model, np.arange(5), 2, loss=broken)
     assert model.training
 
 
 def test_a_text_of_one_token_has_nothing_to_predict():
     with pytest.raises(ValueError, match="validation text has 1 tokens"):
-        text_loss(Counts(), np.arange(1), 2)
+        text_loss(Counts(), np.arange(1), 2, loss=counts)
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "bpe"])

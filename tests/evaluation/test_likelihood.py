@@ -17,6 +17,7 @@ from tinygpt.evaluation import (Question, answer_questions, continuation_nats, l
                                 predict_text, read_questions, text_loss)
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
+from tinygpt.training import language_loss
 
 
 def tiny(vocab_size=11, block_size=8, **options) -> GPT:
@@ -51,7 +52,7 @@ def test_next_tokens_cost_what_the_loss_says():
     model, tokens = tiny(dropout=0.5).train(), np.random.default_rng(1).integers(11, size=50).astype(np.uint8)
     lengths = np.arange(11)
     found, loss = predict_text(model, tokens, lengths=lengths, batch_size=3), text_loss(
-        model, tokens, 8, lengths=lengths)
+        model, tokens, 8, loss=language_loss, lengths=lengths)
     assert found.nats == pytest.approx(loss.nats, rel=1e-5) and model.training
     assert (found.n_tokens, found.n_bytes) == (loss.n_tokens, loss.n_bytes) == (49, tokens[1:].sum())
     model.eval()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygpt.generation import sampling
-from tinygpt.generation.sampling import Sampling, row_generators, sample
+from tinygpt.generation import sampling, strategies
+from tinygpt.generation.sampling import filter_logits, row_generators, sampler
+from tinygpt.generation.strategies import STRATEGIES, Sampling, choose
 
 seeds = st.integers(0, 10_000)
 
@@ -24,8 +25,16 @@ def kept(logits: np.ndarray) -> np.ndarray:
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    p = np.exp(x - x.max(-1, keepdims=True))
-    return p / p.sum(-1, keepdims=True)
+    """An oracle: by the logarithm of the sum, another way than the package's."""
+    return np.exp(x - np.logaddexp.reduce(x, axis=-1, keepdims=True))
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(seeds, st.floats(-1e4, 1e4))
+def test_softmax_is_its_definition_whatever_is_added_to_all_logits(seed, shift):
+    logits = random_logits(seed)
+    # A shift of 1e4 costs four of the 16 digits of a logit, and an error in a logit is a relative one of p.
+    np.testing.assert_allclose(sampling.softmax(logits + shift), softmax(logits), rtol=1e-10)
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
@@ -70,7 +79,7 @@ def test_min_p_keeps_tokens_within_a_factor_of_the_best(seed, p):
     logits = random_logits(seed)
     probabilities = softmax(logits)
     ratio = probabilities / probabilities.max(-1, keepdims=True)
-    keep = kept(sampling.min_p(logits, p))
+    keep = kept(strategies.min_p(logits, p))
     assert keep[ratio > p * (1 + 1e-9)].all()
     assert not keep[ratio < p * (1 - 1e-9)].any()
     assert keep.any(-1).all()
@@ -81,10 +90,10 @@ def test_min_p_keeps_tokens_within_a_factor_of_the_best(seed, p):
 def test_repetition_penalty_lowers_seen_tokens_alone(seed, penalty):
     logits = random_logits(seed)
     seen = np.random.default_rng(seed + 1).random(logits.shape) < 0.3
-    out = sampling.repetition_penalty(logits, seen, penalty)
+    out = strategies.repetition_penalty(logits, seen, penalty)
     assert (out[seen] < logits[seen]).all()
     np.testing.assert_array_equal(out[~seen], logits[~seen])
-    back = sampling.repetition_penalty(out, seen, 1 / penalty)
+    back = strategies.repetition_penalty(out, seen, 1 / penalty)
     np.testing.assert_allclose(back, logits, rtol=1e-12)
 
 
@@ -92,10 +101,10 @@ def test_repetition_penalty_lowers_seen_tokens_alone(seed, penalty):
 @given(seeds)
 def test_low_temperature_is_greedy(seed):
     logits = random_logits(seed)
-    draws = sample(logits, row_generators(seed, 4), Sampling(temperature=1e-9))
+    draws = choose(logits, row_generators(seed, 4), Sampling(temperature=1e-9))
     np.testing.assert_array_equal(draws, logits.argmax(-1))
-    np.testing.assert_array_equal(sample(logits, [], Sampling(temperature=0.0)), logits.argmax(-1))
-    np.testing.assert_array_equal(sample(logits.astype(np.float32), row_generators(seed, 4), Sampling(1e-320)),
+    np.testing.assert_array_equal(choose(logits, [], Sampling(temperature=0.0)), logits.argmax(-1))
+    np.testing.assert_array_equal(choose(logits.astype(np.float32), row_generators(seed, 4), Sampling(1e-320)),
                                   logits.argmax(-1))
 
 
@@ -106,7 +115,7 @@ def test_greedy_takes_the_lowest_id_of_equals():
 def test_frequencies_are_the_softmax():
     logits = np.log(np.array([[0.5, 0.3, 0.2, 0.0 + 1e-300]]))
     (generator,) = row_generators(0, 1)
-    draws = np.array([sample(logits, [generator])[0] for _ in range(4000)])
+    draws = np.array([choose(logits, [generator])[0] for _ in range(4000)])
     counts = np.bincount(draws, minlength=4)
     # Three standard deviations of a binomial.
     for count, p in zip(counts, (0.5, 0.3, 0.2, 0.0)):
@@ -126,7 +135,7 @@ class Constant:
 @pytest.mark.parametrize("u", [0.0, np.nextafter(1.0, 0.0)])
 def test_removed_tokens_are_never_drawn_at_the_ends_of_the_interval(u):
     logits = np.array([[-np.inf, 0.3, 0.1, -np.inf, 0.7, -np.inf]])
-    assert sample(logits, [Constant(u)])[0] == (1 if u == 0.0 else 4)
+    assert choose(logits, [Constant(u)])[0] == (1 if u == 0.0 else 4)
 
 
 @settings(deadline=None, max_examples=30, derandomize=True)
@@ -134,19 +143,19 @@ def test_removed_tokens_are_never_drawn_at_the_ends_of_the_interval(u):
 def test_draws_come_from_what_the_filters_keep(seed, k, p, m):
     logits = random_logits(seed)
     chosen = Sampling(temperature=0.7, top_k=k, top_p=p, min_p=m)
-    keep = kept(sampling.filter_logits(logits, chosen))
+    keep = kept(filter_logits(logits, vars(chosen), STRATEGIES))
     generators = row_generators(seed, 4)
     for _ in range(5):
-        assert keep[np.arange(4), sample(logits, generators, chosen)].all()
+        assert keep[np.arange(4), choose(logits, generators, chosen)].all()
 
 
 def test_rows_do_not_depend_on_each_other():
     logits = random_logits(3, rows=5)
-    together = [sample(logits, g) for g in [row_generators(9, 5)] for _ in range(6)]
-    alone = [sample(logits[:1], g) for g in [row_generators(9, 1)] for _ in range(6)]
+    together = [choose(logits, g) for g in [row_generators(9, 5)] for _ in range(6)]
+    alone = [choose(logits[:1], g) for g in [row_generators(9, 1)] for _ in range(6)]
     assert [int(t[0]) for t in together] == [int(t[0]) for t in alone]
-    other = [sample(np.roll(logits, 1, axis=1), g) for g in [row_generators(9, 5)] for _ in range(6)]
-    assert np.array_equal(together, [sample(logits, g) for g in [row_generators(9, 5)] for _ in range(6)])
+    other = [choose(np.roll(logits, 1, axis=1), g) for g in [row_generators(9, 5)] for _ in range(6)]
+    assert np.array_equal(together, [choose(logits, g) for g in [row_generators(9, 5)] for _ in range(6)])
     assert not np.array_equal(together, other)
     assert len({g.random() for g in row_generators(9, 5)}) == 5
 
@@ -158,7 +167,7 @@ def test_no_seed_is_a_fresh_seed():
 def test_strategies_leave_their_argument_alone():
     logits = random_logits(0)
     before = logits.copy()
-    sample(logits, row_generators(0, 4), Sampling(0.5, 10, 0.9, 0.1, 1.3), np.ones(logits.shape, dtype=bool))
+    choose(logits, row_generators(0, 4), Sampling(0.5, 10, 0.9, 0.1, 1.3), np.ones(logits.shape, dtype=bool))
     np.testing.assert_array_equal(logits, before)
 
 
@@ -173,18 +182,51 @@ def test_settings_out_of_range_are_named(setting):
         Sampling(**setting)
 
 
+@pytest.mark.parametrize("setting", [
+    {}, {"temperature": 0.0}, {"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.8},
+    {"temperature": 0.5, "top_k": 10, "top_p": 0.9}])
+def test_the_textbooks_sampler_chooses_as_all_settings_do(setting):
+    textbook, generators = sampler(seed=4, **setting), row_generators(4, 4)
+    for step in range(20):
+        logits = random_logits(step).astype(np.float32)
+        np.testing.assert_array_equal(textbook(logits), choose(logits, generators, Sampling.of(setting)))
+
+
+def test_the_sampler_refuses_what_it_does_not_know():
+    with pytest.raises(TypeError, match="top_q.*temperature.*top_k.*top_p"):
+        sampler(top_q=0.5)
+
+
+def test_settings_of_keyword_arguments():
+    assert Sampling.of({"top_k": 3}) == Sampling(top_k=3)
+    assert Sampling.of({}, temperature=0.0) == Sampling(temperature=0.0)
+    assert Sampling.of({"temperature": 0.5}, temperature=0.0) == Sampling(temperature=0.5)
+
+
+@pytest.mark.parametrize("name, message", [
+    ("temprature", "'temprature'; did you mean temperature"), ("topk", "did you mean top_k"),
+    ("colour", "'colour'; sampling is set by temperature, top_k, top_p, min_p, repetition_penalty")])
+def test_an_unknown_setting_is_named_with_what_is_near(name, message):
+    with pytest.raises(TypeError, match=message):
+        Sampling.of({name: 1})
+
+
+def test_every_strategy_is_a_setting():
+    assert STRATEGIES.keys() < vars(Sampling()).keys()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("t", [0.0, 1.0])
 def test_logits_that_are_not_numbers_name_their_row(bad, t):
     logits = random_logits(0)
     logits[2, 7] = bad
     with pytest.raises(ValueError, match=f"row 2 is {bad}"):
-        sample(logits, row_generators(0, 4), Sampling(t))
+        choose(logits, row_generators(0, 4), Sampling(t))
 
 
 def test_a_row_without_any_token_left_is_an_error():
     with pytest.raises(ValueError, match="row 0 is -inf"):
-        sample(np.full((1, 3), -np.inf), row_generators(0, 1))
+        choose(np.full((1, 3), -np.inf), row_generators(0, 1))
 
 
 def test_negative_seed():
@@ -211,12 +253,12 @@ def test_strategies_equal_transformers(seed):
         check(sampling.top_k(logits, k), hf.TopKLogitsWarper(k))
     for p in (0.01, 0.3, 0.9, 0.999):
         check(sampling.top_p(logits, p), hf.TopPLogitsWarper(p))
-        check(sampling.min_p(logits, p), hf.MinPLogitsWarper(p))
+        check(strategies.min_p(logits, p), hf.MinPLogitsWarper(p))
     for x in (0.5, 1.3, 2.0):
         check(sampling.temperature(logits, x), hf.TemperatureLogitsWarper(x))
-        check(sampling.repetition_penalty(logits, seen, x), hf.RepetitionPenaltyLogitsProcessor(x))
+        check(strategies.repetition_penalty(logits, seen, x), hf.RepetitionPenaltyLogitsProcessor(x))
 
-    ours = sampling.filter_logits(logits, Sampling(0.8, 30, 0.9, 0.02))
+    ours = filter_logits(logits, vars(Sampling(0.8, 30, 0.9, 0.02)), STRATEGIES)
     chain = theirs
     for processor in (hf.TemperatureLogitsWarper(0.8), hf.TopKLogitsWarper(30), hf.TopPLogitsWarper(0.9),
                       hf.MinPLogitsWarper(0.02)):

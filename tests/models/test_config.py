@@ -7,6 +7,7 @@ import pytest
 
 from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.models.layout import LAYOUTS
+from tinygpt.ops import ACTIVATIONS
 
 CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
            "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
@@ -20,6 +21,7 @@ def make(architecture="gpt2", **options):
 @pytest.mark.parametrize("architecture", LAYOUTS)
 def test_none_means_the_architectures_own_default(architecture):
     config, layout = make(architecture), LAYOUTS[architecture]
+    assert config.layout is layout
     for name in ("norm", "positions", "mask", "feed_forward", "activation", "bias", "norm_epsilon"):
         assert getattr(config, name) == getattr(layout, name), name
     for field in dataclasses.fields(config):  # annotated as never None: resolved
@@ -81,7 +83,7 @@ def test_configurations_are_frozen():
     ("llama", dict(n_embd=6), "head_dim must be even, got 3"),
     ("gpt2", dict(n_kv_head=1), "architecture='llama'"),
     ("gpt2", dict(head_dim=10), "architecture='llama'"),
-    ("gpt2", dict(activation="swish"), "activation='swish' is not supported; choose one of 'gelu'"),
+    ("gpt2", dict(activation="swish"), "activation='swish' is not supported; choose one of " + ", ".join(map(repr, ACTIVATIONS))),
     ("gpt2", dict(vocab_size=0), "vocab_size must be at least 1, got 0"),
     ("gpt2", dict(n_layer=-1), "n_layer must be at least 0, got -1"),
     ("gpt2", dict(n_inner=-4), "n_inner must be at least 1"),

@@ -128,9 +128,10 @@ def test_the_base_prefix_may_be_absent(saved):
 def test_the_base_prefix_may_be_present(saved):
     folder, config, state = saved
     prefix = TABLES[config.architecture].prefix
-    if config.head is None:
-        rewrite(folder, lambda tensors: {prefix + name: array for name, array in tensors.items()})
-        assert_reads(folder, config, state)
+    if config.head is not None:
+        pytest.skip("with a head, the prefix is there already")
+    rewrite(folder, lambda tensors: {prefix + name: array for name, array in tensors.items()})
+    assert_reads(folder, config, state)
 
 
 def test_duplicates_of_tied_tensors(saved):

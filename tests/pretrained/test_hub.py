@@ -4,6 +4,7 @@ import http.server
 import json
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,9 +113,12 @@ def test_a_folder_is_itself(tmp_path):
     assert resolve_folder(tmp_path) == tmp_path
 
 
-@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "../x/y", "/tmp/none", "a b/c", ""])
+@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "../x/y", "/tmp/none", "a b/c"])
 def test_neither_folder_nor_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if name:                                                               # "" is the current folder
-        with pytest.raises(FileNotFoundError, match="there is no model folder"):
-            resolve_folder(name)
+    with pytest.raises(FileNotFoundError, match="there is no model folder"):
+        resolve_folder(name)
+
+
+def test_no_name_is_the_current_folder():
+    assert resolve_folder("") == Path(".")

@@ -1,4 +1,4 @@
-"""The algorithm: worked examples, and the fast forms against the textbook's."""
+"""The fast forms of byte-pair encoding against the textbook's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from tokenizer_texts import quick
 
 from tinygpt.tokenizers import bpe
-from tinygpt.tokenizers.byte_alphabet import BYTE_ORDER
+from tinygpt.tokenizers.textbook_bpe import BYTE_ORDER, Pair, TextbookBPE, count_pairs, merge_pair
 
 # Few letters make runs, overlaps and ties, where the fast forms could go wrong.
 words = st.text("ab", min_size=1, max_size=12) | st.text("abcdé ", min_size=1, max_size=8)
 pieces = st.dictionaries(words.map(str.encode), st.integers(1, 5), max_size=12)
 
 
-def named(merges: list[bpe.Pair]) -> list[tuple[bytes, bytes]]:
+def named(merges: list[Pair]) -> list[tuple[bytes, bytes]]:
     """Merges of ids as merges of bytes."""
     tokens = [bytes([byte]) for byte in BYTE_ORDER]
     found = []
@@ -35,26 +35,38 @@ def table(merges: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, int], bpe.Merg
     return vocab, bpe.MergeTable(vocab, merges)
 
 
-def test_the_example_of_wikipedia():
-    """aaabdaaabac: aa is most frequent (4 overlapping), then of the pairs that occur twice the lowest ids."""
-    merges = named(bpe.train_naive({b"aaabdaaabac": 1}, 3))
-    assert merges == [(b"a", b"a"), (b"a", b"b"), (b"aa", b"ab")]
+def textbook(counts: dict[bytes, int], n_merges: int) -> TextbookBPE:
+    """The textbook's tokenizer of a text with these pieces, so often each."""
+    text = "|".join(piece.decode() for piece, count in counts.items() for _ in range(count))
+    return TextbookBPE.train(text, 256 + n_merges, pattern=r"[^|]+|\|")
 
 
-def test_the_example_of_sennrich_haddow_and_birch():
-    """low ×5, lower ×2, newest ×6, widest ×3 (without their end-of-word sign): es, est, lo, low, …"""
-    counts = {b"low": 5, b"lower": 2, b"newest": 6, b"widest": 3}
-    assert named(bpe.train_naive(counts, 4)) == [(b"e", b"s"), (b"es", b"t"), (b"l", b"o"), (b"lo", b"w")]
+def applied(piece: bytes, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """What a piece becomes by merges in any order: always the earliest that is possible, at its leftmost place."""
+    tokens = [bytes([byte]) for byte in piece]
+    while places := [(merges.index(pair), i) for i, pair in enumerate(pairwise(tokens)) if pair in merges]:
+        _, i = min(places)
+        tokens[i:i + 2] = [tokens[i] + tokens[i + 1]]
+    return tokens
 
 
-def test_ties_go_to_the_lowest_ids():
-    assert named(bpe.train_naive({b"zy": 1, b"ab": 1, b"ya": 1}, 3)) == [(b"a", b"b"), (b"y", b"a"), (b"z", b"y")]
+@quick
+@given(pieces, st.integers(0, 40))
+def test_fast_training_learns_what_the_textbook_learns(counts, n_merges):
+    assert list(bpe.train(counts, n_merges)) == textbook(counts, n_merges).merges
 
 
 @quick
 @given(pieces, st.integers(0, 40), st.integers(1, 4))
-def test_fast_training_learns_what_the_textbook_learns(counts, n_merges, min_frequency):
-    assert list(bpe.train(counts, n_merges, min_frequency)) == bpe.train_naive(counts, n_merges, min_frequency)
+def test_training_stops_at_the_first_pair_that_is_too_rare(counts, n_merges, min_frequency):
+    found = list(bpe.train(counts, n_merges, min_frequency))
+    all_merges = textbook(counts, n_merges).merges
+    assert found == all_merges[:len(found)]
+    words = {tuple(BYTE_ORDER.index(byte) for byte in piece): count for piece, count in counts.items()}
+    for rank, pair in enumerate(found):
+        assert count_pairs(words)[pair] >= min_frequency
+        words = {merge_pair(ids, pair, 256 + rank): count for ids, count in words.items()}
+    assert len(found) == n_merges or max(count_pairs(words).values(), default=0) < min_frequency
 
 
 @quick
@@ -76,10 +88,9 @@ def test_no_token_is_made_twice(counts, n_merges):
 @quick
 @given(pieces, st.integers(0, 40), words.map(str.encode), st.integers(0, 8))
 def test_fast_encoding_equals_the_textbook(counts, n_merges, text, long):
-    merges = named(list(bpe.train(counts, n_merges)))
-    vocab, merge_table = table(merges)
-    by_id = {(vocab[left], vocab[right]): (rank, vocab[left + right]) for rank, (left, right) in enumerate(merges)}
-    expected = bpe.encode_naive([vocab[bytes([byte])] for byte in text], by_id)
+    tokenizer = TextbookBPE(bpe.train(counts, n_merges), pattern=r"[^|]+|\|")
+    vocab, merge_table = table(named(tokenizer.merges))
+    expected = tokenizer.encode(text.decode())
     with pytest.MonkeyPatch.context() as patch:
         for limit in (0, long, 100):  # the heap, the list, and where they meet
             patch.setattr(bpe, "_LONG", limit)
@@ -101,9 +112,8 @@ def test_encoding_with_merges_that_no_training_gives(data):
     merges = data.draw(st.permutations(merges))
     vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     merge_table = bpe.MergeTable(vocab, merges)
-    by_id = {(vocab[left], vocab[right]): (rank, vocab[left + right]) for rank, (left, right) in enumerate(merges)}
     text = data.draw(st.text("abc", min_size=1, max_size=14)).encode()
-    expected = bpe.encode_naive([vocab[bytes([byte])] for byte in text], by_id)
+    expected = [vocab[token] for token in applied(text, merges)]
     for limit in (0, 100):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(bpe, "_LONG", limit)

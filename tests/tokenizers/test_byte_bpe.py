@@ -12,19 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizer_texts import SPECIAL, awkward_text, corpus, quick, random_texts, trained
 
-from tinygpt.tokenizers import ByteBPE, bpe, byte_bpe, load_tokenizer
-from tinygpt.tokenizers.byte_alphabet import BYTE_ORDER
+from tinygpt.tokenizers import ByteBPE, byte_bpe, load_tokenizer
 from tinygpt.tokenizers.patterns import PATTERNS
 from tinygpt.tokenizers.splitter import Splitter, Stage
 from tinygpt.tokenizers.template import Template
+from tinygpt.tokenizers.textbook_bpe import BYTE_ORDER, TextbookBPE
 
 
-def naive(tok: ByteBPE, text: str) -> list[int]:
-    """`encode` as the textbook has it: split, then merge each piece."""
-    merges = {(tok.vocab[left], tok.vocab[right]): (rank, tok.vocab[left + right])
-              for rank, (left, right) in enumerate(tok.merges)}
-    return [token_id for piece in tok.splitter(text)
-            for token_id in bpe.encode_naive([tok.vocab[bytes([byte])] for byte in piece.encode()], merges)]
+def by_the_textbook(tok: ByteBPE, text: str) -> list[int]:
+    """`encode` of a trained tokenizer as the textbook has it: split, then merge each piece."""
+    textbook = TextbookBPE([(tok.vocab[left], tok.vocab[right]) for left, right in tok.merges], pattern="(?!)")
+    return [token_id for piece in tok.splitter(text) for token_id in textbook.encode(piece)]
 
 
 @pytest.mark.parametrize("pattern", [*PATTERNS, r"\w+|\W"])
@@ -34,7 +32,7 @@ def test_encoding_is_the_textbooks_and_decoding_its_inverse(pattern, texts):
     tok = ByteBPE(trained(pattern).vocab, trained(pattern).merges, SPECIAL, pattern)
     for text in texts * 2:  # the second time out of the cache
         ids = tok.encode(text)
-        assert ids == naive(tok, text)
+        assert ids == by_the_textbook(tok, text)
         assert tok.decode(ids) == text and tok.decode_bytes(ids) == text.encode()
 
 
@@ -46,16 +44,10 @@ def test_ids_are_gpt2s_bytes_then_merges_then_special_tokens():
 
 
 def test_training_is_the_textbooks():
-    pieces = {}
     tok = ByteBPE.train(corpus(), 400)
-    for piece in tok.splitter(corpus()):
-        pieces[piece.encode()] = pieces.get(piece.encode(), 0) + 1
-    tokens = [bytes([byte]) for byte in BYTE_ORDER]
-    expected = []
-    for left, right in bpe.train_naive(pieces, 144):
-        expected.append((tokens[left], tokens[right]))
-        tokens.append(tokens[left] + tokens[right])
-    assert tok.merges == expected
+    assert "\a" not in corpus()  # so it can mark where the pieces end
+    textbook = TextbookBPE.train("\a".join(tok.splitter(corpus())), 400, "[^\a]+|\a")
+    assert tok.merges == [(textbook.tokens[left], textbook.tokens[right]) for left, right in textbook.merges]
 
 
 def test_training_from_documents_files_and_generators(tmp_path):
@@ -187,7 +179,7 @@ def test_the_caches_are_bounded(monkeypatch):
     monkeypatch.setattr(byte_bpe, "_CACHE_ENTRIES", 50)
     tok = ByteBPE(trained().vocab, trained().merges)
     for text in [*random_texts(200, seed=9), corpus(), "long" * 1000]:
-        assert tok.encode(text) == naive(tok, text)
+        assert tok.encode(text) == by_the_textbook(tok, text)
         assert len(tok._known_pieces) <= 50 and len(tok._known_parts) <= 50
         assert all(len(piece) <= 64 for piece in [*tok._known_pieces, *tok._known_parts])
 

@@ -11,7 +11,7 @@ from tinygpt.backend import manual_seed
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.optim import AdamW, FlatParameters
 from tinygpt.pretrained import write_safetensors
-from tinygpt.training import read_checkpoint, write_checkpoint
+from tinygpt.training import language_loss, read_checkpoint, write_checkpoint
 
 RUN = {"options": {"steps": 3, "data": ["é.txt"]}, "note": 0.1}
 
@@ -22,7 +22,7 @@ def trained(seed: int, n_embd: int = 8, steps: int = 2) -> tuple[GPT, AdamW]:
     optimizer = AdamW(FlatParameters(model), lr=0.01)
     for step in range(steps):
         optimizer.zero_grad()
-        model.loss(np.array([[1, 2, 3]]), np.array([[2, 3, step]])).backward()
+        language_loss(model, {"ids": np.array([[1, 2, 3]]), "targets": np.array([[2, 3, step]])}).backward(1 / 3)
         optimizer.step()
     return model, optimizer
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinygpt.models import GPT, GPTConfig
-from tinygpt.training import Trainer, TrainingOptions
+from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss
 
 
 def resident_mb() -> float:
@@ -35,6 +35,6 @@ class Batches:
 def test_memory_is_flat_over_five_thousand_steps():
     source = Batches()
     model = GPT(GPTConfig(vocab_size=16, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1))
-    Trainer(model, source, TrainingOptions(steps=5000, batch_size=2, threads=1)).run()
+    Trainer(model, Criterion(language_loss), source, TrainingOptions(steps=5000, batch_size=2, threads=1)).run()
     assert len(source.resident) == 5
     assert source.resident[-1] - source.resident[0] < 2  # MB; one lost graph a step would be more than 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
 import warnings
@@ -17,14 +18,13 @@ from tinygpt.data.masking import all_masked_windows
 from tinygpt.data.pairs import pairs_from_ids, read_pairs, split_pairs
 from tinygpt.evaluation.masked_words import masked_words
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder
-from tinygpt.training import PretrainOptions, pretrain, read_metrics, saved_options
-from tinygpt.training.objectives import OBJECTIVES, objective_of
-from tinygpt.training.pretrain_options import OBJECTIVE_NAMES
-from tinygpt.training.run_options import ARCHITECTURES
+from tinygpt.models.layout import LAYOUTS
+from tinygpt.training import FinetuneOptions, PretrainOptions, masked_loss, pretrain, read_metrics, saved_options
+from tinygpt.training.objectives import KINDS, Task, kinds_of
 
 TINY = dict(n_layer=1, n_head=2, n_embd=16, block_size=16, batch_size=6, lr=3e-3, dropout=0.1, steps=8, eval_every=4,
             save_every=2, threads=2, seed=3, vocab_size=300)
-KINDS = {
+CASES = {
     "masked": dict(objective="masked"),
     "masked-bert-char": dict(objective="masked", architecture="bert", tokenizer="char"),
     "seq2seq": dict(objective="seq2seq", validation=0.2),
@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def options_of(kind: str, files: dict[str, Path], **more) -> PretrainOptions:
-    chosen = {**TINY, **KINDS.get(kind, dict(objective=kind)), **more}
+    chosen = {**TINY, **CASES.get(kind, dict(objective=kind)), **more}
     return PretrainOptions(**{"data": (str(files.get(chosen["objective"])),), **chosen})
 
 
@@ -59,7 +59,7 @@ def runs(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
     with pytest.MonkeyPatch.context() as patch:
         module = __import__("tinygpt.training.run", fromlist=["write_checkpoint"])
         write = module.write_checkpoint
-        for kind in KINDS:
+        for kind in CASES:
             whole, half = (tmp_path_factory.mktemp(kind) / name for name in ("whole", "half"))
             half.mkdir()
 
@@ -77,7 +77,7 @@ def runs(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CASES)
 def test_resume_bit_for_bit(kind: str, runs) -> None:
     """From the training state alone: without token files, tokenizer or model beside it."""
     whole, half = runs[kind]
@@ -87,11 +87,11 @@ def test_resume_bit_for_bit(kind: str, runs) -> None:
         assert (half / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CASES)
 def test_what_a_run_leaves(kind: str, runs) -> None:
     whole, _ = runs[kind]
     model, tokenizer = load_model(whole), load_tokenizer(whole)
-    assert model.config.architecture == KINDS[kind].get("architecture", ARCHITECTURES[KINDS[kind]["objective"]][0])
+    assert model.config.architecture == CASES[kind].get("architecture", KINDS[CASES[kind]["objective"]].layouts[0])
     assert model.config.vocab_size == len(tokenizer) and model.config.pad_token_id == tokenizer.pad_token_id
     assert isinstance(model, BERT if "masked" in kind else EncoderDecoder)
     validations = [line for line in read_metrics(whole / "metrics.jsonl") if "validation_loss" in line]
@@ -111,7 +111,7 @@ def test_special_tokens_of_a_new_bpe_come_first(runs) -> None:
     assert load_tokenizer(runs["masked"][0]).special_tokens == roberta
     assert load_tokenizer(runs["seq2seq"][0]).special_tokens == {"</s>": 0, "<pad>": 1}
     model = load_model(runs["masked"][0])
-    assert model.position_embedding.weight.shape == (16 + 2, 16)
+    assert model.positions.weight.shape == (16 + 2, 16)
 
 
 def test_pairs_on_disk_are_those_of_the_file(runs, data) -> None:
@@ -143,7 +143,8 @@ def test_each_learns(data, tmp_path) -> None:
 def test_masked_words_counts(runs) -> None:
     """Against a model that always answers one token, and against a count by hand."""
     rng = np.random.default_rng(0)
-    objective = objective_of(options_of("masked", {"masked": Path("x")}))
+    options = options_of("masked", {"masked": Path("x")})
+    objective = options.row.objective(options)
     objective.use(load_tokenizer(runs["masked"][0]))
     ids = rng.integers(5, 12, 400)
     batches = list(all_masked_windows(ids, 16, 4, objective.masking))
@@ -156,8 +157,21 @@ def test_masked_words_counts(runs) -> None:
     assert found.most_frequent == np.bincount(hidden).max() / len(hidden)
     model.lm_head.bias.data[9] = 0.0
     with no_grad():
-        total = sum(float(model.eval().loss(**batch, reduction="sum")) for batch in batches)
+        total = sum(float(masked_loss(model.eval(), batch)) for batch in batches)
     assert masked_words(model, batches).loss == pytest.approx(total / len(hidden), rel=1e-5)
+
+
+@pytest.mark.parametrize("positions", [None, "alibi"])
+def test_positions_reach_the_model_only_if_they_are_given(positions, data, monkeypatch) -> None:
+    """The layout chooses otherwise."""
+    asked = {}
+    monkeypatch.setattr("tinygpt.training.objectives.causal.GPTConfig", lambda **fields: asked.update(fields))
+    monkeypatch.setattr("tinygpt.training.objectives.causal.GPT", lambda config: config)
+    options = options_of("causal", data, positions=positions)
+    objective = options.row.objective(options)
+    objective.use(objective.train_characters(["one two"]))
+    objective.new_model()
+    assert asked["architecture"] == "gpt2" and asked.get("positions", "the layout's") == (positions or "the layout's")
 
 
 def test_pairs_that_do_not_fit_are_counted(data, tmp_path) -> None:
@@ -173,8 +187,8 @@ def test_pairs_that_do_not_fit_are_counted(data, tmp_path) -> None:
     (dict(objective="masked", architecture="gpt2"), "masked trains the architectures roberta and bert, not 'gpt2'"),
     (dict(objective="causal", architecture="bart"), "causal trains the architectures gpt2 and llama, not 'bart'"),
     (dict(objective="guess"), "objective must be one of causal, masked, seq2seq"),
-    (dict(objective="masked", bias=False), "bias is an option of the causal objective"),
-    (dict(objective="seq2seq", n_kv_head=1), "n_kv_head is an option of the causal objective"),
+    (dict(objective="masked", bias=False), "bias is an option of the objective causal"),
+    (dict(objective="seq2seq", n_kv_head=1), "n_kv_head is an option of the objective causal"),
     (dict(objective="seq2seq", data=()), "needs pairs"),
     (dict(objective="masked", block_size=2), "leaves no room for text"),
     (dict(objective="masked", block_size=100_000), "needs at least 99998; give more text or a smaller block_size"),
@@ -206,7 +220,7 @@ def test_tokenizers_that_do_not_serve(data, tmp_path) -> None:
 def test_command_line(data, tmp_path, capsys) -> None:
     sizes = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "16", "--vocab-size", "280",
              "--steps", "2", "--batch-size", "4"]
-    for objective in OBJECTIVE_NAMES:
+    for objective in kinds_of("pretrain"):
         out = tmp_path / objective
         assert main(["pretrain", "--data", str(data[objective]), "--objective", objective, "--out", str(out),
                      *sizes]) == 0
@@ -217,8 +231,53 @@ def test_command_line(data, tmp_path, capsys) -> None:
     assert "masked trains the architectures roberta and bert" in capsys.readouterr().err
 
 
-def test_every_objective_has_architectures() -> None:
-    assert set(OBJECTIVES) <= set(ARCHITECTURES)
+# ---------------------------------------------------------------------------------------------------------------------
+# The table of kinds
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_holds_all_that_options_are_made_from(kind: str) -> None:
+    row = KINDS[kind]
+    options_class = {"pretrain": PretrainOptions, "finetune": FinetuneOptions}[row.command]
+    names = {field.name for field in dataclasses.fields(options_class)}
+    assert set(row.new) == {"n_layer", "n_head", "n_embd", "block_size", "dropout"}
+    assert set(row.own_options) <= names and issubclass(row.objective, Task) == (row.command == "finetune")
+    what = "objective" if row.command == "pretrain" else "task"
+    options = options_class(**{what: kind}, data=("x",))
+    assert options.row is row and options.architecture == row.layouts[0]
+    assert {name: getattr(options, name) for name in row.new} == row.new
+    for layout in row.layouts:
+        assert LAYOUTS[layout].norm_first == row.pre_norm and layout in _choices(options_class, "architecture")
+    assert kind in _choices(options_class, what) and row.learns in _help(options_class, what)
+
+
+def _choices(options_class, name: str):
+    return next(field for field in dataclasses.fields(options_class) if field.name == name).metadata["choices"]
+
+
+def _help(options_class, name: str) -> str:
+    return options_class.described(next(field for field in dataclasses.fields(options_class) if field.name == name))
+
+
+def test_a_default_that_depends_on_the_kind_is_told_for_each() -> None:
+    assert _help(PretrainOptions, "n_layer").endswith("in each half [4]")
+    assert _help(FinetuneOptions, "n_layer").endswith("[classification, translation 2; instruction 4]")
+    assert _help(FinetuneOptions, "architecture") == \
+        "the layout of a new model [classification roberta; instruction gpt2; translation marian]"
+    assert _help(PretrainOptions, "steps") == "training steps [1600]"
+
+
+def test_options_of_another_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="add_prefix_space is an option of the task classification, not of instruct"):
+        FinetuneOptions(task="instruction", data=("x",), add_prefix_space=True)
+    with pytest.raises(ValueError, match="positions is an option of the objective causal, not of seq2seq"):
+        PretrainOptions(objective="seq2seq", positions="rotary")
+
+
+def test_a_lowest_learning_rate_does_not_need_a_highest() -> None:
+    assert FinetuneOptions(data=("x",), min_lr=1e-5).lr is None
+    with pytest.raises(ValueError, match="min_lr 0.1 is more than lr 0.01"):
+        FinetuneOptions(data=("x",), min_lr=0.1, lr=0.01)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -226,7 +285,7 @@ def test_every_objective_has_architectures() -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("masked")])
+@pytest.mark.parametrize("kind", [kind for kind in CASES if kind.startswith("masked")])
 def test_masked_opens_in_transformers(kind: str, runs) -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     folder, _ = runs[kind]
@@ -247,7 +306,7 @@ def test_masked_opens_in_transformers(kind: str, runs) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("seq2seq")])
+@pytest.mark.parametrize("kind", [kind for kind in CASES if kind.startswith("seq2seq")])
 def test_seq2seq_opens_in_transformers(kind: str, runs) -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     folder, _ = runs[kind]

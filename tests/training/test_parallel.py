@@ -17,9 +17,17 @@ from tinygpt.backend import manual_seed
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.nn import Dropout, Linear, Module
 from tinygpt.optim import FlatParameters
-from tinygpt.training import parallel, turns
-from tinygpt.training.parallel import Replicas, default_threads, physical_cores, split_batch, token_weight
+from tinygpt.training import Criterion, language_loss, parallel, turns
+from tinygpt.training.parallel import Replicas, default_threads, physical_cores, split_batch
 from tinygpt.training.workers import blas_threads, can_fork
+
+LOSS = Criterion(language_loss)
+
+
+def mean_loss(model, batch) -> Tensor:
+    """The mean over what counts."""
+    loss, count = LOSS.loss(model, batch)
+    return loss / count
 
 
 def model_of(dropout: float = 0.0, dtype: str = "float64") -> GPT:
@@ -41,7 +49,7 @@ def batch_of(rows: int, seed: int, weighted: bool = False) -> dict[str, np.ndarr
 def gradient_of(batch, n=1, accumulate=1, dropout=0.0, seed=0, step=0, times=1, processes=False):
     model = model_of(dropout)
     flat = FlatParameters(model)
-    with Replicas(model, flat, n, accumulate, processes=processes) as replicas:
+    with Replicas(model, LOSS, flat, n, accumulate, processes=processes) as replicas:
         for _ in range(times):
             loss = replicas.gradient(batch, seed, step)
         return loss, flat.grad.copy()
@@ -52,7 +60,7 @@ def gradient_of(batch, n=1, accumulate=1, dropout=0.0, seed=0, step=0, times=1, 
 def test_any_number_of_replicas_and_micro_batches_is_the_whole_batch(rows, n, accumulate, weighted, seed):
     batch = batch_of(rows, seed, weighted)
     model = model_of()
-    whole = model.loss(**batch)  # the mean over what counts
+    whole = mean_loss(model, batch)
     whole.backward()
     flat = FlatParameters(model)
     loss, gradient = gradient_of(batch, n, accumulate)
@@ -77,7 +85,7 @@ def test_a_large_models_replicas_are_the_whole_batch_and_the_same_bits_every_tim
     batch = batch_of(rows, rows, weighted)
     with twins():
         model = model_of()
-        whole = model.loss(**batch)
+        whole = mean_loss(model, batch)
         whole.backward()
         flat = FlatParameters(model)
         first = gradient_of(batch, n, accumulate)
@@ -91,13 +99,14 @@ def test_a_large_models_replicas_are_the_whole_batch_and_the_same_bits_every_tim
 def test_a_large_model_has_one_gradient_and_small_micro_batches(large):
     model = model_of()
     flat = FlatParameters(model)
-    with Replicas(model, flat, 2) as replicas:
+    seen = []
+
+    def noted(model, batch):
+        seen.append(len(batch["ids"]))
+        return language_loss(model, batch)
+    with Replicas(model, Criterion(noted), flat, 2) as replicas:
         assert replicas.gradients == [flat.grad] and len(replicas.models) == 2
         assert all(np.shares_memory(p.grad, flat.grad) for each in replicas.models for p in each.parameters())
-        seen = []
-        for each in replicas.models:
-            plain = each.loss
-            each.loss = lambda ids, plain=plain, **rest: seen.append(len(ids)) or plain(ids, **rest)
         replicas.gradient(batch_of(7, 0), 0, 0)
         assert sorted(seen) == [1, 2, 2, 2]  # of 3 and 4 rows
 
@@ -133,7 +142,7 @@ def test_replicas_share_weights_and_own_their_gradients():
     model = model_of()
     model.blocks[0].attention.qkv.weight.requires_grad = False
     flat = FlatParameters(model)
-    with Replicas(model, flat, 3) as replicas:
+    with Replicas(model, LOSS, flat, 3) as replicas:
         for replica, gradient in zip(replicas.models, replicas.gradients):
             assert type(replica) is GPT and replica.config == model.config
             for (name, p), own in zip(replica.named_parameters(), model.parameters()):
@@ -147,26 +156,21 @@ def test_replicas_share_weights_and_own_their_gradients():
         assert len({id(gradient) for gradient in replicas.gradients}) == 3
 
 
-class Fails(Module):
-    """Fails in one thread only."""
-
-    def __init__(self) -> None:
-        self.layer = Linear(1, 1)
-
-    def loss(self, ids, targets, reduction):
-        if (ids == 7).any():
-            raise RuntimeError(f"failed in {threading.current_thread().name}")
-        return (self.layer(Tensor(ids.astype(np.float32))) * 0).sum()
+def fails(model, batch):
+    """A loss that fails in one thread only."""
+    if (batch["ids"] == 7).any():
+        raise RuntimeError(f"failed in {threading.current_thread().name}")
+    return (model(Tensor(batch["ids"].astype(np.float32))) * 0).sum()
 
 
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_an_error_in_a_replica_is_raised_here_and_the_threads_end(row):
-    model = Fails()
+    model = Linear(1, 1)
     ids = np.zeros((3, 1), int)
     ids[row] = 7
     before = threading.active_count()
     with pytest.raises(RuntimeError, match="failed in replica"):
-        with Replicas(model, FlatParameters(model), 3) as replicas:
+        with Replicas(model, Criterion(fails), FlatParameters(model), 3) as replicas:
             replicas.gradient({"ids": ids, "targets": ids}, 0, 0)
     assert threading.active_count() == before
 
@@ -174,7 +178,7 @@ def test_an_error_in_a_replica_is_raised_here_and_the_threads_end(row):
 def test_a_batch_in_which_nothing_counts_is_an_error():
     with pytest.raises(ValueError, match="training step 5: no target in the batch counts"):
         model = model_of()
-        with Replicas(model, FlatParameters(model)) as replicas:
+        with Replicas(model, LOSS, FlatParameters(model)) as replicas:
             replicas.gradient({"ids": np.zeros((1, 2), int), "targets": np.full((1, 2), -100)}, 0, 5)
 
 
@@ -192,18 +196,12 @@ def test_parts_are_the_rows_in_order_and_nearly_equal(rows, n):
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 def test_work_is_spread_in_order_and_quietly(n):
     model = model_of()
-    with Replicas(model, FlatParameters(model), n) as replicas:
+    with Replicas(model, LOSS, FlatParameters(model), n) as replicas:
         for items in ([], [1], list(range(20))):
             parts = replicas.spread(list, items)
             assert sum(parts, []) == items and len(parts) == n
         quiet = replicas.spread(lambda part: np.geterr()["over"], [1, 2])
         assert n == 1 or quiet == ["ignore"] * n
-
-
-def test_token_weight():
-    targets = np.array([[1, -100], [0, 2]])
-    assert token_weight({"targets": targets}) == 3
-    assert token_weight({"targets": targets, "weights": np.array([[0.5, 9], [1, 2]])}) == 3.5
 
 
 def test_cores_and_blas():
@@ -220,7 +218,7 @@ def test_dropout_layers_of_a_replica_are_its_own():
             self.layer, self.dropout = Linear(1, 1), Dropout(0.5)
 
     model = Drops()
-    with Replicas(model, FlatParameters(model), 2) as replicas:
+    with Replicas(model, LOSS, FlatParameters(model), 2) as replicas:
         assert replicas.models[1].dropout is not model.dropout
 
 

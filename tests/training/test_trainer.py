@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tinygpt.backend import manual_seed
 from tinygpt.data import WindowSampler
 from tinygpt.models import GPT, GPTConfig
+from tinygpt.optim import OPTIMIZERS, AdamW
 from tinygpt.training import parallel
-from tinygpt.training import DivergedError, MetricsLog, Trainer, TrainingOptions, read_metrics
+from tinygpt.training import Criterion, DivergedError, MetricsLog, Trainer, TrainingOptions, language_loss, read_metrics
 from tinygpt.training.interrupt import StopSignals
 
 SIZES = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
@@ -30,7 +31,7 @@ def trainer_of(dtype: str = "float64", dropout: float = 0.0, source=None, hooks=
     options = TrainingOptions(**{**dict(steps=6, batch_size=5, lr=0.01, seed=1, threads=1), **options})
     tokens = np.random.default_rng(0).integers(13, size=200)
     source = source or WindowSampler(tokens, 8, options.batch_size, options.seed)
-    return Trainer(model, source, options, **(hooks or {}))
+    return Trainer(model, Criterion(language_loss), source, options, **(hooks or {}))
 
 
 def weights_after(**arguments) -> np.ndarray:
@@ -92,6 +93,26 @@ def test_processes_train_to_the_bits_of_threads_and_so_does_a_run_that_goes_on(m
     threads.run()
     assert kinds[:2] == ["Processes", "Threads"]
     np.testing.assert_array_equal(threads.optimizer.flat.data, expected)
+
+
+def test_the_optimizer_is_the_one_that_the_options_name(monkeypatch):
+    class Still(AdamW):
+        """Moves nothing."""
+
+        def step(self, *arguments, **settings):
+            self.steps += 1
+
+    monkeypatch.setitem(OPTIMIZERS, "still", Still)
+    options = trainer_of().options
+    object.__setattr__(options, "optimizer", "still")  # its choices were fixed before this optimizer was there
+    trainer = Trainer(GPT(GPTConfig(**SIZES)), Criterion(language_loss), Unequal(), options)
+    before = trainer.optimizer.flat.data.copy()
+    trainer.run()
+    assert type(trainer.optimizer) is Still and trainer.optimizer.steps == 6
+    np.testing.assert_array_equal(trainer.optimizer.flat.data, before)
+    o = trainer.options
+    assert (trainer.optimizer.lr, trainer.optimizer.betas, trainer.optimizer.weight_decay) == (
+        o.lr, (o.beta1, o.beta2), o.weight_decay)
 
 
 def test_there_are_no_more_replicas_than_rows():
@@ -297,7 +318,7 @@ def torch_gpt(torch, c):
     return Model()
 
 
-THEIRS = {"token_embedding": "wte", "position_embedding": "wpe", "norm": "ln_f", "blocks": "h",
+THEIRS = {"token_embedding": "wte", "positions": "wpe", "norm": "ln_f", "blocks": "h",
           "attention_norm": "ln_1", "feed_forward_norm": "ln_2", "attention.qkv": "c_attn", "attention.out": "c_proj",
           "feed_forward.up": "c_fc", "feed_forward.down": "mlp_proj"}
 
@@ -372,7 +393,7 @@ def test_the_first_hundred_steps_are_pytorchs(threads, torch_losses, tmp_path):
             return self.source.batch(step)
 
     log = MetricsLog(tmp_path / "metrics.jsonl")
-    Trainer(recipe_model(), First100(), TrainingOptions(
+    Trainer(recipe_model(), Criterion(language_loss), First100(), TrainingOptions(
         steps=200, batch_size=12, lr=1e-3, min_lr=1e-4, warmup_steps=50, beta2=0.99, weight_decay=0.1, clip=1.0,
         seed=3, threads=threads), metrics=log).run()
     log.close()
@@ -395,7 +416,7 @@ def test_the_first_steps_in_bfloat16_are_those_of_pytorchs_autocast():
                 os.kill(os.getpid(), signal.SIGINT)
     log = Losses()
     with cuda_on_host.on_the_pretend_device(kernels=False):
-        trainer = Trainer(recipe_model().to("fake"), markov_source(), TrainingOptions(
+        trainer = Trainer(recipe_model().to("fake"), Criterion(language_loss), markov_source(), TrainingOptions(
             steps=200, batch_size=12, lr=1e-3, min_lr=1e-4, warmup_steps=50, beta2=0.99, weight_decay=0.1, clip=1.0,
             seed=3, device="fake", dtype="bfloat16"), metrics=log)
         trainer.run()

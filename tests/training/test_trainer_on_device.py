@@ -15,7 +15,7 @@ from tinygpt import backend
 from tinygpt.backend import manual_seed, to_numpy
 from tinygpt.data import WindowSampler
 from tinygpt.models import GPT, GPTConfig
-from tinygpt.training import DivergedError, MetricsLog, Trainer, TrainingOptions, read_metrics
+from tinygpt.training import Criterion, DivergedError, MetricsLog, Trainer, TrainingOptions, language_loss, read_metrics
 from tinygpt.training.checkpoint import read_checkpoint, write_checkpoint
 from tinygpt.training.trainer import READ_EVERY
 
@@ -29,7 +29,7 @@ def trainer_of(device: str, source=None, dtype: str = "float64", dtype_: str = "
     options = TrainingOptions(**{**dict(steps=25, batch_size=4, lr=0.01, seed=1, threads=1, clip=0.5,
                                         eval_every=1000, device=device, dtype=dtype_), **options})
     source = source or WindowSampler(np.random.default_rng(0).integers(13, size=200), 8, 4, options.seed)
-    return Trainer(model, source, options)
+    return Trainer(model, Criterion(language_loss), source, options)
 
 
 @pytest.mark.parametrize("device", ["fake:0", "fake:1"])
@@ -101,14 +101,14 @@ def test_out_of_memory_says_what_was_asked_what_is_free_and_what_to_do(device, t
     with_memory = dataclasses.replace(fake_device.BACKEND, memory=lambda index: (3 << 29, 80 << 30))
     monkeypatch.setitem(backend.host._BY_KIND, "fake", with_memory)
     trainer = trainer_of(device, save_every=4)
-    path, loss = tmp_path / "state.safetensors", trainer.model.loss
+    path = tmp_path / "state.safetensors"
     trainer.save = lambda trainer: write_checkpoint(path, trainer.model, trainer.optimizer, trainer.step, {})
 
-    def hungry(**batch):
+    def hungry(model, batch):
         if trainer.step == 6:
             raise OutOfMemoryError("Out of memory allocating 1,073,741,824 bytes (allocated so far: 5,368 bytes).")
-        return loss(**batch)
-    trainer.model.loss = hungry
+        return language_loss(model, batch)
+    trainer.criterion = Criterion(hungry)
     free = "" if device == "cpu" else "; 1.50 of its 80.00 GiB are free"
     with pytest.raises(MemoryError, match=rf"step 7: out of memory on {trainer.model.device}: .*1,073,741,824 bytes"
                                           rf".*\){free}\. The last checkpoint is kept; .*--batch-size.*--accumulate"):

@@ -72,8 +72,8 @@ class Operation:
         names = [*inputs, *self.settings]
         found = dict(zip(names, given))
         if len(given) > len(names) or any(name in named for name in list(found)[self.n_inputs:]):
-            raise TypeError(f"{self.name} takes {self.n_inputs} inputs, then the settings ({', '.join(self.settings)}); "
-                            f"got {len(given)} arguments by position"
+            raise TypeError(f"{self.name} takes {self.n_inputs} inputs, then the settings ({', '.join(self.settings)});"
+                            f" got {len(given)} arguments by position"
                             + (f" and {', '.join(named)} by name" if named else ""))
         for name in found.keys() & named.keys():
             raise TypeError(f"{self.name}: multiple values for argument {name!r}")

@@ -1,6 +1,6 @@
 """`tinygpt finetune`: teach a model a task from examples.
 
-Prerequisites: options.py, pretrain.py, training/finetune.py. Next: generate.py.
+Prerequisites: arguments.py, pretrain.py, training/start.py. Next: generate.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import shlex
 import sys
 
 from ..training import FinetuneOptions, finetune, saved_options
-from .options import add_options, given_options, require_agreement
+from ..training.objectives import kinds_of
+from .arguments import add_options, given_options, require_agreement
 
 __all__ = ["add_parser", "run"]
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         require_agreement(options, given)
     else:
         if "task" not in given:
-            raise ValueError("--task is missing: classification, instruction or translation")
+            raise ValueError(f"--task is missing: {', '.join(kinds_of('finetune'))}")
         options = FinetuneOptions(**given)
     result = finetune(options, args.out, resume=args.resume)
     if result.interrupted:

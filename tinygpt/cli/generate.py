@@ -7,7 +7,7 @@ import sys
 
 from ..models import GPT
 from ..tokenizers import load_tokenizer
-from .options import add_device, add_sampling, load_placed, sampling_of
+from .arguments import add_device, add_sampling, load_placed, sampling_of
 
 __all__ = ["add_parser", "run"]
 

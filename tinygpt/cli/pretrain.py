@@ -1,6 +1,6 @@
 """`tinygpt pretrain`: train a model from random weights on text.
 
-Prerequisites: options.py, training/pretrain.py. Next: finetune.py.
+Prerequisites: arguments.py, training/start.py. Next: finetune.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import shlex
 import sys
 
 from ..training import PretrainOptions, preset, pretrain, saved_options
-from .options import add_options, given_options, require_agreement
+from .arguments import add_options, given_options, require_agreement
 
 __all__ = ["add_parser", "run"]
 

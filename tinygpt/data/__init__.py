@@ -3,28 +3,29 @@
 Reading order: `text_files.py` (text out of files) → `synthetic/` (examples from seeded grammars) → `records.py` (tables
 of examples) → `embedded.py` (the corpus inside every Python) → `download.py`, `corpora.py` (named public texts) →
 `sources.py` (all that `--data` may name) → `split.py` (training and validation) → `tokens.py` (ids on disk) →
-`sampler.py` (windows) → `padding.py` (unequal lengths) → `texts.py` (whole texts) → `masking.py` (hidden words) →
-`pairs.py` (a source and its target) → `chat_template.py`, `conversations.py` (questions and answers) → `few_shot.py`
-(examples inside a prompt).
+`windows.py` (random windows) → `sampler.py` (each once) → `padding.py` (unequal lengths) → `texts.py` (whole texts) →
+`masking.py` (hidden words) → `pairs.py` (a source and its target) → `chat_template.py`, `conversations.py` (questions
+and answers) → `few_shot.py` (examples inside a prompt).
 """
 
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus
 from .embedded import embedded_documents
-from .padding import SequenceSampler, all_sequences, next_token_batch, pad
+from .padding import SequenceSampler, all_sequences, next_token_batch
 from .records import file_format, located_columns, located_records, read_columns, read_examples, read_records
-from .sampler import IGNORE, EpochSampler, WindowSampler, all_windows, step_generator
+from .sampler import IGNORE, EpochSampler, LabelledSampler, all_windows, pad
 from .sources import EMBEDDED, Documents, find_table, read_documents
-from .split import TextSlice, require_block, split_documents, split_text
+from .split import TextSlice, split_documents, split_text
 from .synthetic import SYNTHETIC
 from .text_files import read_chunks, read_lines
 from .texts import encode_within, similar_lengths
 from .tokens import TokenFile, encode_documents, token_array, write_tokens
+from .windows import WindowSampler, require_block, step_generator
 
 __all__ = [
-    "CORPORA", "Corpus", "Documents", "EMBEDDED", "EpochSampler", "IGNORE", "SYNTHETIC", "SequenceSampler", "TextSlice",
-    "TokenFile", "WindowSampler", "all_sequences", "all_windows", "cache_folder", "embedded_documents",
-    "encode_documents", "encode_within", "file_format", "find_corpus", "find_table", "located_columns",
-    "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_documents", "read_examples",
-    "read_lines", "read_records", "require_block", "similar_lengths", "split_documents", "split_text", "step_generator",
-    "token_array", "write_tokens",
+    "CORPORA", "Corpus", "Documents", "EMBEDDED", "EpochSampler", "IGNORE", "LabelledSampler", "SYNTHETIC",
+    "SequenceSampler", "TextSlice", "TokenFile", "WindowSampler", "all_sequences", "all_windows", "cache_folder",
+    "embedded_documents", "encode_documents", "encode_within", "file_format", "find_corpus", "find_table",
+    "located_columns", "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_documents",
+    "read_examples", "read_lines", "read_records", "require_block", "similar_lengths", "split_documents", "split_text",
+    "step_generator", "token_array", "write_tokens",
 ]

@@ -1,4 +1,4 @@
-"""Examples of unequal length in one batch: filled up at the end, and marked so that the filling counts for nothing.
+"""Sequences of unequal length in one batch: filled up at the end, and marked so that the filling counts for nothing.
 
 A name, a sentence or a chat is one example; a batch of them is a rectangle as wide as its longest. `attention_mask`
 (B, T) is 1 at tokens and 0 at filling; targets there are -100. Behind a causal mask the filling changes nothing even
@@ -13,21 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .sampler import IGNORE, EpochSampler
+from .sampler import IGNORE, EpochSampler, pad
 
-__all__ = ["SequenceSampler", "all_sequences", "next_token_batch", "pad"]
-
-
-def pad(sequences: Sequence[Sequence[int] | np.ndarray], value: int) -> np.ndarray:
-    """`sequences` as the rows of one array, (B, T) int64, filled up with `value` at the end.
-
-    >>> pad([[1, 2, 3], [4]], value=0).tolist()
-    [[1, 2, 3], [4, 0, 0]]
-    """
-    padded = np.full((len(sequences), max(map(len, sequences), default=0)), value, np.int64)
-    for row, sequence in zip(padded, sequences):
-        row[:len(sequence)] = sequence
-    return padded  # (B, T)
+__all__ = ["SequenceSampler", "all_sequences", "next_token_batch"]
 
 
 def next_token_batch(sequences: Sequence[Sequence[int]], pad_id: int = 0) -> dict[str, np.ndarray]:

@@ -1,61 +1,24 @@
-"""Batches of token windows: random ones to train on, every one to validate on.
+"""Batches beyond random windows: every window of a text, to validate on; and every example once an epoch.
 
-A batch is a pure function of (seed, step). Nothing is drawn from a running generator, so a resumed run needs no state
-but the step to see exactly the batches that an uninterrupted one sees.
+As in windows.py, a batch is a pure function of (seed, step), so a resumed run needs no state but the step. Examples of
+unequal length share a batch that is as wide as its longest: the others are filled up at the end.
 
-Shapes: B batch, T time. Targets are the ids one position later; -100 marks a target that does not count.
+Shapes: B batch, T time. -100 marks a target that does not count.
 
-Prerequisites: tokens.py. Next: padding.py (examples of unequal length).
+Prerequisites: windows.py. Next: padding.py (sequences to be predicted).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .split import require_block
+from .windows import require_block, step_generator
 
-__all__ = ["EpochSampler", "IGNORE", "WindowSampler", "all_windows", "step_generator"]
+__all__ = ["EpochSampler", "IGNORE", "LabelledSampler", "all_windows", "pad"]
 
 IGNORE = -100  # a target that the loss leaves out
-
-
-def step_generator(seed: int, step: int) -> np.random.Generator:
-    """The random generator of one step: counter-based (Philox), keyed by a hash of (seed, step).
-
-    >>> bool(step_generator(1, 5).integers(100) == step_generator(1, 5).integers(100))
-    True
-    """
-    if seed < 0 or step < 0:
-        raise ValueError(f"seed and step must not be negative, got seed {seed}, step {step}")
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
-
-
-class WindowSampler:
-    """Windows of `block_size` tokens at uniformly random places.
-
-    Args:
-        tokens: (N,) ids of any integer type, a memory map too.
-        block_size: T.
-        batch_size: B.
-        seed: not negative.
-
-    Raises:
-        ValueError: fewer than block_size + 1 tokens, or a size below 1.
-    """
-
-    def __init__(self, tokens: np.ndarray, block_size: int, batch_size: int, seed: int = 0) -> None:
-        _check_sizes(block_size, batch_size)
-        require_block(len(tokens), block_size, "the training text")
-        self.tokens, self.block_size, self.batch_size, self.seed = tokens, block_size, batch_size, seed
-
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The batch of one step: {"ids": (B, T) int64, "targets": (B, T) int64}."""
-        starts = step_generator(self.seed, step).integers(len(self.tokens) - self.block_size, size=self.batch_size)
-        places = starts[:, None] + np.arange(self.block_size + 1)  # (B, T + 1)
-        windows = self.tokens[places].astype(np.int64)  # (B, T + 1)
-        return {"ids": windows[:, :-1], "targets": windows[:, 1:]}  # (B, T) each
 
 
 def all_windows(tokens: np.ndarray, block_size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -71,8 +34,8 @@ def all_windows(tokens: np.ndarray, block_size: int, batch_size: int) -> Iterato
     Yields:
         {"ids": (B, T) int64, "targets": (B, T) int64}.
     """
-    _check_sizes(block_size, batch_size)
-    require_block(len(tokens), 1, "the validation text")
+    enough = min(block_size, 1)  # one target will do: the last window is filled up
+    require_block(len(tokens), enough, "the validation text", batch_size)
     span = batch_size * block_size  # targets in a full batch
     for start in range(0, len(tokens) - 1, span):
         piece = np.asarray(tokens[start:start + span + 1], dtype=np.int64)
@@ -115,6 +78,40 @@ class EpochSampler:
         return order[place * self.batch_size:(place + 1) * self.batch_size]
 
 
-def _check_sizes(block_size: int, batch_size: int) -> None:
-    if block_size < 1 or batch_size < 1:
-        raise ValueError(f"block_size and batch_size must be at least 1, got {block_size} and {batch_size}")
+def pad(sequences: Sequence[Sequence[int] | np.ndarray], value: int) -> np.ndarray:
+    """`sequences` as the rows of one array, (B, T) int64, filled up with `value` at the end.
+
+    >>> pad([[1, 2, 3], [4]], value=0).tolist()
+    [[1, 2, 3], [4, 0, 0]]
+    """
+    padded = np.full((len(sequences), max(map(len, sequences), default=0)), value, np.int64)
+    for row, sequence in zip(padded, sequences):
+        row[:len(sequence)] = sequence
+    return padded  # (B, T)
+
+
+class LabelledSampler:
+    """Batches of labelled texts, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
+
+    Args:
+        examples: ids (T,) and label (1,) of each text.
+        batch_size: B; the last batch of an epoch may be smaller.
+        seed: not negative.
+        pad_id: fills up ids.
+    """
+
+    def __init__(self, examples: Sequence[tuple[np.ndarray, np.ndarray]], batch_size: int, seed: int = 0,
+                 pad_id: int = 0) -> None:
+        self.order = EpochSampler(len(examples), batch_size, seed)
+        self.examples, self.batch_size, self.pad_id = examples, batch_size, pad_id
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that visit every text once."""
+        return self.order.steps_per_epoch
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """{"ids": (B, T), "attention_mask": (B, T), "targets": (B,)} int64."""
+        ids, labels = zip(*(self.examples[index] for index in self.order.indices(step)))
+        return {"ids": pad(ids, self.pad_id), "attention_mask": pad([np.ones_like(row) for row in ids], 0),
+                "targets": np.concatenate(labels).astype(np.int64)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-__all__ = ["TextSlice", "require_block", "split_documents", "split_text"]
+__all__ = ["TextSlice", "split_documents", "split_text"]
 
 
 def _boundary(length: int, validation: float) -> int:
@@ -60,10 +60,3 @@ def split_documents(documents: Collection[str] | Iterable[str], validation: floa
     length = sum(map(len, documents))
     boundary = _boundary(length, validation)
     return TextSlice(documents, 0, boundary), TextSlice(documents, boundary, length)
-
-
-def require_block(n_tokens: int, block_size: int, what: str = "the text") -> None:
-    """Raise ValueError unless `n_tokens` hold one window: block_size inputs, and the target of the last of them."""
-    if n_tokens < block_size + 1:
-        raise ValueError(f"{what} has {n_tokens} tokens, but block_size {block_size} needs at least {block_size + 1}; "
-                         "give more text or a smaller block_size")

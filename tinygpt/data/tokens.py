@@ -12,15 +12,17 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 import numpy as np
 
+from ..tokenizers.base import Tokenizer
 from .atomic_file import atomic_write
 
-__all__ = ["Encoder", "TokenFile", "encode_documents", "smallest_id_type", "token_array", "write_tokens"]
+__all__ = ["Encoder", "TextEncoder", "TokenFile", "encode_documents", "smallest_id_type", "token_array", "write_tokens"]
 
 SCAN = 1 << 22  # ids looked at together when a file is checked
 
@@ -39,6 +41,32 @@ class Encoder(Protocol):
     def __len__(self) -> int: ...
 
     def encode_array(self, text: str) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A tokenizer as token files are written with it.
+
+    Attributes:
+        template: put around each text what the tokenizer puts around texts.
+        separate: put the end-of-text id between texts.
+    """
+
+    tokenizer: Tokenizer
+    template: bool = True
+    separate: bool = True
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """What separates texts."""
+        return self.tokenizer.eos_token_id if self.separate else None
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def encode_array(self, text: str) -> np.ndarray:
+        """The ids of a text."""
+        return self.tokenizer.encode_array(text, self.template)
 
 
 def _check_ids(ids: np.ndarray, n_vocab: int, what: str) -> None:

@@ -3,7 +3,7 @@
 The last answer of each conversation is taken away and written again, greedily, from all that stands before it. Exact
 match is a hard measure, and a fair one only where one answer is right: sums, or a word backwards.
 
-Prerequisites: ../data/conversations.py, ../generation/decode.py. Next: table.py.
+Prerequisites: running.py, data/conversations.py, generation/decode.py. Next: robustness.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..data.chat_template import ChatTemplate
 from ..data.conversations import Conversation, EncodedConversation
 from ..generation import left_pad
 from ..models import GPT
+from .running import evaluating
 
 __all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer", "last_answer"]
 
@@ -52,9 +53,7 @@ def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequenc
     """
     found = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for start in range(0, len(order), batch_size):
             batch = order[start:start + batch_size]
             if not keep_going():
@@ -69,8 +68,6 @@ def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequenc
             for index, row in zip(batch, rows[:, ids.shape[1]:].tolist()):
                 end = next((place for place, token in enumerate(row) if token in template.stop_ids), len(row))
                 found[index] = template.tokenizer.decode(row[:end]).strip()
-    finally:
-        model.train(training)
     return found
 
 

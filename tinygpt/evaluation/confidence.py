@@ -4,7 +4,7 @@ Wilson's interval asks which true shares p would make a result as far off as k/n
 |k/n − p| ≤ z·√(p(1−p)/n). Unlike k/n ± z·√(k/n·(1−k/n)/n), it stays inside [0, 1] and does not shrink to nothing at
 0 or n right answers.
 
-Prerequisites: table.py. Next: tracking.py. Wilson, "Probable inference, the law of succession, and
+Prerequisites: table.py. Next: running.py. Wilson, "Probable inference, the law of succession, and
 statistical inference" (1927).
 """
 

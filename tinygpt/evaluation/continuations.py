@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..generation import left_pad
 from ..models import GPT
 from ..tokenizers import Tokenizer
-from .tracking import Track, untracked
+from .running import Track, evaluating, untracked
 
 __all__ = ["continue_texts"]
 
@@ -35,15 +35,11 @@ def continue_texts(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, pr
     prompts = [[*tokenizer.prefix_ids, *ids[:prompt_tokens]][:model.config.block_size]
                for ids in tokenizer.encode_batch(texts, add_special_tokens=False)]
     found = []
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         starts = range(0, len(prompts), batch_size)
         for start in track(starts, len(starts)):
             ids, mask = left_pad(prompts[start:start + batch_size], model.config.pad_token_id or 0)
             written = model.generate(ids, max_new_tokens, attention_mask=mask, temperature=temperature,
                                      seed=seed + start)[:, ids.shape[1]:]  # (B, new)
             found += [tokenizer.decode(row, skip_special_tokens=True) for row in written]
-    finally:
-        model.train(training)
     return found

@@ -17,7 +17,7 @@ from ..backend import to_numpy
 from ..data import encode_within, similar_lengths
 from ..models import BERT, GPT
 from ..tokenizers import Tokenizer
-from .tracking import Track, untracked
+from .running import Track, evaluating, untracked
 
 __all__ = ["label_logits", "label_numbers", "label_probabilities"]
 
@@ -39,17 +39,12 @@ def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], 
     if not model.config.n_labels:
         raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
     found = np.zeros((len(rows), model.config.n_labels), dtype=np.float32)
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)
-            for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
-                found[places] = to_numpy(model(ids, attention_mask=mask).data)
-                if not keep_going():
-                    break
-    finally:
-        model.train(training)
+    with evaluating(model), no_grad():
+        batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)
+        for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
+            found[places] = to_numpy(model(ids, attention_mask=mask).data)
+            if not keep_going():
+                break
     return found
 
 

@@ -4,23 +4,27 @@ Every token of the text but the first is predicted exactly once, in windows side
 noise. The loss in nats per token depends on how long the tokens are; bits per byte do not, and can be compared between
 tokenizers.
 
-Prerequisites: tracking.py, data/sampler.py, models/gpt.py. Next: likelihood.py.
+Prerequisites: running.py, data/sampler.py, models/gpt.py. Next: likelihood.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..autograd import no_grad
-from ..data import all_windows
+from ..data import IGNORE, all_windows
 from ..nn import Module
+from .running import evaluating
 
-__all__ = ["TextLoss", "byte_lengths", "text_loss"]
+__all__ = ["TextLoss", "byte_lengths", "text_loss", "total_loss"]
+
+# (model, batch) -> the sum of the losses of the batch's targets in nats, a Tensor (); training/losses.py has them
+_Loss = Callable[[Any, dict[str, np.ndarray]], Any]
 
 
 @dataclass(frozen=True)
@@ -71,32 +75,39 @@ def byte_lengths(tokenizer: Decodes) -> np.ndarray:
 
 
 @no_grad()
-def text_loss(model: Module, tokens: np.ndarray, block_size: int, *, batch_size: int = 32,
+def total_loss(model: Module, batches: Iterable[dict[str, np.ndarray]], *, loss: _Loss,
+               keep_going: Callable[[], bool] = lambda: True) -> tuple[float, int]:
+    """(the sum of the losses of all batches in nats, how many targets it is over).
+
+    Args:
+        model: switched to `eval` for the time being.
+        batches: with "targets", of which those of −100 do not count.
+        loss: of a batch, a sum; `training.losses.language_loss`, say.
+        keep_going: asked after each batch; False breaks off.
+    """
+    nats, n_targets = 0.0, 0
+    with evaluating(model):
+        for batch in batches:
+            nats += float(loss(model, batch))
+            n_targets += int((batch["targets"] != IGNORE).sum())
+            if not keep_going():
+                break
+    return nats, n_targets
+
+
+def text_loss(model: Module, tokens: np.ndarray, block_size: int, *, loss: _Loss, batch_size: int = 32,
               lengths: np.ndarray | None = None, keep_going: Callable[[], bool] = lambda: True) -> TextLoss:
-    """Predict every token of a text but the first; the model must have `loss(ids, targets, reduction="sum")`.
+    """Predict every token of a text but the first.
 
     Args:
         model: switched to `eval` for the time being.
         tokens: (N,) ids.
         block_size: how many tokens it sees at most; each window starts without a past.
+        loss: of a batch of windows; `training.losses.language_loss` for a decoder.
+        batch_size: windows read at once.
         lengths: from `byte_lengths`, to count bytes.
         keep_going: asked after each batch; False breaks off.
     """
-    training = model.training
-    model.eval()
-    nats = 0.0
-    n_tokens = 0
-    try:
-        for batch in all_windows(tokens, block_size, batch_size):
-            nats += float(_loss(model, batch))
-            n_tokens += int((batch["targets"] >= 0).sum())
-            if not keep_going():
-                break
-    finally:
-        model.train(training)
+    nats, n_tokens = total_loss(model, all_windows(tokens, block_size, batch_size), loss=loss, keep_going=keep_going)
     counted = np.asarray(tokens[1:n_tokens + 1])
     return TextLoss(nats, n_tokens, 0 if lengths is None else int(lengths[counted].sum()))
-
-
-def _loss(model: Any, batch: dict[str, np.ndarray]) -> Any:
-    return model.loss(**batch, reduction="sum")

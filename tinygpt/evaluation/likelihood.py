@@ -19,7 +19,7 @@ from ..autograd import no_grad
 from ..backend import to_device, to_numpy
 from ..data import IGNORE, pad
 from ..models import GPT
-from .tracking import Track, untracked
+from .running import Track, evaluating, untracked
 
 __all__ = ["continuation_nats", "predict_targets"]
 
@@ -85,9 +85,7 @@ def continuation_nats(model: GPT, pairs: Sequence[IdPair], batch_size: int = 32,
                for window, n_predicted in _windows(context, continuation, model.config.block_size)]
     windows.sort(key=lambda entry: len(entry[1]))
     total = np.zeros(len(pairs))
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         starts = range(0, len(windows), batch_size)
         for start in track(starts, len(starts)):
             batch = windows[start:start + batch_size]
@@ -96,6 +94,4 @@ def continuation_nats(model: GPT, pairs: Sequence[IdPair], batch_size: int = 32,
             nats, _ = predict_targets(model, ids, targets)
             owners = np.repeat([owner for owner, _, _ in batch], [n for _, _, n in batch])
             np.add.at(total, owners, nats)
-    finally:
-        model.train(training)
     return total

@@ -16,6 +16,7 @@ from ..backend import to_device, to_numpy
 from ..data.masking import Masking
 from ..models import BERT
 from ..tokenizers import Tokenizer
+from .running import evaluating
 
 __all__ = ["MaskedWords", "guess_masked", "masked_words", "masking_of"]
 
@@ -75,11 +76,9 @@ def masked_words(model: BERT, batches: Iterable[dict[str, np.ndarray]],
         batches: with "ids", "targets" and "attention_mask".
         keep_going: asked after each batch; False breaks off.
     """
-    training = model.training
-    model.eval()
     counts = np.zeros(model.config.vocab_size, dtype=np.int64)
     nats, n_right = 0.0, 0
-    try:
+    with evaluating(model):
         for batch in batches:
             flat = batch["targets"].reshape(-1)
             places = np.flatnonzero(flat != ops.IGNORE_INDEX)
@@ -89,8 +88,6 @@ def masked_words(model: BERT, batches: Iterable[dict[str, np.ndarray]],
             counts += np.bincount(flat[places], minlength=len(counts))
             if not keep_going():
                 break
-    finally:
-        model.train(training)
     n_tokens = int(counts.sum())
     if not n_tokens:
         raise ValueError("no token of this text was hidden: it has none but special ones")

@@ -28,7 +28,7 @@ from ..data import located_records
 from ..models import GPT
 from .confidence import wilson_interval
 from .likelihood import continuation_nats
-from .tracking import Track, untracked
+from .running import Track, untracked
 
 __all__ = ["MultipleChoice", "Question", "answer_questions", "is_multiple_choice", "read_questions"]
 

@@ -13,7 +13,7 @@ from ..data import all_windows
 from ..models import GPT
 from .language_modeling import TextLoss
 from .likelihood import predict_targets
-from .tracking import Track, untracked
+from .running import Track, evaluating, untracked
 
 __all__ = ["NextToken", "predict_text"]
 
@@ -51,17 +51,13 @@ def predict_text(model: GPT, tokens: np.ndarray, *, lengths: np.ndarray | None =
         batch_size: windows read at once.
         track: watches the batches.
     """
-    training = model.training
-    model.eval()
     nats, n_tokens, n_right = 0.0, 0, 0
     block_size = model.config.block_size
     n_batches = -(-(len(tokens) - 1) // (block_size * batch_size))
-    try:
+    with evaluating(model):
         for batch in track(all_windows(tokens, block_size, batch_size), n_batches):
             costs, first = predict_targets(model, batch["ids"], batch["targets"])
             nats += float(costs.sum())
             n_tokens += len(costs)
             n_right += int(first.sum())
-    finally:
-        model.train(training)
     return NextToken(nats, n_tokens, 0 if lengths is None else int(lengths[np.asarray(tokens[1:])].sum()), n_right)

@@ -7,7 +7,7 @@ one leaves another, in other widths and cases that some normalisation would undo
 
 The test is of the encoding, not of the model: a special id in the result that a harmless text does not get is a hole.
 
-Prerequisites: tokenizers/special.py. Next: training/. Geiping et al., "Coercing LLMs to do and reveal (almost)
+Prerequisites: tokenizers/special.py. Next: tasks.py. Geiping et al., "Coercing LLMs to do and reveal (almost)
 anything" (2024).
 """
 

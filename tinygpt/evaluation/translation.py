@@ -14,7 +14,7 @@ from ..models import EncoderDecoder
 from ..tokenizers import Tokenizer
 from .bleu import Bleu, corpus_bleu
 from .chrf import ChrF, corpus_chrf
-from .tracking import Track, untracked
+from .running import Track, evaluating, untracked
 
 __all__ = ["Translation", "score_translations", "translate", "write_targets"]
 
@@ -59,9 +59,7 @@ def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_b
     """
     c = model.config
     found: list[list[int]] = [[]] * len(rows)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         batches = similar_lengths(rows, batch_size, c.pad_token_id or 0)
         for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
             written = model.generate(ids, c.block_size - 1 if max_new_tokens is None else max_new_tokens,
@@ -69,8 +67,6 @@ def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_b
                                      length_penalty=length_penalty)  # (B, 1 + new)
             for place, row in zip(places, written):
                 found[place] = row.tolist()
-    finally:
-        model.train(training)
     return found
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 
 from .decode import ApplyRules, MakeCache, Step, as_list, check_prompt, last_logits
-from .sampling import check_finite
+from .strategies import check_finite
 
 __all__ = ["BeamHypotheses", "beam_hypotheses", "beam_search", "check_beams"]
 

@@ -1,4 +1,4 @@
-"""The decoding loop: ask the model for logits, choose a token, append it, and again.
+"""The loop of loop.py with a cache, padding, ends and streaming: the same tokens, sooner and for more.
 
 The loop knows no model. It calls a function
 
@@ -17,7 +17,7 @@ nanoGPT. Every token then stands at a new position, so what the cache holds is v
 again for each token. A *prompt* that is too long is more likely a mistake, and is an error unless the caller says
 `long_prompt="crop"`.
 
-Prerequisites: sampling.py, rules.py, text.py. Next: beam.py.
+Prerequisites: loop.py, strategies.py, rules.py, text.py. Next: beam.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..backend import to_numpy
-from .sampling import Sampling, row_generators, sample
+from .sampling import row_generators
+from .strategies import Sampling, choose
 from .text import Decode, TextStream
 
 __all__ = ["ApplyRules", "MakeCache", "Step", "as_list", "check_prompt", "generate", "last_logits", "left_pad",
@@ -119,7 +120,7 @@ def _loop(
                 seen = np.zeros(logits.shape, dtype=bool)
                 at_row, at_column = mask.nonzero()
                 seen[at_row, ids[at_row, at_column]] = True
-        tokens = np.where(finished, pad_token_id, sample(logits, generators, sampling, seen))  # (B,)
+        tokens = np.where(finished, pad_token_id, choose(logits, generators, sampling, seen))  # (B,)
         if seen is not None:
             seen[rows, tokens] = True
         for row, text in enumerate(texts):

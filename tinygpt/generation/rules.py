@@ -4,7 +4,7 @@ A rule changes the scores of the next token, (B, V), logits or log-probabilities
 -inf for a token that must not follow. The order is that of Hugging Face transformers; what is forced comes last and so
 has the last word.
 
-Prerequisites: sampling.py. Next: text.py. Source: Paulus et al., "A deep reinforced model for abstractive
+Prerequisites: strategies.py. Next: text.py. Source: Paulus et al., "A deep reinforced model for abstractive
 summarization" (2017), section 2.5, for texts that repeat no n-gram.
 """
 

@@ -66,7 +66,8 @@ class GPT(gpt.GPT, PretrainedModel):
     def new_block(self) -> Module:
         """A block of the configuration's layers."""
         c = self.config
-        std = dict(std=c.initializer_range, out_std=c.initializer_range / math.sqrt(2 * max(1, c.n_layer)))
+        std: dict[str, Any] = dict(
+            std=c.initializer_range, out_std=c.initializer_range / math.sqrt(2 * max(1, c.n_layer)))
         return Block(new_attention(c, **std), new_feed_forward(c, **std), self.new_norm, c.dropout)
 
     # -- from ids to logits -------------------------------------------------------------------------------------------
@@ -197,18 +198,21 @@ class GPT(gpt.GPT, PretrainedModel):
         return generate(self.step, np.asarray(ids), sampling=chosen, seed=seed, stop=stop, decode=decode,
                         attention_mask=attention_mask, long_prompt=long_prompt, **settings)
 
-    def stream(self, ids: Any, max_new_tokens: int = 20, *,
-               eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
-               **options: Any) -> Iterator[np.ndarray]:
+    def stream(self, ids: Any, max_new_tokens: int = 20, *, seed: int | None = None, stop: Any = None,
+               decode: Callable[[Sequence[int]], str] | None = None,
+               eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, attention_mask: Any = None,
+               use_cache: bool = True, long_prompt: Literal["error", "crop"] = "error",
+               **sampling: Any) -> Iterator[np.ndarray]:
         """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen."""
-        sampling, rest = Sampling.among(options)
-        return stream(self.step, np.asarray(ids), sampling=sampling,
-                      **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **rest)
+        return stream(self.step, np.asarray(ids), sampling=Sampling.of(sampling), seed=seed, stop=stop, decode=decode,
+                      attention_mask=attention_mask, long_prompt=long_prompt,
+                      **self._decoding(ids, max_new_tokens, eos_token_id, use_cache))
 
     def stream_text(self, ids: Any, max_new_tokens: int = 20, *, decode: Callable[[list[int]], str],
+                    seed: int | None = None, stop: Any = None,
                     eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
-                    **options: Any) -> Iterator[str]:
+                    long_prompt: Literal["error", "crop"] = "error", **sampling: Any) -> Iterator[str]:
         """As `stream`, for one prompt (1, T): yields its continuation in pieces of whole characters, ends left out."""
-        sampling, rest = Sampling.among(options)
-        return stream_text(self.step, np.asarray(ids), decode=decode, sampling=sampling,
-                           **self._decoding(ids, max_new_tokens, eos_token_id, use_cache), **rest)
+        return stream_text(self.step, np.asarray(ids), decode=decode, sampling=Sampling.of(sampling), seed=seed,
+                           stop=stop, long_prompt=long_prompt,
+                           **self._decoding(ids, max_new_tokens, eos_token_id, use_cache))

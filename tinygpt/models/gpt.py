@@ -57,7 +57,8 @@ class GPT(Module):
     """A decoder-only transformer.
 
     Weights start as GPT-2's: normal with standard deviation `initializer_range`, divided by √(2 L) for the matrices
-    that write to the residual stream, so that its variance does not grow with the number L of blocks; biases 0, norms 1.
+    that write to the residual stream, so that its variance does not grow with the number L of blocks. Biases start at
+    0, norms at 1.
 
     Args:
         config: its sizes.

@@ -20,7 +20,7 @@ __all__ = ["FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "new_attention", "new
 # Each function takes a configuration and gives the part.
 
 POSITIONS: dict[str, Callable[[Any], Positions]] = {
-    "learned": lambda c: LearnedPositions(c.block_size, c.n_embd, std=c.initializer_range, first=c.position_offset),
+    "learned": lambda c: LearnedPositions(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
     "sinusoidal": lambda c: SinusoidalPositions(c.block_size, c.n_embd),
     "rotary": lambda c: RotaryPositions(None if c.endless else c.block_size, c.head_dim, theta=c.rope_theta,
                                         scaling=c.rope_scaling),

@@ -1,9 +1,8 @@
 """The layers of a transformer, each a Module of a few lines.
 
-The book's, in reading order: module.py, linear.py, embedding.py, normalization.py, dropout.py, positions.py, masks.py,
-sight.py, attention.py, feedforward.py, block.py. Then other kinds (sinusoidal.py, rotary.py, alibi.py, rms_norm.py,
-gated.py, padding.py, post_norm.py) and what takes the place of the book's or goes with it (cache.py, window.py,
-cross_attention.py, lora.py, placement.py).
+docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py,
+alibi.py, rms_norm.py, padding.py, post_norm.py, cross_attention.py, window.py), what takes the place of the book's
+(gated.py, cache.py), and lora.py.
 """
 
 from .module import Module, Parameter

@@ -8,7 +8,7 @@ Prerequisites: attention.py. Next: block.py.
 from __future__ import annotations
 
 from ..autograd.tensor import Tensor
-from ..ops.activation import ACTIVATIONS, activate
+from ..ops.activation import ACTIVATIONS
 from .linear import Linear
 from .module import Module
 
@@ -40,4 +40,4 @@ class FeedForward(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        return self.down(activate(self.activation, self.up(x)))
+        return self.down(ACTIVATIONS[self.activation](self.up(x)))

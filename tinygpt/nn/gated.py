@@ -3,7 +3,8 @@
 What lies between the matrices is one operation here, not two or three (ops/feedforward.py): a twin can then add the
 bias, activate and multiply in one pass. The numbers are those of the book's layer.
 
-Prerequisites: feedforward.py, ops/feedforward.py. Next: post_norm.py. Shazeer, "GLU variants improve Transformer" (2020).
+Prerequisites: feedforward.py, ops/feedforward.py. Next: post_norm.py. Shazeer, "GLU variants improve Transformer"
+(2020).
 """
 
 from __future__ import annotations

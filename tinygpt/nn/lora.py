@@ -8,8 +8,8 @@ Queries, keys and values come from one fused matrix here, so an adapter sits on 
 an embedding is such a matrix too, one row for each token: B then holds r numbers for each, and those of the tokens in
 the text are read. In a small model most of what it knows of words is there, and adapters elsewhere cannot reach it.
 
-Prerequisites: block.py, cross_attention.py. Next: models/adapter.py. Hu et al., "LoRA: Low-rank adaptation of large language models"
-(2021).
+Prerequisites: block.py, cross_attention.py. Next: models/adapter.py. Hu et al., "LoRA: Low-rank
+adaptation of large language models" (2021).
 """
 
 from __future__ import annotations

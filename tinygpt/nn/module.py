@@ -17,6 +17,7 @@ import numpy as np
 
 from ..arrays import Array, array_module
 from ..autograd.tensor import Tensor
+from ..ops import operators  # noqa: F401  (it gives Tensors their + and @)
 
 __all__ = ["Module", "Parameter"]
 

@@ -1,4 +1,4 @@
-"""Sight: where the tokens of one pass stand, and what each of them may see. Every attention layer of the pass shares it.
+"""Sight: where the tokens of one pass stand, and what each of them may see. All attention layers of a pass share it.
 
 Prerequisites: masks.py, ops/attention.py. Next: attention.py.
 """

@@ -1,6 +1,6 @@
 """The nonlinear functions between the matrices, and the softmax.
 
-Prerequisites: erf.py, linalg.py. Next: normalization.py.
+Prerequisites: linalg.py. Next: normalization.py.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Any
 from ..arrays import Array
 from ..autograd.graph import Output
 from ..autograd.operation import differentiable
-from .erf import erf_values
 
-__all__ = ["ACTIVATIONS", "activate", "gelu", "log_softmax", "relu", "sigmoid", "silu", "softmax"]
+__all__ = ["ACTIVATIONS", "gelu_tanh", "log_softmax", "relu", "softmax"]
 
 
 @differentiable
@@ -27,59 +26,20 @@ def relu(xp: Any, x: Array) -> Output:
     return xp.maximum(x, 0), backward
 
 
-def _sigmoid(xp: Any, x: Array) -> Array:
-    """1 / (1 + e⁻ˣ) as eˣ / (1 + eˣ), which keeps the digits of its small values; from x = 40 on it rounds to 1, and
-    e⁴⁰ does not overflow yet."""
-    e = xp.exp(xp.minimum(x, 40))
-    return e / (1 + e)
-
-
 @differentiable
-def sigmoid(xp: Any, x: Array) -> Output:
-    """σ(x) = 1 / (1 + e⁻ˣ)."""
-    out = _sigmoid(xp, x)
+def gelu_tanh(xp: Any, x: Array) -> Output:
+    """x Φ(x) with Φ ≈ the normal distribution function: ½ (1 + tanh(√(2/π) (x + 0.044715 x³))), as in GPT-2.
 
-    def backward(g):  # σ' = σ (1 − σ)
-        return (g * out * (1 - out),)
-    return out, backward
-
-
-@differentiable
-def silu(xp: Any, x: Array) -> Output:
-    """x σ(x), also called swish (Elfwing, Uchibe & Doya 2017)."""
-    s = _sigmoid(xp, x)
-    out = x * s
-
-    def backward(g):  # d(x σ) = σ + x σ (1 − σ)
-        return (g * (s + out * (1 - s)),)
-    return out, backward
-
-
-@differentiable
-def gelu(xp: Any, x: Array, *, approximate: str = "none") -> Output:
-    """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016).
-
-    Args:
-        approximate: "none" for the exact function, Φ(x) = ½ (1 + erf(x/√2)); "tanh" for the approximation of GPT-2,
-            Φ(x) ≈ ½ (1 + tanh(√(2/π) (x + 0.044715 x³))).
+    A relu with a soft corner: each x is kept with the probability that a normal random number is smaller (Hendrycks &
+    Gimpel 2016). The exact function is in gelu.py.
     """
-    if approximate == "none":
-        phi = 0.5 * (1 + erf_values(x * math.sqrt(0.5)))
+    c = math.sqrt(2 / math.pi)
+    t = xp.tanh(c * (x + 0.044715 * x * x * x))
+    phi = 0.5 * (1 + t)
 
-        def slope():  # Φ' is the normal density
-            return xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-    elif approximate == "tanh":
-        c = math.sqrt(2 / math.pi)
-        t = xp.tanh(c * (x + 0.044715 * x * x * x))
-        phi = 0.5 * (1 + t)
-
-        def slope():  # d ½ tanh(u) = ½ (1 − tanh²(u)) u', with u' = c (1 + 3 · 0.044715 x²)
-            return 0.5 * (1 - t * t) * (c * (1 + 3 * 0.044715 * x * x))
-    else:
-        raise ValueError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
-
-    def backward(g):  # d(x Φ) = Φ + x Φ'
-        return (g * (phi + x * slope()),)
+    def backward(g):  # d(x Φ) = Φ + x Φ', and d ½ tanh(u) = ½ (1 − tanh²(u)) u' with u' = c (1 + 3 · 0.044715 x²)
+        slope = 0.5 * (1 - t * t) * (c * (1 + 3 * 0.044715 * x * x))
+        return (g * (phi + x * slope),)
     return x * phi, backward
 
 
@@ -105,18 +65,6 @@ def log_softmax(xp: Any, x: Array, *, axis: int = -1) -> Output:
     return out, backward
 
 
-ACTIVATIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {  # the name in a configuration -> what it means
-    "gelu": (gelu, {}), "gelu_tanh": (gelu, {"approximate": "tanh"}), "relu": (relu, {}), "silu": (silu, {}),
-}
-
-
-def activate(name: str, x: Any) -> Any:
-    """The activation of that name of a Tensor.
-
-    Raises:
-        ValueError: the name is not in `ACTIVATIONS`.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation={name!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
-    function, settings = ACTIVATIONS[name]
-    return function(x, **settings)
+ACTIVATIONS: dict[str, Callable[..., Any]] = {  # the name in a configuration -> the function
+    "gelu_tanh": gelu_tanh, "relu": relu,
+}  # gelu.py and silu.py add theirs

@@ -76,7 +76,7 @@ def _sum_groups(g: Array, like: Array) -> Array:
 
 @differentiable
 def split_heads(xp: Any, x: Array, *, heads: tuple[int, ...]) -> Output:
-    """The channels of each token cut into heads: (B, T, n D) gives (B, h, T, D) for each h of `heads`, which add up to n.
+    """The channels of each token cut into heads: (B, T, n D) gives (B, h, T, D) for each h of `heads`.
 
     From here on a head is an axis like the batch: attention works on each by itself.
     """

@@ -16,8 +16,7 @@ from ..autograd.graph import Output
 from ..autograd.operation import differentiable, unbroadcast
 
 __all__ = [
-    "absolute", "add", "clip", "cos", "divide", "exp", "log", "maximum", "minimum", "multiply", "negative", "power",
-    "sin", "sqrt", "subtract", "tanh", "where",
+    "add", "divide", "exp", "log", "maximum", "multiply", "negative", "power", "sqrt", "subtract", "tanh", "where",
 ]
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -82,15 +81,6 @@ def maximum(xp: Any, x: Array, y: Array) -> Output:
 
 
 @differentiable
-def minimum(xp: Any, x: Array, y: Array) -> Output:
-    """The smaller of x and y, broadcast. Where they are equal, each gets half of the gradient."""
-    def backward(g):
-        share = 0.5 * (x < y) + 0.5 * (x <= y)
-        return lambda: unbroadcast(g * share, x), lambda: unbroadcast(g * (1 - share), y)
-    return xp.minimum(x, y), backward
-
-
-@differentiable
 def where(xp: Any, condition: Array, x: Array, y: Array) -> Output:
     """x where `condition` is true, else y; all three broadcast. The condition has no gradient."""
     condition = xp.asarray(condition)  # it may be a single bool
@@ -111,14 +101,6 @@ def negative(xp: Any, x: Array) -> Output:
     def backward(g):
         return (-g,)
     return -x, backward
-
-
-@differentiable
-def absolute(xp: Any, x: Array) -> Output:
-    """|x|. The gradient at 0 is 0, midway between the one-sided derivatives."""
-    def backward(g):  # d|x| = sign(x) dx
-        return (g * xp.sign(x),)
-    return xp.where(x < 0, -x, x), backward
 
 
 @differentiable
@@ -150,22 +132,6 @@ def sqrt(xp: Any, x: Array) -> Output:
 
 
 @differentiable
-def sin(xp: Any, x: Array) -> Output:
-    """sin x, in radians."""
-    def backward(g):  # d(sin x) = cos x dx
-        return (g * xp.cos(x),)
-    return xp.sin(x), backward
-
-
-@differentiable
-def cos(xp: Any, x: Array) -> Output:
-    """cos x, in radians."""
-    def backward(g):  # d(cos x) = −sin x dx
-        return (-g * xp.sin(x),)
-    return xp.cos(x), backward
-
-
-@differentiable
 def tanh(xp: Any, x: Array) -> Output:
     """The hyperbolic tangent."""
     out = xp.tanh(x)
@@ -173,16 +139,3 @@ def tanh(xp: Any, x: Array) -> Output:
     def backward(g):  # d(tanh x) = (1 − tanh² x) dx
         return (g * (1 - out * out),)
     return out, backward
-
-
-@differentiable
-def clip(xp: Any, x: Array, *, low: float | None = None, high: float | None = None) -> Output:
-    """x held between `low` and `high`. Outside the gradient is 0; on a bound it is 1."""
-    def backward(g):
-        inside = xp.ones(x.shape, dtype=bool)
-        if low is not None:
-            inside &= x >= low
-        if high is not None:
-            inside &= x <= high
-        return (g * inside,)
-    return xp.clip(x, low, high), backward

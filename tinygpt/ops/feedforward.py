@@ -23,8 +23,7 @@ def _activate(xp: Any, x: Array, activation: str) -> Output:
     """The rule that `activation` names."""
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
-    operation, settings = ACTIVATIONS[activation]
-    return operation.operation.rule(xp, x, **settings)  # type: ignore[attr-defined]
+    return ACTIVATIONS[activation].operation.rule(xp, x)  # type: ignore[attr-defined]
 
 
 @differentiable

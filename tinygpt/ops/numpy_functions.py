@@ -14,10 +14,20 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from . import elementwise, linalg, reduction, shape
+from . import axes, elementwise, linalg, piecewise, reduction, shape, statistics, trigonometry
+from .erf import erf
+from .gelu import gelu
+from .silu import sigmoid, silu
 from .operators import COMPARISONS, METHODS
 
-__all__ = ["NUMPY_FUNCTIONS", "OFF_THE_TAPE", "array_function", "array_ufunc"]
+__all__ = ["MORE_METHODS", "NUMPY_FUNCTIONS", "OFF_THE_TAPE", "array_function", "array_ufunc"]
+
+
+MORE_METHODS: dict[str, Callable] = {  # of Tensors, beyond the book's
+    "__abs__": piecewise.absolute, "abs": piecewise.absolute, "clip": piecewise.clip, "sin": trigonometry.sin,
+    "cos": trigonometry.cos, "erf": erf, "gelu": gelu, "silu": silu, "sigmoid": sigmoid,
+    "var": statistics.var, "min": statistics.min, "squeeze": axes.squeeze,
+}
 
 
 def _dot(x: Any, y: Any) -> Tensor:
@@ -31,12 +41,13 @@ def _dot(x: Any, y: Any) -> Tensor:
 NUMPY_FUNCTIONS: dict[str, Callable] = {
     op.__name__: op for op in (
         elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide, elementwise.power,
-        elementwise.maximum, elementwise.minimum, elementwise.negative, elementwise.absolute, elementwise.exp,
-        elementwise.log, elementwise.sqrt, elementwise.sin, elementwise.cos, elementwise.tanh, elementwise.where,
-        elementwise.clip, reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min, shape.transpose,
-        shape.swapaxes, shape.expand_dims, shape.squeeze, shape.broadcast_to, shape.concatenate, shape.stack,
+        elementwise.maximum, piecewise.minimum, elementwise.negative, piecewise.absolute, elementwise.exp,
+        elementwise.log, elementwise.sqrt, trigonometry.sin, trigonometry.cos, elementwise.tanh, elementwise.where,
+        piecewise.clip, reduction.sum, reduction.mean, statistics.var, reduction.max, statistics.min, shape.transpose,
+        shape.swapaxes, axes.expand_dims, axes.squeeze, axes.broadcast_to, shape.concatenate, axes.stack,
         linalg.matmul)
-} | {"reshape": METHODS["reshape"], "ravel": METHODS["ravel"], "dot": _dot, "amax": reduction.max, "amin": reduction.min} | COMPARISONS
+} | {"reshape": METHODS["reshape"], "ravel": METHODS["ravel"], "dot": _dot, "amax": reduction.max,
+     "amin": statistics.min} | COMPARISONS
 
 # NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
 OFF_THE_TAPE = frozenset("""

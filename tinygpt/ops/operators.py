@@ -13,7 +13,6 @@ import numpy as np
 from ..arrays import array_module, as_array
 from ..autograd.tensor import Tensor, wrap
 from . import activation, elementwise, indexing, linalg, reduction, shape
-from .erf import erf
 
 __all__ = ["COMPARISONS", "METHODS"]
 
@@ -79,19 +78,16 @@ METHODS: dict[str, Callable] = {
     "__truediv__": elementwise.divide, "__rtruediv__": _reflected(elementwise.divide),
     "__pow__": elementwise.power, "__rpow__": _reflected(elementwise.power),
     "__matmul__": linalg.matmul, "__rmatmul__": _reflected(linalg.matmul),
-    "__neg__": elementwise.negative, "__abs__": elementwise.absolute, "__getitem__": _getitem,
+    "__neg__": elementwise.negative, "__getitem__": _getitem,
     "__eq__": COMPARISONS["equal"], "__ne__": COMPARISONS["not_equal"],
     "__lt__": COMPARISONS["less"], "__le__": COMPARISONS["less_equal"],
     "__gt__": COMPARISONS["greater"], "__ge__": COMPARISONS["greater_equal"],
     "__and__": COMPARISONS["bitwise_and"], "__rand__": COMPARISONS["bitwise_and"],
     "__or__": COMPARISONS["bitwise_or"], "__ror__": COMPARISONS["bitwise_or"], "__invert__": _invert,
     "exp": elementwise.exp, "log": elementwise.log, "sqrt": elementwise.sqrt, "tanh": elementwise.tanh,
-    "sin": elementwise.sin, "cos": elementwise.cos, "abs": elementwise.absolute, "clip": elementwise.clip,
-    "erf": erf, "sigmoid": activation.sigmoid, "relu": activation.relu, "gelu": activation.gelu,
-    "silu": activation.silu, "softmax": activation.softmax, "log_softmax": activation.log_softmax,
-    "sum": reduction.sum, "mean": reduction.mean, "var": reduction.var, "max": reduction.max, "min": reduction.min,
-    "reshape": _reshape, "flatten": _flatten, "ravel": _flatten, "transpose": _transpose,
-    "swapaxes": shape.swapaxes, "squeeze": shape.squeeze, "argmax": _argmax,
+    "relu": activation.relu, "softmax": activation.softmax, "log_softmax": activation.log_softmax,
+    "sum": reduction.sum, "mean": reduction.mean, "max": reduction.max, "argmax": _argmax, "reshape": _reshape,
+    "flatten": _flatten, "ravel": _flatten, "transpose": _transpose, "swapaxes": shape.swapaxes,
 }
 
 for _name, _function in METHODS.items():

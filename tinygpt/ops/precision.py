@@ -5,10 +5,11 @@ Prerequisites: engine/bfloat16.py, linear_loss.py. Next: kernels/.
 
 from ..engine.bfloat16 import PRECISION, Precision
 from .attention import merge_heads, split_heads
+from .axes import expand_dims, split, squeeze, stack
 from .casting import astype, to_device
 from .linear_loss import linear_cross_entropy
 from .loss import cross_entropy
-from .shape import concatenate, expand_dims, reshape, split, squeeze, stack, swapaxes, transpose
+from .shape import concatenate, reshape, swapaxes, transpose
 
 __all__: list[str] = []
 

@@ -15,34 +15,34 @@ from ..arrays import Array
 from ..autograd.graph import Output
 from ..autograd.operation import differentiable
 
-__all__ = ["Axis", "logsumexp", "max", "mean", "min", "sum", "var"]
+__all__ = ["Axis", "count", "extreme", "max", "mean", "reduced_axes", "restore", "sum"]
 
 Axis = int | tuple[int, ...] | None
 
 
-def _reduced_axes(x: Array, axis: Axis) -> tuple[int, ...]:
+def reduced_axes(x: Array, axis: Axis) -> tuple[int, ...]:
     """The axes as a tuple of numbers ≥ 0."""
     if axis is None:
         return tuple(range(x.ndim))
     return tuple(a % x.ndim if x.ndim else a for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def _restore(g: Array, x: Array, axis: Axis) -> Array:
+def restore(g: Array, x: Array, axis: Axis) -> Array:
     """`g`, or any other reduced array, with its reduced axes back as axes of length 1, ready to broadcast against x."""
-    axes = _reduced_axes(x, axis)
+    axes = reduced_axes(x, axis)
     return g.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
 
 
-def _count(x: Array, axis: Axis) -> int:
+def count(x: Array, axis: Axis) -> int:
     """How many elements one result is made of."""
-    return math.prod(x.shape[a] for a in _reduced_axes(x, axis))
+    return math.prod(x.shape[a] for a in reduced_axes(x, axis))
 
 
 @differentiable
 def sum(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
     """The sum over `axis`."""
     def backward(g):  # every element counts once, so each gets the whole gradient
-        return (xp.broadcast_to(_restore(g, x, axis), x.shape),)
+        return (xp.broadcast_to(restore(g, x, axis), x.shape),)
     return x.sum(axis=axis, keepdims=keepdims), backward
 
 
@@ -50,48 +50,19 @@ def sum(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Outp
 def mean(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
     """The mean over `axis`."""
     def backward(g):  # every element counts 1/n
-        return (xp.broadcast_to(_restore(g / _count(x, axis), x, axis), x.shape),)
+        return (xp.broadcast_to(restore(g / count(x, axis), x, axis), x.shape),)
     return x.mean(axis=axis, keepdims=keepdims), backward
 
 
-@differentiable
-def var(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
-    """The variance over `axis`: the mean squared distance from the mean (divided by n, not n − 1)."""
-    centred = x - x.mean(axis=axis, keepdims=True)  # not xp.var, which takes |·|² and so spoils a complex step
-
-    def backward(g):  # d mean(c²) = 2/n c·(dx − d mean); the mean's own part vanishes, since the c sum to 0
-        return (_restore(g, x, axis) * (2 / _count(x, axis)) * centred,)
-    return (centred * centred).mean(axis=axis, keepdims=keepdims), backward
-
-
-def _extreme(xp: Any, x: Array, out: Array, axis: Axis, keepdims: bool) -> Output:
+def extreme(xp: Any, x: Array, out: Array, axis: Axis, keepdims: bool) -> Output:
     """The largest or smallest elements `out` (axes kept); ties share the gradient."""
     def backward(g):  # the derivative is 1 for the extreme element; equal ones get equal parts of it
         hit = x == out
-        return (_restore(g, x, axis) * hit / hit.sum(axis=axis, keepdims=True).astype(x.dtype),)
-    return (out if keepdims else xp.squeeze(out, axis=_reduced_axes(x, axis))), backward
+        return (restore(g, x, axis) * hit / hit.sum(axis=axis, keepdims=True).astype(x.dtype),)
+    return (out if keepdims else xp.squeeze(out, axis=reduced_axes(x, axis))), backward
 
 
 @differentiable
 def max(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
     """The largest element over `axis`. Equal largest elements share the gradient equally."""
-    return _extreme(xp, x, x.max(axis=axis, keepdims=True), axis, keepdims)
-
-
-@differentiable
-def min(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
-    """The smallest element over `axis`. Equal smallest elements share the gradient equally."""
-    return _extreme(xp, x, x.min(axis=axis, keepdims=True), axis, keepdims)
-
-
-@differentiable
-def logsumexp(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
-    """log Σ eˣ over `axis`, without overflow."""
-    top = x.max(axis=axis, keepdims=True)
-    powers = xp.exp(x - top)  # the largest is 1
-    total = powers.sum(axis=axis, keepdims=True)
-    out = top + xp.log(total)
-
-    def backward(g):  # d(log Σ eˣ) = Σ eˣ dx / Σ eˣ: the softmax
-        return (_restore(g, x, axis) * (powers / total),)
-    return (out if keepdims else xp.squeeze(out, axis=_reduced_axes(x, axis))), backward
+    return extreme(xp, x, x.max(axis=axis, keepdims=True), axis, keepdims)

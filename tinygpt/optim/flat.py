@@ -12,7 +12,7 @@ Weight decay pulls matrices towards zero. Biases, norm gains and positions are l
 the matrices, so that the optimizer sees two ranges and not two hundred. (The matrices come first also because their
 sizes are multiples of a cache line: no odd bias shifts the matrix behind it.)
 
-Prerequisites: flat_parameter.py. Next: flat_adamw.py.
+Prerequisites: flat_parameter.py, adamw.py. Next: flat_optimizer.py.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ import numpy as np
 
 from ..backend import Array, array_module, device_of, is_bfloat16, on_device
 from ..nn.module import Module, Parameter
+from .adamw import is_decayed
 from .flat_parameter import FlatParameter
 
-__all__ = ["FlatParameters", "Slot", "Spread", "block_size", "flatten", "in_one", "is_decayed", "named_trainable"]
+__all__ = ["FlatParameters", "Slot", "Spread", "block_size", "flatten", "in_one", "named_trainable"]
 
 Parameters = Module | Iterable[Parameter] | Iterable[tuple[str, Parameter]]
 # (function, items) -> what function(part) gives for each of some parts, runs of items in their order. A caller
@@ -39,15 +40,6 @@ Spread = Callable[[Callable[[list], Any], list], list]
 def in_one(function: Callable[[list], Any], items: list) -> list:
     """The Spread of a single thread: everything is one part."""
     return [function(items)]
-
-
-def is_decayed(name: str, parameter: Parameter) -> bool:
-    """True for parameters that weight decay shrinks: matrices, but for the position embeddings.
-
-    As in GPT-2's and nanoGPT's training, token embeddings count as matrices and whatever has fewer than two axes
-    (biases, norm gains) does not. Unlike nanoGPT, position embeddings are left alone.
-    """
-    return parameter.data.ndim >= 2 and "positions" not in name.split(".")
 
 
 def named_trainable(parameters: Parameters) -> list[tuple[str, Parameter]]:

@@ -14,13 +14,13 @@ Prerequisites: adamw.py. Next: clipping.py. Papers: Loshchilov & Hutter, "SGDR" 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 __all__ = ["cosine_schedule", "linear_schedule"]
 
 
-def cosine_schedule(
-    step: int, *, max_lr: float, min_lr: float = 0.0, warmup_steps: int = 0, total_steps: int,
-) -> float:
+def cosine_schedule(step: int, *, max_lr: float, min_lr: float = 0.0, warmup_steps: int = 0,
+                    total_steps: int) -> float:
     """Linear warmup to `max_lr`, then half a cosine down to `min_lr`; nanoGPT's `get_lr`.
 
     Steps count from 0. Step i of the warmup has max_lr · (i + 1) / (warmup_steps + 1), so that the first step is not
@@ -30,28 +30,20 @@ def cosine_schedule(
     Raises:
         ValueError: a negative step, or settings that contradict each other.
     """
-    fraction = _progress(step, max_lr, min_lr, warmup_steps, total_steps)
-    if fraction < 0.0:
-        return max_lr * (step + 1) / (warmup_steps + 1)
-    return min_lr + (max_lr - min_lr) * 0.5 * (1.0 + math.cos(math.pi * fraction))
+    return _warm_up_then_fall(lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+                              step, max_lr, min_lr, warmup_steps, total_steps)
 
 
-def linear_schedule(
-    step: int, *, max_lr: float, min_lr: float = 0.0, warmup_steps: int = 0, total_steps: int,
-) -> float:
-    """Linear warmup to `max_lr`, then a straight line down to `min_lr`, as BERT is trained; steps as above.
-
-    Raises:
-        ValueError: a negative step, or settings that contradict each other.
+def linear_schedule(step: int, *, max_lr: float, min_lr: float = 0.0, warmup_steps: int = 0,
+                    total_steps: int) -> float:
+    """Linear warmup to `max_lr`, then a straight line down to `min_lr`, as BERT is trained; steps and errors as above.
     """
-    fraction = _progress(step, max_lr, min_lr, warmup_steps, total_steps)
-    if fraction < 0.0:
-        return max_lr * (step + 1) / (warmup_steps + 1)
-    return min_lr + (max_lr - min_lr) * (1.0 - fraction)
+    return _warm_up_then_fall(lambda done: 1.0 - done, step, max_lr, min_lr, warmup_steps, total_steps)
 
 
-def _progress(step: int, max_lr: float, min_lr: float, warmup_steps: int, total_steps: int) -> float:
-    """How much of the decay is done, 0 … 1; -1 during the warmup."""
+def _warm_up_then_fall(fall: Callable[[float], float], step: int, max_lr: float, min_lr: float, warmup_steps: int,
+                       total_steps: int) -> float:
+    """`fall` goes from 1 down to 0 while the part of the decay that is done goes from 0 to 1."""
     if step < 0:
         raise ValueError(f"step is {step}, expected at least 0")
     if not 0.0 <= min_lr <= max_lr < math.inf:
@@ -59,8 +51,7 @@ def _progress(step: int, max_lr: float, min_lr: float, warmup_steps: int, total_
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"warmup_steps is {warmup_steps} of total_steps {total_steps}, "
                          "expected 0 <= warmup_steps <= total_steps")
-    if step >= total_steps:
-        return 1.0
     if step < warmup_steps:
-        return -1.0
-    return (step - warmup_steps) / (total_steps - warmup_steps)
+        return max_lr * (step + 1) / (warmup_steps + 1)
+    done = 1.0 if step >= total_steps else (step - warmup_steps) / (total_steps - warmup_steps)
+    return min_lr + (max_lr - min_lr) * fall(done)

@@ -17,7 +17,7 @@ from ..data import encode_within, similar_lengths
 from ..evaluation.masked_words import guess_masked
 from ..models import BERT, PretrainedModel
 from ..tokenizers import ByteBPE, Tokenizer
-from ..tokenizers.byte_alphabet import CHAR_TO_BYTE, text_to_bytes
+from ..tokenizers.hf_json import CHAR_TO_BYTE, text_to_bytes
 from .base import Pipeline, Settings, context_length
 
 __all__ = ["FillMaskPipeline", "FillMaskSettings"]

@@ -78,7 +78,7 @@ def _or_rule(operation: Operation, twin: Twin) -> Callable:
 
 
 def _compare_outputs(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layout: str, seed: int) -> float:
-    """The output of a twin without a way back; its inputs stay as they were."""
+    """The outputs of a twin without a way back; its inputs stay as they were."""
     inputs = [in_layout(x, layout) if getattr(x, "ndim", 0) else x for x in _placed(sample, dtype, twin.device)]
     before = [x.copy() if hasattr(x, "copy") else x for x in inputs]
     with np.errstate(all="ignore"):
@@ -86,21 +86,27 @@ def _compare_outputs(operation: Operation, twin: Twin, sample: Sample, dtype: An
         if result is NotImplemented:  # an odd layout, left to the rule
             return 0.0
         expected, _ = operation.rule(array_module(*inputs), *in_dtype(inputs, np.float64), **sample.settings)
-    out, backward = to_numpy(result[0]), result[1]
-    expected = to_numpy(np.asarray(expected) if isinstance(expected, np.generic) else expected)
+    outs, backward = result[0] if isinstance(result[0], tuple) else (result[0],), result[1]
+    wanted = expected if isinstance(expected, tuple) else (np.asarray(expected) if isinstance(
+        expected, np.generic) else expected,)
     if backward is not None:
         raise Broken("form", "a twin that is not asked where anything is recorded returns None for backward")
     for x, old in zip(inputs, before):
         if hasattr(x, "dtype") and not same(x, old):
             raise Broken("inputs unchanged", "the twin changed an input in place")
-    if out.shape != expected.shape:
-        raise Broken("shape", f"the twin's output has shape {out.shape}, the rule's {expected.shape}")
-    if out.dtype != dtype:
-        raise Broken("dtype", f"the twin returned {out.dtype} for {np.dtype(dtype)}")
-    if not near(expected, out, *((FLOOR32, FLOAT32) if dtype == np.float32 else (1.0, CLOSE))):
-        raise Broken("same as the rule", "the output differs from the rule's by up to "
-                     f"{np.abs(out - expected).max(initial=0):.3g}")
-    return float(np.abs(out - expected).max(initial=0)) if dtype == np.float64 else 0.0
+    if len(outs) != len(wanted):
+        raise Broken("form", f"the twin has {len(outs)} outputs, the rule {len(wanted)}")
+    worst = 0.0
+    for out, expected in zip(map(to_numpy, outs), map(to_numpy, wanted)):
+        if out.shape != expected.shape:
+            raise Broken("shape", f"the twin's output has shape {out.shape}, the rule's {expected.shape}")
+        if out.dtype != dtype:
+            raise Broken("dtype", f"the twin returned {out.dtype} for {np.dtype(dtype)}")
+        if not near(expected, out, *((FLOOR32, FLOAT32) if dtype == np.float32 else (1.0, CLOSE))):
+            raise Broken("same as the rule", "the output differs from the rule's by up to "
+                         f"{np.abs(out - expected).max(initial=0):.3g}")
+        worst = max(worst, float(np.abs(out - expected).max(initial=0)))
+    return worst if dtype == np.float64 else 0.0
 
 
 def _compare(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layout: str, seed: int) -> float:

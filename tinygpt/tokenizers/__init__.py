@@ -1,14 +1,15 @@
 """Tokenizers: `CharTokenizer` and `ByteBPE`, GPT-2's byte-level byte-pair encoding.
 
-Reading order: `special.py`, `template.py` → `base.py` (the interface) → `char.py` (the simplest tokenizer) →
-`byte_alphabet.py`, `unicode_classes.py`, `patterns.py`, `splitter.py`, `counting.py` (what byte-level BPE works on) →
-`bpe.py` (the algorithm) → `files.py`, `hf_pipeline.py`, `hf_json.py`, `gpt2_files.py` (what is stored) →
-`byte_bpe.py` (all of it together) → `auto.py`, `inspection.py`. In a hurry: `base.py`, `char.py`, `bpe.py`.
+The book: `characters.py` (the simplest tokenizer) → `textbook_bpe.py` (byte-pair encoding, whole).
+Upstairs: `special.py`, `template.py`, `files.py` → `base.py` (the interface) → `unicode_classes.py`, `patterns.py`,
+`splitter.py`, `counting.py` (what byte-level BPE works on) → `bpe.py` (the algorithm, fast) → `hf_pipeline.py`,
+`hf_json.py`, `gpt2_files.py` (what is stored) → `char.py`, `byte_bpe.py` (all of it together) → `auto.py`,
+`inspection.py`.
 """
 
-from .auto import load_tokenizer
+from .auto import TOKENIZERS, load_tokenizer
 from .base import Tokenizer
 from .byte_bpe import ByteBPE
 from .char import CharTokenizer
 
-__all__ = ["Tokenizer", "ByteBPE", "CharTokenizer", "load_tokenizer"]
+__all__ = ["Tokenizer", "ByteBPE", "CharTokenizer", "TOKENIZERS", "load_tokenizer"]

@@ -1,4 +1,6 @@
-"""Pick the tokenizer class from the files in a folder.
+"""The kinds of tokenizers, and which of them a folder holds.
+
+A new kind is one file with a subclass of `Tokenizer`, and one row in `TOKENIZERS`.
 
 Prerequisites: `char.py`, `byte_bpe.py`. Next: `tinygpt/data/`, which turns files of text into arrays of ids.
 """
@@ -11,9 +13,19 @@ from pathlib import Path
 from .base import Tokenizer
 from .byte_bpe import ByteBPE
 from .char import CharTokenizer
-from .files import TOKENIZER, read_json
+from .files import TOKENIZER, SavedTokenizer
 
-__all__ = ["load_tokenizer"]
+__all__ = ["TOKENIZERS", "load_tokenizer"]
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {  # by the name that the command line gives them; the first that matches loads
+    "char": CharTokenizer,
+    "bpe": ByteBPE,
+}
+
+# What other kinds are saved as, to name them where they are refused.
+_NOT_READ = {"vocab.txt": "a WordPiece vocabulary", "tokenizer.model": "a SentencePiece model",
+             "spiece.model": "a SentencePiece model", "sentencepiece.bpe.model": "a SentencePiece model",
+             "source.spm": "a SentencePiece model"}
 
 
 def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
@@ -28,7 +40,16 @@ def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
         raise FileNotFoundError(f"there is no folder {path}")
     if not path.is_dir():
         raise ValueError(f"{path} is a file; give the folder that holds it")
-    if not (path / TOKENIZER).exists():
-        return ByteBPE.load(path)
-    document = read_json(path / TOKENIZER)
-    return (CharTokenizer if CharTokenizer.is_saved_as(document) else ByteBPE).from_json(document, path)
+    saved = SavedTokenizer(path)
+    for kind in TOKENIZERS.values():
+        if kind.matches(saved):
+            return kind.load(saved)
+    if saved.has(TOKENIZER):
+        raise ValueError(f"{path / TOKENIZER}: the model is {saved.model_type!r:.100}; the kinds that can be read are "
+                         f"{', '.join(TOKENIZERS)}")
+    for name, what in _NOT_READ.items():
+        if saved.has(name):
+            raise ValueError(f"{path} holds {what} ({name}), which is not read; the kinds that can be read are "
+                             f"{', '.join(TOKENIZERS)}")
+    raise FileNotFoundError(f"{path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json with "
+                            "vocab.bpe")

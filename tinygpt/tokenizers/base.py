@@ -1,12 +1,12 @@
 """The interface of every tokenizer: text in, token ids out, and back without loss.
 
 A language model sees integers. A tokenizer cuts a text into pieces of a fixed vocabulary and numbers them. This file
-says what every tokenizer can do; a new kind defines how ordinary text becomes ids (`_encode_plain`), what the bytes of
-its ids are, and how it is saved.
+says what every tokenizer can do; a new kind is a file with a class that defines how ordinary text becomes ids
+(`_encode_plain`), what the bytes of its ids are, how it is saved, recognised and read, and a row of `auto.TOKENIZERS`.
 
 Shapes: T is the number of tokens of a text.
 
-Prerequisites: `special.py`, `template.py`. Next: `char.py`, the simplest tokenizer; then `bpe.py`.
+Prerequisites: `files.py`, `template.py`. Next: `char.py`, the simplest tokenizer; then `bpe.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 
+from .files import SavedTokenizer
 from .special import AddedToken, AllowedSpecial, SpecialTokens
 from .template import Template
 
@@ -69,8 +70,26 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: str | PathLike[str]) -> Tokenizer:
-        """Read what `save` wrote."""
+    def matches(cls, saved: SavedTokenizer) -> bool:
+        """Whether a folder holds a tokenizer of this kind, whole or damaged."""
+
+    @classmethod
+    @abstractmethod
+    def _read(cls, saved: SavedTokenizer) -> Self:
+        """The tokenizer that a folder holds; its chat template is seen to by `load`."""
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str] | SavedTokenizer) -> Self:
+        """Read what `save` wrote, or another program in a format of this kind; `load_tokenizer` finds the kind.
+
+        Raises:
+            FileNotFoundError: the folder has no such files.
+            ValueError: the files are malformed, or of another kind of tokenizer.
+        """
+        saved = folder if isinstance(folder, SavedTokenizer) else SavedTokenizer(folder)
+        tokenizer = cls._read(saved)
+        tokenizer.chat_template = saved.chat_template
+        return tokenizer
 
     @property
     def n_vocab(self) -> int:

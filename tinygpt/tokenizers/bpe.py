@@ -1,17 +1,11 @@
-"""Byte-pair encoding, from the textbook's loop to one that keeps up with compiled code.
+"""Byte-pair encoding that keeps up with compiled code.
 
-The idea (Sennrich, Haddow and Birch 2016, arXiv:1508.07909; on bytes: Radford et al. 2019, "Language Models are
-Unsupervised Multitask Learners", section 2.2): begin with one token per byte; count how often each two tokens stand
-side by side; make the most frequent pair a token of its own; repeat. The list of merges is the tokenizer. To encode a
-new text, apply the merges to it, earliest merge first.
-
-Two functions each say that as plainly as possible: `train_naive` and `encode_naive`. They are the truth. `train` and
-`MergeTable.encode` give the same answer (a test draws random texts and compares) by doing less, and each step that
-makes them faster says why it may.
+`textbook_bpe.py` is the truth. `train` and `MergeTable.encode` give the same answers (tests draw random texts and
+compare) by doing less, and each step that makes them faster says why it may.
 
 Here a token is its id; ids 0–255 are the bytes in GPT-2's order and merge number r makes id 256 + r.
 
-Prerequisites: `byte_alphabet.py`, `splitter.py`, `counting.py`. Next: `files.py`.
+Prerequisites: `textbook_bpe.py`, `splitter.py`, `counting.py`. Next: `files.py`.
 """
 
 from __future__ import annotations
@@ -24,91 +18,16 @@ from operator import add
 
 import numpy as np
 
-from .byte_alphabet import BYTE_ORDER
 from .special import MAX_IDS
+from .textbook_bpe import BYTE_ORDER, Pair
 
-__all__ = ["Pair", "count_pairs", "merge_pair", "train_naive", "encode_naive", "train", "MergeTable",
-           "check_vocab"]
+__all__ = ["train", "MergeTable", "check_vocab"]
 
-Pair = tuple[int, int]
-
-# 1. The textbook.
-
-
-def count_pairs(ids: Sequence[int]) -> Counter[Pair]:
-    """How often each two tokens stand side by side; they may overlap.
-
-    >>> count_pairs([1, 1, 1, 2])
-    Counter({(1, 1): 2, (1, 2): 1})
-    """
-    return Counter(pairwise(ids))
-
-
-def merge_pair(ids: Sequence[int], pair: Pair, new_id: int) -> tuple[int, ...]:
-    """Replace each occurrence of `pair`, from left to right.
-
-    >>> merge_pair([1, 1, 1, 2], (1, 1), 9)
-    (9, 1, 2)
-    """
-    merged: list[int] = []
-    i = 0
-    while i < len(ids):
-        if tuple(ids[i:i + 2]) == pair:
-            merged.append(new_id)
-            i += 2
-        else:
-            merged.append(ids[i])
-            i += 1
-    return tuple(merged)
-
-
-def train_naive(pieces: Mapping[bytes, int], n_merges: int, min_frequency: int = 1) -> list[Pair]:
-    """The merges that a text teaches: up to `n_merges`, fewer where no pair is left.
-
-    Args:
-        pieces: how often each piece of text occurs; no token spans two pieces.
-        n_merges: how many to learn.
-        min_frequency: stop when the best pair occurs less often.
-    """
-    id_of_byte = {byte: i for i, byte in enumerate(BYTE_ORDER)}
-    words = {tuple(id_of_byte[byte] for byte in piece): count for piece, count in pieces.items()}
-    merges: list[Pair] = []
-    while len(merges) < n_merges:
-        counts: Counter[Pair] = Counter()
-        for ids, count in words.items():
-            for pair, times in count_pairs(ids).items():
-                counts[pair] += times * count
-        if not counts:
-            break
-        best = min(counts, key=lambda pair: (-counts[pair], pair))  # of equally frequent pairs, the lowest ids
-        if counts[best] < min_frequency:
-            break
-        words = {merge_pair(ids, best, 256 + len(merges)): count for ids, count in words.items()}
-        merges.append(best)
-    return merges
-
-
-def encode_naive(ids: Sequence[int], merges: Mapping[Pair, tuple[int, int]]) -> list[int]:
-    """Apply merges to one piece: always the earliest merge that is possible, at its leftmost place.
-
-    Args:
-        ids: the piece, a token per byte.
-        merges: pair → (rank, new id); the lowest rank is the earliest merge.
-    """
-    ids = list(ids)
-    while True:
-        places = [(merges[pair][0], i) for i, pair in enumerate(pairwise(ids)) if pair in merges]
-        if not places:
-            return ids
-        _, i = min(places)
-        ids[i:i + 2] = [merges[ids[i], ids[i + 1]][1]]
-
-
-# 2. Training, fast.
+# 1. Training.
 #
-# (a) The naive loop counts everything again after every merge. But a merge changes only the words that contain the
-#     pair, and in them only the pairs beside it. So keep the counts, and for each pair the words it was seen in.
-# (b) The naive loop looks at every pair to find the best. A heap gives it at once. A merge changes counts in the heap,
+# (a) The textbook counts everything again after every merge. But a merge changes only the words that contain the pair,
+#     and in them only the pairs beside it. So keep the counts, and for each pair the words it was seen in.
+# (b) The textbook looks at every pair to find the best. A heap gives it at once. A merge changes counts in the heap,
 #     but the count of an old pair can only fall (a new occurrence contains the new token, so belongs to a new pair):
 #     an entry is never too low, and it is enough to check it when it comes out and put it back if it was too high.
 # (c) A word is a `str` with the character chr(id) per token. Then finding and replacing a pair is str.split and
@@ -119,7 +38,13 @@ _TO_IDS = bytes(BYTE_ORDER.index(byte) for byte in range(256))  # bytes.translat
 
 
 def train(pieces: Mapping[bytes, int], n_merges: int, min_frequency: int = 1) -> Iterator[Pair]:
-    """The same merges as `train_naive`, one by one as they are found."""
+    """The merges that a text teaches, one by one as they are found; the same as `TextbookBPE.train` finds.
+
+    Args:
+        pieces: how often each piece of text occurs; no token spans two pieces.
+        n_merges: how many to learn; fewer where no pair is left.
+        min_frequency: stop when the best pair occurs less often.
+    """
     words = [piece.translate(_TO_IDS).decode("latin-1") for piece in pieces]
     frequency = list(pieces.values())
     del pieces  # as large as all that follows, if the caller does not hold it either
@@ -184,9 +109,9 @@ def _merge_in_words(words: list[str], where: list[int], pair: str, new: str) -> 
     return before, after
 
 
-# 3. Encoding, fast.
+# 2. Encoding.
 #
-# (a) The naive loop looks up every pair again after every merge. But a merge changes only the two pairs beside it, so
+# (a) The textbook looks up every pair again after every merge. But a merge changes only the two pairs beside it, so
 #     keep the list of what each pair would become, take its minimum, and mend the two neighbours.
 # (b) Taking the minimum of a list costs its length, which for a long piece makes the whole quadratic; there, a heap.
 # (c) If no merge joins a token that ends in byte x with one that begins with byte y, no token ever grows over "xy",

@@ -21,25 +21,22 @@ import numpy as np
 
 from . import bpe
 from .base import Tokenizer, surrogate_error
-from .byte_alphabet import BYTE_ORDER, CHAR_TO_BYTE, bytes_to_text, text_to_bytes
 from .counting import count_pieces
-from .files import TOKENIZER, about, read_chat_template, read_json, read_roles, write_config
+from .files import TOKENIZER, SavedTokenizer, about, write_config
 from .gpt2_files import TWO_FILES, read_two_files, write_two_files
-from .hf_json import read_byte_bpe, write_tokenizer_json
+from .hf_json import CHAR_TO_BYTE, bpe_model, bytes_to_text, read_byte_bpe, text_to_bytes, write_tokenizer_json
 from .hf_pipeline import splitter_to_json
 from .patterns import name_of
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template
+from .textbook_bpe import BYTE_ORDER
 
 __all__ = ["ByteBPE"]
 
 _CACHE_ENTRIES = 1 << 17  # in each of the two caches: about 25 MB
 _CACHE_LENGTH = 64  # characters or bytes: what is longer hardly comes again
 _GPT2 = Splitter([Stage("gpt2")])
-_OTHER_KINDS = {"vocab.txt": "a WordPiece vocabulary", "tokenizer.model": "a SentencePiece model",
-                "spiece.model": "a SentencePiece model", "sentencepiece.bpe.model": "a SentencePiece model",
-                "source.spm": "a SentencePiece model"}
 
 _Text = TypeVar("_Text", str, bytes)
 
@@ -187,9 +184,9 @@ class ByteBPE(Tokenizer):
         vocab |= {token.content: token.id for token in self.special.tokens}
         merges = [(bytes_to_text(left), bytes_to_text(right)) for left, right in self.merges]
         if format == TOKENIZER:
-            write_tokenizer_json(path / TOKENIZER, vocab, merges, self.special.tokens, self.template.json,
-                                 decoder=splitter_to_json(_GPT2), pre_tokenizer=splitter_to_json(self.splitter),
-                                 normal_forms=self.normal_forms, ignore_merges=self.ignore_merges)
+            write_tokenizer_json(path / TOKENIZER, bpe_model(vocab, merges, self.ignore_merges), self.special.tokens,
+                                 self.template.json, decoder=splitter_to_json(_GPT2),
+                                 pre_tokenizer=splitter_to_json(self.splitter), normal_forms=self.normal_forms)
             write_config(path, self.special, self.chat_template)
         elif format not in TWO_FILES:
             raise ValueError(f"the format is {format!r}, expected one of {[TOKENIZER, *TWO_FILES]}")
@@ -203,37 +200,21 @@ class ByteBPE(Tokenizer):
             write_config(path, self.special, self.chat_template, "GPT2Tokenizer")
 
     @classmethod
-    def load(cls, folder: str | PathLike[str]) -> ByteBPE:
-        """Read a folder with `tokenizer.json`, or `vocab.json` + `merges.txt`, or `encoder.json` + `vocab.bpe`.
-
-        Raises:
-            FileNotFoundError: the folder has none of them.
-            ValueError: the files are malformed, or of another kind of tokenizer.
-        """
-        path = Path(folder)
-        if (path / TOKENIZER).exists():
-            return cls.from_json(read_json(path / TOKENIZER), path)
-        roles = read_roles(path)
-        for name in TWO_FILES:
-            if (path / name).exists():
-                tokenizer = about(path / name, cls._from_arguments, read_two_files, path, name, roles)
-                tokenizer.chat_template = read_chat_template(path)
-                return tokenizer
-        for name, kind in _OTHER_KINDS.items():
-            if (path / name).exists():
-                raise ValueError(f"{path} holds {kind} ({name}), which is not read: only byte-level BPE is")
-        raise FileNotFoundError(f"{path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json with "
-                                "vocab.bpe")
+    def matches(cls, saved: SavedTokenizer) -> bool:
+        """Whether there is a `tokenizer.json` of BPE, or one of the formats of two files."""
+        return saved.model_type == "BPE" if saved.has(TOKENIZER) else any(map(saved.has, TWO_FILES))
 
     @classmethod
-    def from_json(cls, document: Any, folder: str | PathLike[str]) -> ByteBPE:
-        """The tokenizer of a `tokenizer.json` read from `folder`."""
-        tokenizer = about(Path(folder) / TOKENIZER, cls._from_arguments, read_byte_bpe, document, read_roles(folder))
-        tokenizer.chat_template = read_chat_template(folder)
-        return tokenizer
+    def _read(cls, saved: SavedTokenizer) -> Self:
+        if saved.has(TOKENIZER):
+            return about(saved.path / TOKENIZER, cls._from_arguments, read_byte_bpe, saved.document, saved.roles)
+        for name in filter(saved.has, TWO_FILES):
+            return about(saved.path / name, cls._from_arguments, read_two_files, saved.path, name, saved.roles)
+        raise FileNotFoundError(f"{saved.path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json "
+                                "with vocab.bpe")
 
     @classmethod
-    def _from_arguments(cls, read: Any, *source: Any) -> ByteBPE:
+    def _from_arguments(cls, read: Any, *source: Any) -> Self:
         return cls(**read(*source))
 
 

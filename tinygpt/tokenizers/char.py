@@ -1,9 +1,6 @@
-"""The simplest tokenizer: one id per character that the training text contains.
+"""One id per character, as in `characters.py`, with special tokens and files, and fast on long texts.
 
-It needs no algorithm and its vocabulary is tiny (Shakespeare has 65 characters), which suits small models. Its price:
-sequences as long as the text, and no way to write a character that it never saw.
-
-Prerequisites: `base.py`. Next: `byte_alphabet.py`, on the way to `bpe.py`, which lifts both limits.
+Prerequisites: `characters.py`, `base.py`, `hf_json.py`. Next: `unicode_classes.py`, on the way to `bpe.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 
 from .base import Tokenizer
-from .files import TOKENIZER, about, read_chat_template, read_json, read_roles, write_config
-from .hf_json import added_tokens, vocabulary, write_tokenizer_json
+from .files import TOKENIZER, SavedTokenizer, about, write_config
+from .hf_json import added_tokens, bpe_model, vocabulary, write_tokenizer_json
 from .special import AddedToken, SpecialTokens
 from .template import Template
 
@@ -91,35 +88,32 @@ class CharTokenizer(Tokenizer):
     def save(self, folder: str | PathLike[str]) -> None:
         """Write `tokenizer.json` (a BPE over characters, without merges) and `tokenizer_config.json`."""
         vocab = {character: i for i, character in enumerate(self.characters)}
-        write_tokenizer_json(Path(folder) / TOKENIZER, vocab | self.special.ids, [], self.special.tokens,
+        write_tokenizer_json(Path(folder) / TOKENIZER, bpe_model(vocab | self.special.ids, []), self.special.tokens,
                              self.template.json, decoder={"type": "Fuse"})
         write_config(folder, self.special, self.chat_template)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str]) -> CharTokenizer:
-        """Read what `save` wrote; ValueError for another kind of tokenizer."""
-        return cls.from_json(read_json(Path(folder) / TOKENIZER), folder)
-
-    @staticmethod
-    def is_saved_as(document: Any) -> bool:
-        """Whether a `tokenizer.json` is a character tokenizer's: nothing cuts the text and nothing merges."""
+    def matches(cls, saved: SavedTokenizer) -> bool:
+        """Whether there is a `tokenizer.json` in which nothing cuts the text and nothing merges."""
+        if not saved.has(TOKENIZER):
+            return False
         try:
-            return (document["model"]["type"] == "BPE" and document["model"]["merges"] == []
-                    and document["decoder"]["type"] == "Fuse" and document["pre_tokenizer"] is None)
+            model, decoder = saved.document["model"], saved.document["decoder"]
+            return (model["type"] == "BPE" and model["merges"] == [] and decoder["type"] == "Fuse"
+                    and saved.document["pre_tokenizer"] is None)
         except (KeyError, TypeError):
             return False
 
     @classmethod
-    def from_json(cls, document: Any, folder: str | PathLike[str]) -> CharTokenizer:
-        """The tokenizer of a `tokenizer.json` read from `folder`."""
-        tokenizer = about(Path(folder) / TOKENIZER, cls._from_json, document, read_roles(folder))
-        tokenizer.chat_template = read_chat_template(folder)
-        return tokenizer
+    def _read(cls, saved: SavedTokenizer) -> Self:
+        document = saved.document
+        if not cls.matches(saved):
+            raise ValueError(f"{saved.path / TOKENIZER}: this is no character tokenizer; load_tokenizer finds the "
+                             "right class")
+        return about(saved.path / TOKENIZER, cls._from_json, document, saved.roles)
 
     @classmethod
-    def _from_json(cls, document: Any, roles: dict[str, str] | None) -> CharTokenizer:
-        if not cls.is_saved_as(document):
-            raise ValueError("this is no character tokenizer; load_tokenizer finds the right class")
+    def _from_json(cls, document: Any, roles: dict[str, str] | None) -> Self:
         special = SpecialTokens.from_file(added_tokens(document), roles)
         characters = {i: character for character, i in vocabulary(document).items() if character not in special.ids}
         if sorted(characters) != list(range(len(characters))):

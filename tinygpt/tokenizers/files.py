@@ -3,7 +3,7 @@
 What is read here may come from anyone, so nothing in it is trusted: not its encoding, its nesting, its keys or its
 types. Whatever is wrong is a ValueError that names the file.
 
-Prerequisites: `special.py`. Next: `hf_pipeline.py`.
+Prerequisites: `special.py`. Next: `base.py`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .special import ROLES, SpecialTokens
 
-__all__ = ["CONFIG", "TOKENIZER", "about", "kind_of", "member", "read_chat_template", "read_config", "read_json",
-           "read_roles", "read_text", "write_config", "write_json", "write_text"]
+__all__ = ["CONFIG", "TOKENIZER", "SavedTokenizer", "about", "kind_of", "member", "model_type", "read_chat_template",
+           "read_config", "read_json", "read_roles", "read_text", "write_config", "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"  # where newer folders keep it, apart from tokenizer_config.json
@@ -163,3 +164,47 @@ def kind_of(step: Any, what: str) -> str:
     if not isinstance(step, dict) or not isinstance(step.get("type"), str):
         raise ValueError(f"the {what} is {step!r:.100}, expected an object with a type")
     return step["type"]
+
+
+def model_type(document: Any) -> Any:
+    """What the model of a `tokenizer.json` calls itself: "BPE", "WordPiece", …; old files leave "BPE" out."""
+    model = member(document, "model", dict)
+    return model.get("type", "BPE" if "merges" in model else None)
+
+
+class SavedTokenizer:
+    """The folder of a tokenizer; a file is read when it is first asked for, and once.
+
+    Args:
+        folder: where it is.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.path = Path(folder)
+
+    def has(self, name: str) -> bool:
+        """Whether the folder has a file of that name."""
+        return (self.path / name).exists()
+
+    @cached_property
+    def document(self) -> Any:
+        """What `tokenizer.json` holds; FileNotFoundError without one."""
+        return read_json(self.path / TOKENIZER)
+
+    @cached_property
+    def model_type(self) -> Any:
+        """What the model of `tokenizer.json` calls itself."""
+        return about(self.path / TOKENIZER, model_type, self.document)
+
+    @cached_property
+    def roles(self) -> dict[str, str] | None:
+        """Who plays which role, if a file says so."""
+        return read_roles(self.path)
+
+    @cached_property
+    def chat_template(self) -> str | None:
+        """The chat template, if there is one."""
+        return read_chat_template(self.path)

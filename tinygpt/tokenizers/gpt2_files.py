@@ -4,7 +4,7 @@ The first file maps tokens, in the byte alphabet, to ids; the second lists merge
 says how text is split (as GPT-2 does) nor which tokens are special: those are the ones that no merge makes. A
 `tokenizer_config.json` beside them may say who plays which role and what goes around a text.
 
-Prerequisites: `byte_alphabet.py`, `hf_json.py`. Next: `byte_bpe.py`.
+Prerequisites: `hf_json.py`. Next: `byte_bpe.py`.
 """
 
 from __future__ import annotations

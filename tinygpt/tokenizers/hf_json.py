@@ -3,8 +3,13 @@
 The file is a pipeline: normalizer -> pre_tokenizer -> model -> post_processor, and a decoder. Each step has a "type";
 one that byte-level BPE does not use is refused by its name, since reading it halfway would give wrong ids in silence.
 
+JSON holds text, and a token can be any bytes. So GPT-2 writes tokens in an alphabet with a printable character for each
+of the 256 bytes. 188 bytes are printable Latin-1 characters and stand for themselves; the other 68 (controls, space,
+0x7F–0xA0, 0xAD) are moved to U+0100 and up, so space is "Ġ" and newline is "Ċ". Bytes are numbered as these characters
+sort: that is `BYTE_ORDER`.
+
 Prerequisites: `hf_pipeline.py`, `template.py`. Next: `gpt2_files.py`.
-Source: github.com/huggingface/tokenizers.
+Sources: github.com/huggingface/tokenizers; `bytes_to_unicode` of github.com/openai/gpt-2 (src/encoder.py).
 """
 
 from __future__ import annotations
@@ -14,14 +19,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .byte_alphabet import CHAR_TO_BYTE, text_to_bytes
-from .files import kind_of, member, write_json
+from .files import kind_of, member, model_type, write_json
 from .hf_pipeline import read_normal_forms, read_splitter
 from .special import AddedToken, SpecialTokens
 from .template import Template
+from .textbook_bpe import BYTE_ORDER
 
-__all__ = ["read_byte_bpe", "merge_of", "made_by", "without_added", "vocabulary", "added_tokens",
-           "write_tokenizer_json"]
+__all__ = ["BYTE_TO_CHAR", "CHAR_TO_BYTE", "added_tokens", "bpe_model", "bytes_to_text", "made_by", "merge_of",
+           "read_byte_bpe", "text_to_bytes", "vocabulary", "without_added", "write_tokenizer_json"]
+
+_PRINTABLE, _MOVED = BYTE_ORDER[:188], BYTE_ORDER[188:]
+BYTE_TO_CHAR = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + i) for i, byte in enumerate(_MOVED)}
+CHAR_TO_BYTE = {char: byte for byte, char in BYTE_TO_CHAR.items()}
+
+
+def bytes_to_text(data: bytes) -> str:
+    """Bytes written in the alphabet: `b" the"` is "Ġthe"."""
+    return "".join([BYTE_TO_CHAR[byte] for byte in data])
+
+
+def text_to_bytes(text: str) -> bytes:
+    """The inverse of `bytes_to_text`; KeyError where `text` has a character outside the alphabet."""
+    return bytes([CHAR_TO_BYTE[char] for char in text])
 
 
 def read_byte_bpe(document: Any, roles: Mapping[str, str] | None) -> dict[str, Any]:
@@ -34,8 +53,7 @@ def read_byte_bpe(document: Any, roles: Mapping[str, str] | None) -> dict[str, A
     Raises:
         ValueError: another kind of tokenizer, named; or whatever else is wrong with the file.
     """
-    model = member(document, "model", dict)
-    kind = model.get("type", "BPE" if "merges" in model else None)
+    kind, model = model_type(document), document["model"]
     if kind != "BPE":
         raise ValueError(f"the model is {kind!r:.100}; only byte-level BPE can be read")
     for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
@@ -119,11 +137,18 @@ def added_tokens(document: Mapping[str, Any]) -> list[AddedToken]:
     return sorted(tokens, key=lambda token: token.id)
 
 
-def write_tokenizer_json(path: Path, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]],
-                         added: Iterable[AddedToken], post_processor: dict[str, Any] | None, *,
-                         decoder: dict[str, Any], pre_tokenizer: dict[str, Any] | None = None,
-                         normal_forms: Sequence[str] = (), ignore_merges: bool = False) -> None:
-    """Write a `tokenizer.json`; `vocab` and `merges` are as the file has them, special tokens included."""
+def bpe_model(vocab: Mapping[str, int], merges: Sequence[tuple[str, str]],
+              ignore_merges: bool = False) -> dict[str, Any]:
+    """The model step of a BPE tokenizer; `vocab` and `merges` as the file has them, special tokens included."""
+    return {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+            "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": ignore_merges,
+            "vocab": dict(sorted(vocab.items(), key=lambda item: item[1])), "merges": [list(pair) for pair in merges]}
+
+
+def write_tokenizer_json(path: Path, model: dict[str, Any], added: Iterable[AddedToken],
+                         post_processor: dict[str, Any] | None, *, decoder: dict[str, Any],
+                         pre_tokenizer: dict[str, Any] | None = None, normal_forms: Sequence[str] = ()) -> None:
+    """Write a `tokenizer.json` of the steps given."""
     normalizers = [{"type": form} for form in normal_forms]
     write_json(path, {
         "version": "1.0", "truncation": None, "padding": None,
@@ -131,8 +156,4 @@ def write_tokenizer_json(path: Path, vocab: Mapping[str, int], merges: Sequence[
                           "lstrip": token.lstrip, "rstrip": token.rstrip, "normalized": token.normalized,
                           "special": token.special} for token in sorted(added, key=lambda token: token.id)],
         "normalizer": {"type": "Sequence", "normalizers": normalizers} if normalizers else None,
-        "pre_tokenizer": pre_tokenizer, "post_processor": post_processor, "decoder": decoder,
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": ignore_merges,
-                  "vocab": dict(sorted(vocab.items(), key=lambda item: item[1])),
-                  "merges": [list(pair) for pair in merges]}})
+        "pre_tokenizer": pre_tokenizer, "post_processor": post_processor, "decoder": decoder, "model": model})

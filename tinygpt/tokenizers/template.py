@@ -3,7 +3,7 @@
 Hugging Face calls this the post-processor; `from_json` reads the kinds that byte-level BPE comes with, and refuses the
 others by name.
 
-Prerequisites: `special.py`. Next: `base.py`.
+Prerequisites: `special.py`. Next: `files.py`.
 """
 
 from __future__ import annotations

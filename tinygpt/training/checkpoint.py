@@ -1,9 +1,9 @@
 """The training state in one file: everything that a run needs to go on as if it had never stopped.
 
-`training_state.safetensors` holds the weights, AdamW's two moments, the best weights so far where the run keeps them,
-and as JSON in its header the step and all that the run was told. Batches and dropout masks are functions of (seed,
-step), so there is no generator's state to keep. The file takes its name when it is complete and on disk; whenever a run
-is killed, the last complete one is there.
+`training_state.safetensors` holds the weights, the optimizer's state (AdamW's two moments, say), the best weights so
+far where the run keeps them, and as JSON in its header the step and all that the run was told. Batches and dropout
+masks are functions of (seed, step), so there is no generator's state to keep. The file takes its name when it is
+complete and on disk; whenever a run is killed, the last complete one is there.
 
 Prerequisites: pretrained/safetensors_file.py, optim/adamw.py. Next: interrupt.py, lock.py, metrics.py, progress.py.
 """
@@ -11,15 +11,15 @@ Prerequisites: pretrained/safetensors_file.py, optim/adamw.py. Next: interrupt.p
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..backend import Array, to_device, to_numpy
 from ..nn import Module
-from ..optim import AdamW
 from ..pretrained import SafetensorsFile, write_safetensors
 
 __all__ = ["STATE_FILE", "Checkpoint", "read_checkpoint", "write_checkpoint"]
@@ -28,7 +28,15 @@ STATE_FILE = "training_state.safetensors"
 FORMAT = "tinygpt-training-state-1"
 
 
-def write_checkpoint(path: str | Path, model: Module, optimizer: AdamW, step: int, run: dict[str, Any],
+class Stateful(Protocol):
+    """An optimizer, as far as it is needed here."""
+
+    def state_dict(self) -> dict[str, Array]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+def write_checkpoint(path: str | Path, model: Module, optimizer: Stateful, step: int, run: dict[str, Any],
                      best: Array | None = None) -> None:
     """Write the state after `step` steps.
 
@@ -63,8 +71,8 @@ class Checkpoint:
         """The best trained weights, (N,), or None."""
         return self.tensors["best"] if "best" in self.tensors else None
 
-    def restore(self, model: Module, optimizer: AdamW) -> None:
-        """Put weights and moments back.
+    def restore(self, model: Module, optimizer: Stateful) -> None:
+        """Put the weights and the optimizer's state back.
 
         Raises:
             ValueError: they belong to another model.

@@ -3,8 +3,8 @@
     batch ──┬─ rows 0 … k ──> replica 0 ──> flat gradient 0 ─┐
             └─ rows k … B ──> replica 1 ──> flat gradient 1 ─┴─> sum ──> clip, AdamW
 
-The loss of a step is a sum over tokens divided by the tokens of the whole step, so replicas (and micro-batches, which
-are the same thing one after the other) with unequal numbers of tokens weigh what they should.
+The loss of a step is a sum over what counts (tokens, say) divided by how many these are in the whole step, so replicas
+(and micro-batches, which are the same thing one after the other) with unequal numbers of them weigh what they should.
 
 Each replica uses one BLAS thread, because the elementwise half of a step, which BLAS threads would leave alone, then
 runs in parallel too. How they live depends on the size of the model:
@@ -16,7 +16,7 @@ runs in parallel too. How they live depends on the size of the model:
 
 A run's numbers depend on the number of replicas and on the size of the model, never on whether there are processes.
 
-Prerequisites: optim/flat.py, options.py, workers.py, turns.py. Next: checkpoint.py.
+Prerequisites: losses.py, optim/flat.py, workers.py, turns.py. Next: checkpoint.py.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from ..backend import Array, on_device
 from ..nn import Module, seed_dropout
 from ..optim import FlatParameters
 from ..optim.flat import block_size, in_one
+from .losses import Criterion
 from .turns import SharedParameter, Turns
 from .workers import Processes, Threads, can_fork, shared_array
 
-__all__ = ["Replicas", "default_threads", "physical_cores", "processes_pay", "split_batch", "token_weight"]
+__all__ = ["Replicas", "default_threads", "physical_cores", "processes_pay", "split_batch"]
 
 Batch = dict[str, np.ndarray]
 SMALL, LARGE = 16 << 20, 128 << 20  # bytes of parameters
@@ -59,15 +60,13 @@ def default_threads(device: str, batch_size: int) -> int:
     return min(physical_cores(), batch_size) if device == "cpu" else 1
 
 
-def token_weight(batch: Batch) -> float:
-    """How many targets of a batch count: those that are not −100, or the sum of their weights."""
-    counted = batch["targets"] >= 0
-    return float(batch["weights"][counted].sum() if "weights" in batch else np.count_nonzero(counted))
+def _n_rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
 
 
 def split_batch(batch: Batch, n: int) -> list[Batch]:
     """The rows of a batch in n parts of nearly equal size; fewer where there are fewer rows."""
-    rows = len(batch["targets"])
+    rows = _n_rows(batch)
     bounds = [rows * i // n for i in range(n + 1)]
     return [{name: array[start:stop] for name, array in batch.items()}
             for start, stop in zip(bounds, bounds[1:]) if stop > start]
@@ -83,7 +82,7 @@ def processes_pay(flat: FlatParameters, n: int) -> bool:
 
 
 def _tokens_of_a_row(batch: Batch) -> int:
-    return max(array.size for array in batch.values()) // len(batch["targets"])
+    return max(array.size for array in batch.values()) // _n_rows(batch)
 
 
 class Replicas:
@@ -91,6 +90,7 @@ class Replicas:
 
     Args:
         model: its parameters live in `flat`.
+        criterion: what is minimised, a Criterion or an Objective; all replicas share it.
         flat: the weights, and the gradient that `gradient` fills.
         n: how many.
         accumulate: micro-batches that each replica takes one after the other, to need less memory; a large model's
@@ -99,9 +99,9 @@ class Replicas:
             same; see `processes_pay`.
     """
 
-    def __init__(self, model: Module, flat: FlatParameters, n: int = 1, accumulate: int = 1, *,
+    def __init__(self, model: Module, criterion: Criterion, flat: FlatParameters, n: int = 1, accumulate: int = 1, *,
                  processes: bool = False) -> None:
-        self.flat, self.accumulate = flat, accumulate
+        self.criterion, self.flat, self.accumulate = criterion, flat, accumulate
         self.large = flat.device == "cpu" and flat.data.nbytes > LARGE
         self._workers: Threads | Processes | None = None
         self._threads: ThreadPoolExecutor | None = None
@@ -136,7 +136,7 @@ class Replicas:
 
         On a GPU the loss is an array () that has not been looked at: reading it waits for the device.
         """
-        total = token_weight(batch)
+        total = self.criterion.count(batch)
         if not total:
             raise ValueError(f"training step {step}: no target in the batch counts")
         shares = [split_batch(part, self._micro_batches(part)) for part in split_batch(batch, len(self.models))]
@@ -153,7 +153,7 @@ class Replicas:
             return sum(losses) / total
 
     def _micro_batches(self, part: Batch) -> int:
-        n_tokens = len(part["targets"]) * _tokens_of_a_row(part)
+        n_tokens = _n_rows(part) * _tokens_of_a_row(part)
         return max(self.accumulate, -(-n_tokens // MICRO) if self.large else 1)
 
     def _add_up(self) -> None:
@@ -187,14 +187,14 @@ class Replicas:
                 self._turns.finish(i)
 
     def _share(self, i: int, parts: list[Batch], total: float, seed: int, step: int) -> float | Array:
-        model: Any = self.models[i]
+        model = self.models[i]
         for parameter in self._trained[i]:
             parameter.vacate()
         seed_dropout(model, seed, step, first_call=i << 32)
         loss_sum: Any = 0.0
         with np.errstate(all="ignore"):  # the caller looks at the result; NumPy's warnings are off per thread
             for part in parts:
-                loss = model.loss(**part, reduction="sum")
+                loss, _ = self.criterion.loss(model, part)
                 loss.backward(1 / total)
                 loss_sum = loss_sum + (float(loss) if loss.device == "cpu" else loss.data)
         for parameter in self._trained[i]:

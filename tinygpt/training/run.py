@@ -8,7 +8,7 @@ with random weights or with a model that is there.
     DIR/tokens/train.npy, validation.npy   the data as ids; made again from the data if they are lost
     DIR/metrics.jsonl, loss.png, sample.txt   how it went
 
-Prerequisites: trainer.py, objectives/causal.py. Next: pretrain.py, finetune.py.
+Prerequisites: trainer.py, objectives/causal.py, run_options.py. Next: start.py.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from ..tokenizers.base import Tokenizer
 from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoint
 from .lock import locked
 from .metrics import MetricsLog, plot_losses
-from .objectives import Objective, SizedSource, objective_of
-from .options import TrainingOptions
+from .objectives import Objective, SizedSource
+from .loop_options import TrainingOptions
 from .parallel import default_threads
 from .progress import Progress
 from .run_options import RunOptions
@@ -176,7 +176,7 @@ class _Run:
                  lock: Callable[[], None]) -> None:
         self.options, self.out, self.checkpoint, self.stream = options, out, checkpoint, stream
         self.lock = lock  # takes the lock of the folder, where it was not there to be locked before
-        self.objective: Objective = objective_of(options)
+        self.objective: Objective = options.row.objective(options)
         self.notes: list[str] = []  # to be shown once there is something to show them on
 
     def go(self) -> RunResult:
@@ -191,7 +191,8 @@ class _Run:
         metrics = None
         try:
             trainer = Trainer(
-                self.model, source, o, validate=lambda keep_going: self.objective.validate(self.model, keep_going),
+                self.model, self.objective, source, o,
+                validate=lambda keep_going: self.objective.validate(self.model, keep_going),
                 sample=lambda: self.objective.sample(self.model), save=self._save, progress=self.progress,
                 score=self.objective.score if self.objective.keeps_best else None, patience=self.objective.patience)
             with trainer.stop:  # from the first state on, a signal is answered by saving

@@ -1,28 +1,32 @@
-"""What every run can be told, from whichever weights it starts: the data, the tokenizer, the sizes of a new model.
+"""What a run can be told beside how its loop trains: the data, the tokenizer, the model; a class for each command.
 
-Prerequisites: options.py. Next: pretrain_options.py, finetune_options.py.
+Choices, defaults that depend on what is learnt, and their help texts come from the table in objectives/kinds.py.
+
+Prerequisites: loop_options.py, objectives/kinds.py. Next: run.py.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from .options import TrainingOptions, option
+from ..models.kinds import POSITIONS
+from ..ops import ACTIVATIONS
+from .loop_options import TrainingOptions, option
+from .objectives.kinds import KINDS, Kind, kinds_of
 
-__all__ = ["ARCHITECTURES", "RunOptions"]
+__all__ = ["FinetuneOptions", "PretrainOptions", "RunOptions"]
 
-ARCHITECTURES = {  # what is predicted -> the layouts of new models for it, the default first
-    "causal": ("gpt2", "llama"),
-    "masked": ("roberta", "bert"),
-    "seq2seq": ("marian", "bart"),
-    "classification": ("roberta", "bert"),
-    "instruction": ("gpt2", "llama"),
-    "translation": ("marian", "bart"),
-}
-DECODERS = ("causal", "instruction")
+OBJECTIVES, TASKS = kinds_of("pretrain"), kinds_of("finetune")
+
+
+def _one_of(kinds: dict[str, Kind]) -> str:
+    """What they learn: "the next token, hidden tokens, or a source's target"."""
+    *first, last = (kind.learns for kind in kinds.values())
+    return f"{', '.join(first)}, or {last}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class RunOptions(TrainingOptions):
         command: the subcommand that starts and resumes such a run.
 
     Raises:
-        ValueError: an option outside its range.
+        ValueError: an option outside its range, or options that contradict each other.
     """
 
     command: ClassVar[str]
@@ -42,37 +46,186 @@ class RunOptions(TrainingOptions):
     tokenizer: str = option("bpe", "char, bpe, or a folder that holds a tokenizer")
     vocab_size: int = option(1024, "tokens of a new bpe tokenizer")
     validation: float = option(0.1, "part of the data that only validates")
-    architecture: str = option(None, "the model's layout", choices=tuple(
-        dict.fromkeys(name for names in ARCHITECTURES.values() for name in names)))
-    n_layer: int = option(4, "transformer blocks; of an encoder-decoder, in each half")
-    n_head: int = option(4, "attention heads")
-    n_embd: int = option(128, "channels")
-    block_size: int = option(64, "longest context, in tokens")
-    activation: str | None = option(None, "gelu, gelu_tanh, relu or silu [the layout's]")
-    dropout: float = option(0.0, "dropout rate")
+    architecture: str = option(None, "the layout of a new model", choices=tuple(dict.fromkeys(
+        layout for kind in KINDS.values() for layout in kind.layouts)))
+    n_layer: int = option(None, "transformer blocks of a new model; of an encoder-decoder, in each half")
+    n_head: int = option(None, "attention heads of a new model")
+    n_embd: int = option(None, "channels of a new model")
+    block_size: int = option(None, "longest context of a new model, in tokens")
+    activation: str | None = option(None, "the nonlinear function of the feed-forward [the layout's]",
+                                    choices=tuple(ACTIVATIONS))
+    dropout: float = option(None, "dropout rate")
     initializer_range: float = option(None, "standard deviation of the initial weights "
                                             "[decoders: GPT-2's, 0.02 * sqrt(768 / n_embd); else 1 / sqrt(n_embd)]")
 
     @property
     @abstractmethod
     def kind(self) -> str:
-        """What is predicted: a key of ARCHITECTURES."""
+        """What is learnt: a key of KINDS."""
 
-    def _resolve_sizes(self) -> None:
-        """Fill in what a new model's other sizes decide.
+    @property
+    def row(self) -> Kind:
+        """What the table says of that kind."""
+        return KINDS[self.kind]
+
+    @classmethod
+    def described(cls, field: dataclasses.Field[Any]) -> str:
+        """The help text of an option; a default that depends on the kind is told for each: "[a, b 2; c 4]"."""
+        rows = kinds_of(cls.command)
+        kinds_by_value: dict[Any, list[str]] = {}
+        for name, row in rows.items():
+            defaults = {"architecture": row.layouts[0], **row.new}
+            if field.name in defaults:
+                kinds_by_value.setdefault(defaults[field.name], []).append(name)
+        if not kinds_by_value:
+            return super().described(field)
+        said = "; ".join(f"{', '.join(names)} {value}" for value, names in kinds_by_value.items()) \
+            if len(kinds_by_value) > 1 else str(next(iter(kinds_by_value)))
+        return f"{field.metadata['help']} [{said}]"
+
+    def _default(self, name: str, value: Any) -> None:
+        if getattr(self, name) is None:
+            object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
+
+    def _resolve_new_model(self) -> None:
+        """Fill in what the kind of a new model decides, and its other sizes.
 
         A weight of deviation C^-½ keeps the variance of what goes through; GPT-2's 0.02 is about half of that at its
         768 channels, and next to nothing in a narrow model, whose blocks would long do nothing. Models with the norm
         behind the sum train well only with the whole of it.
         """
-        if self.architecture is None and self.kind in ARCHITECTURES:
-            object.__setattr__(self, "architecture", ARCHITECTURES[self.kind][0])
-        if self.initializer_range is None and self.n_embd > 0:
-            std = 0.02 * math.sqrt(768 / self.n_embd) if self.kind in DECODERS else 1 / math.sqrt(self.n_embd)
-            object.__setattr__(self, "initializer_range", std)
+        if self.kind not in kinds_of(self.command):
+            return  # which `_check_choices` reports
+        self._default("architecture", self.row.layouts[0])
+        for name, value in self.row.new.items():
+            self._default(name, value)
+        if self.n_embd > 0:
+            self._default("initializer_range", 0.02 * math.sqrt(768 / self.n_embd) if self.row.pre_norm
+                          else 1 / math.sqrt(self.n_embd))
+
+    def _check_kind(self, what: str) -> None:
+        """Options that belong to another kind are refused; `what` is what this command calls a kind."""
+        for field in dataclasses.fields(self):
+            owners = [name for name, row in KINDS.items() if field.name in row.own_options]
+            if owners and self.kind not in owners and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} is an option of the {what} {' and '.join(owners)}, not of {self.kind}")
 
     def _check_layout(self, what: str) -> None:
-        layouts = ARCHITECTURES[self.kind]
-        if self.architecture not in layouts:
-            raise ValueError(f"the {what} {self.kind} trains the architectures {' and '.join(layouts)}, not "
+        if self.architecture not in self.row.layouts:
+            raise ValueError(f"the {what} {self.kind} trains the architectures {' and '.join(self.row.layouts)}, not "
                              f"{self.architecture!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(RunOptions):
+    """What to pretrain, on what, and how.
+
+    Raises:
+        ValueError: an option outside its range, or an architecture that the objective cannot train.
+    """
+
+    command: ClassVar[str] = "pretrain"
+
+    data: tuple[str, ...] = option((), "files, folders, - for standard input, or named corpora [the embedded corpus]; "
+                                       "for seq2seq tables of pairs, the source in the first column")
+    objective: str = option("causal", f"what to predict: {_one_of(OBJECTIVES)}", choices=tuple(OBJECTIVES))
+    validation: float = option(0.1, "part of the text, at its end, that only validates; for seq2seq, of the sources")
+    steps: int = option(1600, "training steps")
+    batch_size: int = option(16, "sequences in a step")
+    lr: float = option(None, "highest learning rate [decoders: 0.384 / n_embd, at most 0.003; else a third of that]")
+    n_kv_head: int | None = option(None, "heads of keys and values [n_head]")
+    bias: bool | None = option(None, "biases in linear layers and norms [the layout's]")
+    positions: str | None = option(None, "how a token knows its place [the layout's]", choices=tuple(POSITIONS))
+
+    @property
+    def kind(self) -> str:
+        """The objective."""
+        return self.objective
+
+    def __post_init__(self) -> None:
+        self._resolve_new_model()
+        super().__post_init__()
+        self._check_layout("objective")
+        self._check_kind("objective")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions(RunOptions):
+    """What to fine-tune, on what, and how. None stands for a default that depends on the task, the model or the data.
+
+    Raises:
+        ValueError: an option outside its range, or options that contradict each other.
+    """
+
+    command: ClassVar[str] = "finetune"
+
+    task: str = option("classification", f"what the examples teach: {_one_of(TASKS)}", choices=tuple(TASKS))
+    model: str | None = option(None, "folder of the model to start from [random weights]")
+    data: tuple[str, ...] = option((), "a table of examples: a CSV, TSV, JSON or JSON Lines file, or a named corpus")
+    text_column: str = option("text", "classification: the column of texts; a number from 0 if there is no header line")
+    label_column: str = option("label", "classification: the column of labels, likewise")
+    add_prefix_space: bool = option(False, "classification: a new bpe tokenizer puts a space before each text, so that "
+                                           "its first word is a token like any other")
+    freeze: int | None = option(None, "train only the last N blocks and the head [all]")
+    lora: int | None = option(None, "train only adapters of rank N and a new head; they are saved alone")
+    lora_alpha: float | None = option(None, "scale of the adapters, divided by their rank [2 * rank]")
+    lora_targets: str = option(None, "what has an adapter: any of q, k, v, out, up, gate, down, embedding ["
+                               + "; ".join(f"{name} {kind.adapters}" for name, kind in TASKS.items()) + "]")
+    merge: bool = option(False, "save the model with its adapters worked into the weights")
+    steps: int = option(None, "training steps [10 epochs, but at least 200 steps and at most 5000]")
+    epochs: float | None = option(None, "passes over the training examples, instead of --steps")
+    batch_size: int = option(32, "examples in a step")
+    lr: float = option(None, "highest learning rate [from random weights as for pretrain; else 0.04 / n_embd, at most "
+                             "0.001, and ten times that for adapters, at most 0.01]")
+    patience: int = option(4, "stop after so many validations without improvement, but not before half of the "
+                              "steps; 0: never")
+    dropout: float = option(None, "dropout rate; of a model that is given, its own")
+    validation: float = option(0.1, "part of the examples that only validates")
+
+    @property
+    def kind(self) -> str:
+        """The task."""
+        return self.task
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            self._resolve_new_model()
+        if self.lora is not None and self.task in TASKS:
+            self._default("lora_targets", self.row.adapters)
+        super().__post_init__()
+        if self.model is None:
+            self._check_layout("task")
+        self._check_model()
+        self._check_kind("task")
+        self._check_ranges()
+
+    def _check_model(self) -> None:
+        """A model that is given has its sizes and its tokenizer."""
+        own = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in ("architecture", "n_layer", "n_head", "n_embd", "block_size", "activation", "initializer_range",
+                     "tokenizer", "vocab_size", "add_prefix_space"):
+            if self.model is not None and getattr(self, name) != own[name]:
+                raise ValueError(f"{name} is an option for a new model; {self.model} has its own")
+
+    def _check_ranges(self) -> None:
+        if not self.data:
+            raise ValueError("fine-tuning needs examples: give --data a CSV, TSV, JSON or JSON Lines file, or a named "
+                             "corpus such as synthetic-sentiment")
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("steps and epochs say the same thing twice; give one of them")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise ValueError(f"epochs must be more than 0, got {self.epochs}")
+        if self.add_prefix_space and self.tokenizer != "bpe":
+            raise ValueError("add_prefix_space is an option of a new bpe tokenizer")
+        if self.freeze is not None and self.lora is not None:
+            raise ValueError("freeze and lora are two ways to train a part of a model; give one of them")
+        if self.lora is None:
+            for name in ("merge", "lora_alpha", "lora_targets"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is an option of adapters; give --lora too")
+        for name, least in (("freeze", 0), ("lora", 1), ("patience", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must be more than 0 and less than 1, got {self.validation}")

@@ -1,15 +1,15 @@
-"""The training loop: batch, gradient, clip, AdamW; and now and then validate, show a sample, save.
+"""The training loop: batch, gradient, clip, optimizer; and now and then validate, show a sample, save.
 
-The loop knows neither what is trained nor on what: any model with `loss(**batch, reduction="sum")` and any source with
-`batch(step)` will do. A step is a function of the weights, the moments and (seed, step), which is why a run that was
-interrupted continues bit for bit. Where validations have a score, the best weights are kept beside the last, and
-training ends early when they have not become better for a while.
+The loop knows neither what is trained nor on what: any model, any source with `batch(step)`, and any loss of the two
+will do (losses.py). A step is a function of the weights, the optimizer's state and (seed, step), which is why a run
+that was interrupted continues bit for bit. Where validations have a score, the best weights are kept beside the last,
+and training ends early when they have not become better for a while.
 
 On a GPU a step is a list of orders that the device works off later, and looking at a number waits until it has come to
 it. So loss, norm and clipping stay there, and the figures of READ_EVERY steps are read at once; always before anything
 is validated or saved, so that no checkpoint holds weights that a step without a finite loss has touched.
 
-Prerequisites: options.py, parallel.py, checkpoint.py. Next: run_options.py.
+Prerequisites: loop_options.py, parallel.py, checkpoint.py. Next: objectives/base.py.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ import numpy as np
 from ..backend import Array, allow_tf32, array_module, device_memory, on_device, to_numpy
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
-from ..optim import AdamW, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
+from ..optim import OPTIMIZERS, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
 from .interrupt import StopSignals
+from .losses import Criterion
 from .metrics import MetricsLog
-from .options import TrainingOptions
-from .parallel import Replicas, default_threads, processes_pay, token_weight
+from .loop_options import TrainingOptions
+from .parallel import Replicas, default_threads, processes_pay
 from .progress import Progress
 from .workers import blas_can_be_held, blas_threads
 
@@ -57,7 +58,8 @@ class BatchSource(Protocol):
     """Where batches come from."""
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The keyword arguments of `model.loss` for a step, the same whenever it is asked for."""
+        """What the loss of a step is of, arrays by name with a row for each example; the same whenever it is asked
+        for."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Trainer:
 
     Args:
         model: on its device; its parameters move into a FlatParameters, see there.
+        criterion: what is minimised: `Criterion(language_loss)`, or an Objective.
         source: where batches come from.
         options: how to train.
         validate: () -> figures to log, "validation_loss" among them; called every `eval_every` steps and at the end.
@@ -102,7 +105,7 @@ class Trainer:
 
     Attributes:
         step: steps done.
-        optimizer: the AdamW, with the FlatParameters as `.flat`.
+        optimizer: the one that the options name, with the FlatParameters as `.flat`.
         threads: how many replicas train side by side.
         validation: the latest figures of `validate`; validated: the step they are of, or −1.
         best: the best validation, where there is a score; before: the figures before the first step.
@@ -111,6 +114,7 @@ class Trainer:
     """
 
     model: Module
+    criterion: Criterion
     source: BatchSource
     options: TrainingOptions
     validate: Callable[[Callable[[], bool]], dict[str, float]] | None = None
@@ -133,8 +137,8 @@ class Trainer:
         self.best: Best | None = None
         self.peaks: tuple[float, ...] = ()
         self.waited = 0
-        self.optimizer = AdamW(FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
-                               weight_decay=o.weight_decay)
+        self.optimizer = OPTIMIZERS[o.optimizer](FlatParameters(self.model), lr=o.lr, betas=(o.beta1, o.beta2),
+                                                 weight_decay=o.weight_decay)
         self.validated = self._saved = -1
         self._unread: list[_StepFigures] = []
         self._read_every = 1 if self.optimizer.flat.device == "cpu" else READ_EVERY
@@ -187,7 +191,7 @@ class Trainer:
         self.model.train()  # before it is copied
         with (self.stop as stop, on_device(self.optimizer.flat.device), _tf32(self.optimizer.flat.device, o.tf32),
               np.errstate(all="ignore"),  # what is not finite is reported here, once
-              Replicas(self.model, self.optimizer.flat, self.threads, o.accumulate,
+              Replicas(self.model, self.criterion, self.optimizer.flat, self.threads, o.accumulate,
                        processes=processes_pay(self.optimizer.flat, self.threads)) as replicas):
             while True:
                 if self.step == o.steps or ((self.step or self.score) and self.step % eval_every == 0):
@@ -216,7 +220,7 @@ class Trainer:
         batch = self.source.batch(self.step)
         loss = replicas.gradient(batch, o.seed, self.step)
         norm = grad_norm(flat, replicas.spread) if flat.device == "cpu" else grad_norm_on_device(flat)
-        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, token_weight(batch)))
+        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, self.criterion.count(batch)))
         if len(self._unread) >= self._read_every:
             self._read()  # before the optimizer's step: what is not finite stays out of the weights
         self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip), spread=replicas.spread)

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from model_losses import WithLoss
 
 from tinygpt import Tensor
-from tinygpt.autograd import OPS, Operation, Twin
+from tinygpt.autograd import OPS, Operation
+from tinygpt.engine.dispatch import Twin, twins_of
 from tinygpt.testing import check_model, check_vjp, gradcheck, op_db
 from tinygpt.testing.parameters import ParameterProblem, evaluating, in_float64
 from tinygpt.testing.problem import Problem, TensorProblem
@@ -19,6 +21,7 @@ from tinygpt.testing.report import GradcheckReport
 from tinygpt.testing.samples import Sample
 from tinygpt.testing.twins import check_twin
 from tinygpt.testing.vjp import as_function, input_names
+from tinygpt.training import losses
 
 from .mutation import Edit, mutant
 
@@ -73,21 +76,29 @@ class FunctionExample(Example):
         yield _started(TensorProblem(self.func, self.inputs, {}))
 
 
+class _Trained(WithLoss):
+    """A model with the loss that training has for it."""
+
+    def loss(self, reduction: str = "mean", **batch: Any) -> Tensor:
+        total = losses.language_loss(self.model, batch)
+        return total if reduction == "sum" else total * (1 / losses.count_targets(batch))
+
+
 @dataclass
 class ModelExample(Example):
-    """A model and a batch."""
+    """A language model and a batch."""
 
     model: Any
     batch: dict[str, np.ndarray]
 
     def ours(self, seed: int) -> GradcheckReport:
-        return check_model(self.model, self.batch, seed=seed, raise_exception=False)
+        return check_model(_Trained(self.model), self.batch, seed=seed, raise_exception=False)
 
     @contextlib.contextmanager
     def problem(self) -> Iterator[Problem]:
         parameters = dict(self.model.named_parameters())
         with evaluating(self.model), in_float64(parameters):
-            yield _started(ParameterProblem(lambda: self.model.loss(**self.batch), parameters))
+            yield _started(ParameterProblem(lambda: _Trained(self.model).loss(**self.batch), parameters))
 
 
 @dataclass
@@ -104,10 +115,13 @@ class TwinExample(Example):
     @contextlib.contextmanager
     def problem(self) -> Iterator[Problem]:
         operation = Operation(self.name, OPS[self.name].rule)
-        operation.twins = [self.twin]
+        twins_of(operation)[:] = [self.twin]
         inputs = [Tensor(x, requires_grad=True) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
                   for x in self.sample.inputs]
-        yield _started(TensorProblem(lambda *xs: operation(xs, self.sample.settings), tuple(inputs), {}))
+        try:
+            yield _started(TensorProblem(lambda *xs: operation(xs, self.sample.settings), tuple(inputs), {}))
+        finally:
+            twins_of(operation).clear()
 
 
 def _started(problem: Problem) -> Problem:

@@ -17,11 +17,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ...autograd import Output, is_grad_enabled
-from ...ops import gelu, silu
+from ...ops import gelu, gelu_tanh, silu
 from ..twins import accelerates
 from .blocks import BLOCK, blocks, is_float
 
-__all__ = ["FEW", "Formula", "formula_for", "gelu_blocked", "silu_blocked"]
+__all__ = ["FEW", "Formula", "formula_for", "gelu_blocked", "gelu_tanh_blocked", "silu_blocked"]
 
 FEW = 2048  # elements: below it counts how many calls there are, and the rules make fewer
 
@@ -50,6 +50,12 @@ def gelu_blocked(x: np.ndarray, *, approximate: str = "none") -> Output:
     """x Φ(x), exactly or in the tanh form."""
     formula = formula_for({"none": "gelu", "tanh": "gelu_tanh"}.get(approximate, ""), x)
     return NotImplemented if formula is None else _activate(x, formula)
+
+
+@accelerates(gelu_tanh)
+def gelu_tanh_blocked(x: np.ndarray) -> Output:
+    """x Φ(x) in the tanh form."""
+    return gelu_blocked(x, approximate="tanh")
 
 
 def _gelu_tanh(x, out, slope, a, b):

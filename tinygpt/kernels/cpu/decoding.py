@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...ops import (
-    ACTIVATIONS, add, embedding, gelu, layer_norm, linear, linear_activation, rms_norm, scaled_dot_product_attention,
+    ACTIVATIONS, add, embedding, gelu, gelu_tanh, layer_norm, linear, linear_activation, rms_norm,
+    scaled_dot_product_attention,
 )
 from ...ops.dropout import Key
 from ...ops.indexing import check_ids
@@ -25,7 +26,8 @@ from .activation import FEW
 from .blocks import average, is_float
 from .feedforward import activate
 
-__all__ = ["add_unrecorded", "attention_of_a_token", "embedding_of_a_token", "gelu_of_a_token", "layer_norm_of_a_row",
+__all__ = ["add_unrecorded", "attention_of_a_token", "embedding_of_a_token", "gelu_of_a_token", "gelu_tanh_of_a_token",
+           "layer_norm_of_a_row",
            "linear_activation_of_a_row", "linear_of_a_row", "rms_norm_of_a_row"]
 
 
@@ -127,6 +129,12 @@ def gelu_of_a_token(x: np.ndarray, *, approximate: str = "none") -> Unrecorded:
     u *= x
     u *= 0.5
     return u, None
+
+
+@accelerates(gelu_tanh, recorded=False)
+def gelu_tanh_of_a_token(x: np.ndarray) -> Unrecorded:
+    """The same by its own name."""
+    return gelu_of_a_token(x, approximate="tanh")
 
 
 @accelerates(add, recorded=False)

@@ -46,8 +46,7 @@ def activate(h: np.ndarray, bias: np.ndarray | None, activation: str) -> Output:
             h += bias
         if activation == "relu":  # its output tells where its slope is 1
             return np.maximum(h, 0, out=h), lambda g: (g * (h > 0),)
-        operation, settings = ACTIVATIONS[activation]
-        return operation.operation.rule(np, h, **settings)  # type: ignore[attr-defined]
+        return ACTIVATIONS[activation].operation.rule(np, h)  # type: ignore[attr-defined]
     slope, out = (h, np.empty_like(h)) if is_grad_enabled() else (None, h)
     n_rows, width = h.shape
     x, a, b = np.empty((3, min(n_rows, max(1, BLOCK // width)), width), dtype=h.dtype)

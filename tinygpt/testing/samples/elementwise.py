@@ -48,7 +48,7 @@ for _name in ("add", "subtract", "multiply"):
     samples_of(_name)(_pair)
 for _name in ("maximum", "minimum"):
     samples_of(_name)(_pair_with_ties)
-for _name in ("negative", "exp", "sin", "cos", "tanh", "erf", "sigmoid", "silu"):
+for _name in ("negative", "exp", "sin", "cos", "tanh", "erf", "sigmoid", "silu", "gelu_tanh"):
     samples_of(_name)(_one)
 for _name in ("absolute", "relu"):
     samples_of(_name)(_one_with_zeros)

@@ -37,7 +37,7 @@ def gelu(rng: Rng) -> Iterator[Sample]:
         yield sample
 
 
-for _name in ("silu", "relu"):
+for _name in ("gelu_tanh", "silu", "relu"):
     large_samples_of(_name)(_vectors)
 
 
@@ -62,6 +62,18 @@ def add(rng: Rng) -> Iterator[Sample]:
 @large_samples_of("split")
 def split(rng: Rng) -> Iterator[Sample]:
     yield Sample((draw_values(rng, (3, 40, 12, 8)),), {"lengths": (8, 2, 2), "axis": 2})
+
+
+@large_samples_of("split_heads")
+def split_heads(rng: Rng) -> Iterator[Sample]:
+    for length in (1, 40):  # a token alone has a way of its own
+        yield Sample((draw_values(rng, (3, length, 96)),), {"heads": (8, 2, 2)})
+
+
+@large_samples_of("merge_heads")
+def merge_heads(rng: Rng) -> Iterator[Sample]:
+    for length in (1, 40):
+        yield Sample((draw_values(rng, (3, 8, length, 8)),))
 
 
 def _rows(rng: Rng, width: int) -> Iterator[np.ndarray]:

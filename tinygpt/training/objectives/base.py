@@ -3,28 +3,26 @@
 A run calls the methods in the order in which they stand here: texts become a tokenizer, tokenizer and texts become two
 files of ids, and these become batches, figures and samples.
 
-Prerequisites: run_options.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
+Prerequisites: losses.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
-
 from ...data import TokenFile, write_tokens
+from ...data.tokens import TextEncoder
 from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
-from ..run_options import RunOptions
+from ..losses import Criterion
 from ..trainer import BatchSource
 
-__all__ = ["KeepGoing", "Objective", "SizedSource", "TextEncoder", "specials_first"]
+__all__ = ["KeepGoing", "Objective", "SizedSource", "specials_first"]
 
 KeepGoing = Callable[[], bool]
 
@@ -33,32 +31,6 @@ class SizedSource(BatchSource, Protocol):
     """A batch source that knows how many examples it gives at a time."""
 
     batch_size: int
-
-
-@dataclass(frozen=True)
-class TextEncoder:
-    """A tokenizer as token files are written with it.
-
-    Attributes:
-        template: put around each text what the tokenizer puts around texts.
-        separate: put the end-of-text id between texts.
-    """
-
-    tokenizer: Tokenizer
-    template: bool = True
-    separate: bool = True
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """What separates texts."""
-        return self.tokenizer.eos_token_id if self.separate else None
-
-    def __len__(self) -> int:
-        return len(self.tokenizer)
-
-    def encode_array(self, text: str) -> np.ndarray:
-        """The ids of a text."""
-        return self.tokenizer.encode_array(text, self.template)
 
 
 def specials_first(tokenizer: ByteBPE) -> ByteBPE:
@@ -71,11 +43,11 @@ def specials_first(tokenizer: ByteBPE) -> ByteBPE:
     return ByteBPE(vocab, tokenizer.merges, {name: i for i, name in enumerate(names)}, tokenizer.splitter)
 
 
-class Objective(ABC):
-    """What is learnt, and how that is measured.
+class Objective(Criterion, ABC):
+    """What is learnt, and how that is measured; `data_loss` says what is minimised (losses.py).
 
     Args:
-        options: of the run.
+        options: of the run (run_options.py); what an objective asks of them, `kinds.py` makes sure that they have.
 
     Attributes:
         unit: what a loss is averaged over, in the plural.
@@ -91,8 +63,8 @@ class Objective(ABC):
     tokenizer: Tokenizer
     config: Any
 
-    def __init__(self, options: RunOptions) -> None:
-        self.options: Any = options
+    def __init__(self, options: Any) -> None:
+        self.options = options
         self.memory: dict[str, Any] = {}
 
     # -- from texts to a tokenizer ------------------------------------------------------------------------------------
@@ -216,8 +188,9 @@ class Objective(ABC):
         """Figures on the validation part, "validation_loss" among them; broken off when `keep_going` says False."""
 
     def lr(self, model: PretrainedModel) -> float:
-        """The highest learning rate where the options name none."""
-        raise NotImplementedError
+        """The highest learning rate where the options name none. Wide models want small steps, and so do those with
+        the norm behind the sum."""
+        return min(0.003, 0.384 / model.config.n_embd) / (1 if self.options.row.pre_norm else 3)
 
     def n_steps(self, source: SizedSource) -> int:
         """How many training steps there are."""

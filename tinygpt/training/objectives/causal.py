@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...data import Documents, WindowSampler, require_block, split_documents
-from ...evaluation import byte_lengths, text_loss
+from ...evaluation import byte_lengths, evaluating, text_loss
 from ...models import GPT, GPTConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
+from ..losses import language_loss
 from .base import KeepGoing, Objective
 
 __all__ = ["Causal", "END_OF_TEXT"]
@@ -24,6 +25,8 @@ END_OF_TEXT = "<|endoftext|>"
 
 class Causal(Objective):
     """Predict each token from those before it."""
+
+    data_loss = staticmethod(language_loss)
 
     def parts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Documents; the validation part is their end."""
@@ -44,7 +47,8 @@ class Causal(Objective):
 
     def new_model(self) -> GPT:
         """A GPT."""
-        return GPT(GPTConfig(**self._sizes("n_kv_head", "bias")))
+        given = () if self.options.positions is None else ("positions",)  # else the layout's
+        return GPT(GPTConfig(**self._sizes("n_kv_head", "bias", *given)))
 
     def start(self, train: np.ndarray, validation: np.ndarray) -> WindowSampler:
         """Windows at random places."""
@@ -60,16 +64,17 @@ class Causal(Objective):
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of the whole validation text, per token and per byte."""
-        found = text_loss(model, self.validation, self.config.block_size, lengths=self.lengths, keep_going=keep_going)
+        found = text_loss(model, self.validation, self.config.block_size, loss=self.data_loss, lengths=self.lengths,
+                          keep_going=keep_going)
         return {"validation_loss": found.loss, "bits_per_byte": found.bits_per_byte}
 
     def sample(self, model: Any, final: bool = False) -> str:
         """A text that the model makes up from nothing: from the end of another text, or from a line's end."""
         start = self.tokenizer.eos_token_id
         prompt = [start] if start is not None else self._newline() or [0]
-        ids = model.eval().generate([prompt], 200 if final else 60, temperature=0.8, top_k=200, seed=self.options.seed,
-                                    eos_token_id=None)
-        model.train()
+        with evaluating(model):
+            ids = model.generate([prompt], 200 if final else 60, temperature=0.8, top_k=200, seed=self.options.seed,
+                                 eos_token_id=None)
         return self.tokenizer.decode(ids[0, len(prompt):].tolist(), skip_special_tokens=True)
 
     def _newline(self) -> list[int]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...data import EpochSampler, encode_within, pad
+from ...data import LabelledSampler, encode_within
 from ...data.example_file import read_example_file, write_example_file
 from ...data.labelled import Labelled, class_balance, label_names, read_labelled, split_labelled
 from ...data.pairs import IdPair
@@ -21,44 +21,20 @@ from ...evaluation import Classification, label_logits, label_numbers, plot_conf
 from ...models import BERT, GPT, BERTConfig, PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
+from ..losses import classification_loss
 from .base import KeepGoing
 from .masked import encoder_bpe, encoder_characters
 from .task import Task
 
-__all__ = ["Labels", "LabelledSampler"]
+__all__ = ["Labels"]
 
 N_MISTAKES = 5  # shown at the end
-
-
-class LabelledSampler:
-    """Batches of labelled texts, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
-
-    Args:
-        examples: ids (T,) and label (1,) of each text.
-        batch_size: B; the last batch of an epoch may be smaller.
-        seed: not negative.
-        pad_id: fills up ids.
-    """
-
-    def __init__(self, examples: Sequence[IdPair], batch_size: int, seed: int = 0, pad_id: int = 0) -> None:
-        self.order = EpochSampler(len(examples), batch_size, seed)
-        self.examples, self.batch_size, self.pad_id = examples, batch_size, pad_id
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that visit every text once."""
-        return self.order.steps_per_epoch
-
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """{"ids": (B, T), "attention_mask": (B, T), "targets": (B,)} int64."""
-        ids, labels = zip(*(self.examples[index] for index in self.order.indices(step)))
-        return {"ids": pad(ids, self.pad_id), "attention_mask": pad([np.ones_like(row) for row in ids], 0),
-                "targets": np.concatenate(labels).astype(np.int64)}
 
 
 class Labels(Task):
     """Give each text one of the labels that the examples have."""
 
+    data_loss = staticmethod(classification_loss)
     unit = "texts"
     new_parameters = ("classifier.", "score.")
     names: list[str]

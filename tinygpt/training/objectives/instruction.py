@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import no_grad
 from ...data.chat_template import TURN_TOKENS, ChatTemplate, add_chat_template, chat_template
 from ...data.conversations import (Conversation, ConversationSampler, EncodedConversation, all_conversations,
                                    encode_conversations, located_conversations, split_conversations)
 from ...data.example_file import read_example_file, write_example_file
 from ...data.sampler import IGNORE
+from ...evaluation import total_loss
 from ...evaluation.answers import answer_prompts, last_answer
 from ...evaluation.confidence import wilson_interval
 from ...models import GPT, GPTConfig, PretrainedModel, resize_vocabulary
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
+from ..losses import language_loss
 from .base import KeepGoing
 from .task import Task
 
@@ -41,6 +42,7 @@ class Instructions(Task):
         template: the chat template, and the tokenizer with it.
     """
 
+    data_loss = staticmethod(language_loss)
     unit = "conversations"
     template: ChatTemplate
 
@@ -144,17 +146,10 @@ class Instructions(Task):
         found = answer_prompts(model, self.template, prompts, [len(ids) for ids in expected], keep_going=keep_going)
         return [(self.tokenizer.decode(ids), answer, text) for ids, answer, text in zip(prompts, found, texts)]
 
-    @no_grad()
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of held-out answers, in nats per token, and the share of questions answered exactly as there."""
-        model.eval()
-        nats, n_tokens = 0.0, 0
-        for batch in all_conversations(self.validation, 32, self.template.end_id):
-            nats += float(model.loss(**batch, reduction="sum"))
-            n_tokens += int((batch["targets"] != IGNORE).sum())
-            if not keep_going():
-                break
-        model.train()
+        nats, n_tokens = total_loss(model, all_conversations(self.validation, 32, self.template.end_id),
+                                    loss=self.data_loss, keep_going=keep_going)
         answers = self._answers(model, self._asked(N_ASKED), keep_going)
         return {"validation_loss": nats / n_tokens,
                 "exact_match": sum(answer == text for _, answer, text in answers) / len(answers)}

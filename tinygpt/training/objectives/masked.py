@@ -15,12 +15,15 @@ import numpy as np
 from ...autograd import no_grad
 from ...data import Documents, require_block, split_documents, step_generator
 from ...data.masking import MaskedSampler, Masking, all_masked_windows
+from ...data.tokens import TextEncoder
+from ...evaluation import evaluating
 from ...evaluation.masked_words import guess_masked, masked_words
 from ...models import BERT, BERTConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
 from ...tokenizers.splitter import Splitter, Stage
-from .base import KeepGoing, Objective, TextEncoder, specials_first
+from ..losses import masked_loss
+from .base import KeepGoing, Objective, specials_first
 
 __all__ = ["Masked", "encoder_bpe", "encoder_characters"]
 
@@ -50,6 +53,7 @@ def encoder_characters(texts: Iterable[str]) -> CharTokenizer:
 class Masked(Objective):
     """Predict hidden tokens from both sides."""
 
+    data_loss = staticmethod(masked_loss)
     masking: Masking
 
     def parts(self) -> tuple[Iterable[str], Iterable[str]]:
@@ -113,9 +117,8 @@ class Masked(Objective):
             hiding.hide(window[None], step_generator(VALIDATION_SEED, i)) for i, window in enumerate(windows))))
         hidden = targets >= 0
         filled = shown.copy()
-        model.eval()
-        filled[hidden] = guess_masked(model, shown, np.flatnonzero(hidden)).argmax(axis=1)
-        model.train()
+        with evaluating(model):
+            filled[hidden] = guess_masked(model, shown, np.flatnonzero(hidden)).argmax(axis=1)
         right = (filled == windows) & hidden
         return "\n".join(
             f"{self._text(before)}\n-> {self._text(after)}  ({right[i].sum()} of {hidden[i].sum()} right)"

@@ -1,6 +1,6 @@
 """A target for each source: the objective that the transformer was made for, translation above all.
 
-Prerequisites: causal.py, data/pairs.py, models/encoder_decoder.py. Next: ../run.py. Vaswani et al., "Attention
+Prerequisites: causal.py, data/pairs.py, models/encoder_decoder.py. Next: task.py. Vaswani et al., "Attention
 is all you need" (2017).
 """
 
@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import no_grad
 from ...data.pairs import (IdPair, PairSampler, all_pairs, fitting_pairs, pair_batch, pairs_from_ids, read_pairs,
                            split_pairs)
+from ...data.tokens import TextEncoder
+from ...evaluation import evaluating, total_loss
 from ...models import EncoderDecoder, EncoderDecoderConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
-from .base import KeepGoing, Objective, TextEncoder, specials_first
+from ..losses import seq2seq_loss
+from .base import KeepGoing, Objective, specials_first
 
 __all__ = ["Seq2Seq"]
 
@@ -28,6 +30,7 @@ SPECIAL_TOKENS = ["</s>", "<pad>"]
 class Seq2Seq(Objective):
     """Predict each token of a target from its source and the tokens before it."""
 
+    data_loss = staticmethod(seq2seq_loss)
     eos_id: int
     pad_id: int
 
@@ -83,17 +86,10 @@ class Seq2Seq(Objective):
         """Counts pairs."""
         return f"{len(self.train):,} training and {len(self.validation):,} validation pairs"
 
-    @no_grad()
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss over all held-out pairs, in nats per token."""
-        model.eval()
-        nats, n_tokens = 0.0, 0
-        for batch in all_pairs(self.validation, 64, self.pad_id):
-            nats += float(model.loss(**batch, reduction="sum"))
-            n_tokens += int((batch["targets"] >= 0).sum())
-            if not keep_going():
-                break
-        model.train()
+        nats, n_tokens = total_loss(model, all_pairs(self.validation, 64, self.pad_id), loss=self.data_loss,
+                                    keep_going=keep_going)
         return {"validation_loss": nats / n_tokens}
 
     def sample(self, model: Any, final: bool = False) -> str:
@@ -101,9 +97,8 @@ class Seq2Seq(Objective):
         places = np.linspace(0, len(self.validation) - 1, 10 if final else 3, dtype=int)
         pairs: Sequence[IdPair] = [self.validation[place] for place in dict.fromkeys(places.tolist())]
         batch = pair_batch(pairs, self.pad_id)
-        model.eval()
-        found = model.generate(batch["ids"], self.config.block_size - 1, attention_mask=batch["attention_mask"])
-        model.train()
+        with evaluating(model):
+            found = model.generate(batch["ids"], self.config.block_size - 1, attention_mask=batch["attention_mask"])
         return "\n".join(f"{self._text(source)}\n-> {self._text(guess)}\n =  {self._text(target)}"
                          for (source, target), guess in zip(pairs, found))
 

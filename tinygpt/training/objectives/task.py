@@ -18,8 +18,6 @@ from ...models.adapter import LoRA, save_adapter
 from ...nn.lora import merged_state
 from ...tokenizers import load_tokenizer
 from ...tokenizers.base import Tokenizer
-from ..finetune_options import FinetuneOptions
-from ..run_options import DECODERS
 from .base import Objective
 
 __all__ = ["Task", "freeze"]
@@ -57,9 +55,8 @@ class Task(Objective):
 
     keeps_best = True
     new_parameters: tuple[str, ...] = ()
-    options: FinetuneOptions
 
-    def __init__(self, options: FinetuneOptions) -> None:
+    def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.patience = options.patience or None
         self._n_known = 0  # tokens of the given model's tokenizer, before the task adds its own
@@ -136,7 +133,7 @@ class Task(Objective):
         """From random weights, that of pretraining; from a model, small steps that keep what it knows."""
         o, width = self.options, model.config.n_embd
         if o.model is None:
-            return min(0.003, 0.384 / width) / (1 if o.kind in DECODERS else 3)
+            return super().lr(model)
         return min(0.001, 0.04 / width) if o.lora is None else min(0.01, 0.4 / width)
 
     def save(self, model: PretrainedModel, out: Path) -> None:

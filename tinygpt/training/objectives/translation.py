@@ -1,6 +1,6 @@
 """A target for each source, taught to a model that is there or to a new one.
 
-Prerequisites: task.py, seq2seq.py. Next: ../finetune.py.
+Prerequisites: task.py, seq2seq.py. Next: kinds.py.
 """
 
 from __future__ import annotations

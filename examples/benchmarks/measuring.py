@@ -1,0 +1,72 @@
+"""What the benchmarks share: the models' sizes, the batches, and what the system tells of a process.
+
+Next: sides.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["SHAPES", "batch", "busy_seconds", "cpu_seconds", "has_torch", "peak_mb", "resident_mb"]
+
+SHAPES = {  # vocabulary, context, layers, heads, channels, batch
+    "char": dict(V=65, T=64, L=4, H=4, C=128, B=12),
+    "baby": dict(V=65, T=256, L=6, H=6, C=384, B=16),
+    "gpt2": dict(V=50257, T=256, L=12, H=12, C=768, B=4),
+}
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def batch(shape: dict[str, int], number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random tokens and their successors, the same for a step's number on every side."""
+    tokens = np.random.default_rng(number).integers(0, shape["V"], (shape["B"], shape["T"] + 1))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def resident_mb(peak: bool, process: int | str = "self") -> float:
+    """Resident memory of a process, in millions of bytes, now or at its peak; 0 where the system does not tell."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM" if peak else "VmRSS"))
+        return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        try:
+            import resource
+        except ImportError:
+            return 0.0
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def peak_mb() -> float:
+    """The peak of this process and of the replicas forked from it. What they share is counted for each."""
+    from multiprocessing import active_children
+    return resident_mb(peak=True) + sum(resident_mb(True, child.pid or "self") for child in active_children())
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of the replicas forked from it so far; 0 where the system does not tell."""
+    from multiprocessing import active_children
+    try:
+        fields = [Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+                  for pid in ("self", *(child.pid for child in active_children()))]
+        return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0.0
+
+
+def busy_seconds() -> float | None:
+    """Processor time of the whole machine since it started; None where the system does not tell."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split()
+        return sum(int(words[i]) for i in (1, 2, 3, 6, 7)) / os.sysconf("SC_CLK_TCK")  # all but idle, iowait, stolen
+    except OSError:
+        return None

@@ -1,0 +1,168 @@
+"""The two sides of training.py: a GPT's training step in tinygpt, and the same in PyTorch.
+
+Each runs in a process of its own and answers on standard output, one JSON object a line: after it is ready, after each
+`step N` on standard input, and after `end`.
+
+Prerequisites: measuring.py. Next: training.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from measuring import SHAPES, batch, cpu_seconds, peak_mb, resident_mb
+
+ADAMW = dict(lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
+CLIP = 1.0
+
+Step = Callable[[np.ndarray, np.ndarray], float]  # ids (B, T), targets (B, T) -> loss
+
+
+def tinygpt_model(shape: dict[str, int]) -> Any:
+    """The GPT of the given shape."""
+    import tinygpt as tg
+    from tinygpt.models import GPT, GPTConfig
+    tg.manual_seed(0)
+    return GPT(GPTConfig(vocab_size=shape["V"], block_size=shape["T"], n_layer=shape["L"], n_head=shape["H"],
+                         n_embd=shape["C"], activation="gelu_tanh"))
+
+
+def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, replicas_in: str = "auto") -> Step:
+    """A training step as the Trainer makes it; writes the initial weights to a file that is not there yet."""
+    from threadpoolctl import threadpool_limits
+
+    from tinygpt.kernels.cpu import keep_freed_memory
+    from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm
+    from tinygpt.training.parallel import Replicas, processes_pay
+    keep_freed_memory()
+    threadpool_limits(1, "blas")
+    model = tinygpt_model(shape)
+    if weights is not None and not weights.exists():
+        np.savez(weights, **model.state_dict())
+    optimizer = AdamW(FlatParameters(model), **ADAMW)
+    processes = processes_pay(optimizer.flat, threads) if replicas_in == "auto" else replicas_in == "processes"
+    replicas = Replicas(model, optimizer.flat, threads, processes=processes)
+    number = 0
+
+    def step(ids: np.ndarray, targets: np.ndarray) -> float:
+        nonlocal number
+        number += 1
+        loss = replicas.gradient({"ids": ids, "targets": targets}, 0, number)
+        norm = grad_norm(optimizer.flat, replicas.spread)
+        optimizer.step(grad_scale=clip_coefficient(norm, CLIP), spread=replicas.spread)
+        return loss
+    return step
+
+
+def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool, device: str = "cpu",
+               bfloat16: bool = False) -> Step:
+    """The same in PyTorch, written as nanoGPT writes it; with `bfloat16` under its autocast."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+    torch.set_num_threads(threads)
+    state = {name: torch.from_numpy(array) for name, array in np.load(weights).items()}
+
+    class Block(nn.Module):
+        def __init__(self, C: int, H: int) -> None:
+            super().__init__()
+            self.H = H
+            self.norm1, self.norm2 = nn.LayerNorm(C), nn.LayerNorm(C)
+            self.qkv, self.out = nn.Linear(C, 3 * C), nn.Linear(C, C)
+            self.up, self.down = nn.Linear(C, 4 * C), nn.Linear(4 * C, C)
+
+        def forward(self, x: Any) -> Any:
+            B, T, C = x.shape
+            q, k, v = (part.view(B, T, self.H, C // self.H).transpose(1, 2)
+                       for part in self.qkv(self.norm1(x)).split(C, dim=2))
+            heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(heads.transpose(1, 2).reshape(B, T, C))
+            return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(shape["V"], shape["C"]), nn.Embedding(shape["T"], shape["C"])
+            self.blocks = nn.ModuleList(Block(shape["C"], shape["H"]) for _ in range(shape["L"]))
+            self.norm = nn.LayerNorm(shape["C"])
+
+        def forward(self, ids: Any, targets: Any) -> Any:
+            x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+            for block in self.blocks:
+                x = block(x)
+            logits = F.linear(self.norm(x), self.tokens.weight)
+            return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
+
+    names = {"token_embedding": "tokens", "position_embedding": "positions", "attention_norm": "norm1",
+             "feed_forward_norm": "norm2", "attention.qkv": "qkv", "attention.out": "out", "feed_forward.up": "up",
+             "feed_forward.down": "down"}
+    model = Model().to(device)
+    renamed = {}
+    for name, tensor in state.items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        renamed[name] = tensor
+    model.load_state_dict(renamed)
+    decayed = [p for name, p in model.named_parameters() if p.dim() >= 2 and "positions" not in name]
+    others = [p for name, p in model.named_parameters() if p.dim() < 2 or "positions" in name]
+    optimizer = torch.optim.AdamW([{"params": decayed}, {"params": others, "weight_decay": 0.0}], fused=True, **ADAMW)
+    run = torch.compile(model) if compiled else model
+
+    def step(ids: np.ndarray, targets: np.ndarray) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
+            loss = run(torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        return loss.item()
+    return step
+
+
+def main() -> None:
+    """Serve one side."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", choices=("tinygpt", "rules", "torch"))
+    parser.add_argument("--shape", choices=tuple(SHAPES), required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--replicas", choices=("auto", "threads", "processes"), default="auto")
+    options = parser.parse_args()
+    shape = SHAPES[options.shape]
+    if options.side == "torch":
+        import torch  # noqa: F401
+    else:
+        import tinygpt.models
+        import tinygpt.optim
+        import tinygpt.training  # noqa: F401
+    imports_mb = resident_mb(peak=False)
+    if options.side == "torch":
+        step = torch_step(shape, options.threads, options.weights, options.compile)
+    else:
+        step = tinygpt_step(shape, options.threads, options.weights, options.replicas)
+
+    def answer(**values: Any) -> None:
+        print(json.dumps(values), flush=True)
+
+    answer(imports_mb=imports_mb)
+    for line in sys.stdin:
+        if line.strip() == "end":
+            answer(peak_mb=peak_mb(), cpu_seconds=cpu_seconds())
+            break
+        ids, targets = batch(shape, int(line.split()[1]))
+        start = time.perf_counter()
+        loss = step(ids, targets)
+        answer(ms=(time.perf_counter() - start) * 1e3, loss=loss)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The table of tasks: every row measures its kind of model, and refuses the others by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tinygpt.backend import manual_seed
+from tinygpt.data.chat_template import add_chat_template
+from tinygpt.evaluation.tasks import TASKS, Asked, task_for
+from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
+from tinygpt.tokenizers import ByteBPE
+
+SIZES = dict(block_size=32, n_layer=1, n_head=2, n_embd=8)
+LINES = {
+    "text": "the quick brown fox\n", "generation": "the quick brown fox\n",
+    "multiple-choice": json.dumps({"ctx": "the quick", "endings": ["fox", "dog"], "label": 1}) + "\n",
+    "classification": "text\tlabel\nthe fox\tham\nthe dog\tspam\n",
+    "instruction": json.dumps({"instruction": "say fox", "input": "", "output": "fox"}) + "\n",
+    "translation": "the fox\tel zorro\n",
+}
+ENDINGS = {"multiple-choice": "jsonl", "instruction": "jsonl", "classification": "tsv", "translation": "tsv"}
+KIND = {"classification": "classifier", "translation": "translator"}  # a decoder otherwise
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return add_chat_template(ByteBPE.train("the quick brown fox " * 9, 270, ["<s>", "</s>", "<pad>", "<mask>"]))
+
+
+@pytest.fixture(scope="module")
+def models(tokenizer):
+    manual_seed(0)
+    n, pad = len(tokenizer), dict(pad_token_id=tokenizer.pad_token_id)
+    return {"decoder": GPT(GPTConfig(vocab_size=n, **SIZES)),
+            "classifier": BERT.for_classification(BERTConfig(vocab_size=n, **pad, **SIZES),
+                                                  id2label={0: "ham", 1: "spam"}),
+            "translator": EncoderDecoder(EncoderDecoderConfig(vocab_size=n, eos_token_id=1, **pad, **SIZES))}
+
+
+def asked_of(task: str, folder) -> Asked:
+    path = folder / f"data.{ENDINGS.get(task, 'txt')}"
+    path.write_text(LINES[task], encoding="utf-8")
+    return Asked(data=str(path), model_name="runs/mine", max_new_tokens=4)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_gives_figures_for_json_and_the_same_as_a_table(task, models, tokenizer, tmp_path, recwarn):
+    model, asked = models[KIND.get(task, "decoder")], asked_of(task, tmp_path)
+    figures, table = TASKS[task](model, tokenizer, asked)
+    assert figures and json.loads(json.dumps(figures)) == figures and len(table.splitlines()) >= 2
+    if task != "generation":  # any text will do for it, so nothing suggests it
+        assert task_for(model, tokenizer, asked.data) == task
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_refuses_a_model_of_another_kind(task, models, tokenizer, tmp_path):
+    other = models["decoder" if task in KIND else "translator"]
+    with pytest.raises(ValueError, match=f"this task needs an? .*, and runs/mine holds a {type(other).__name__} "):
+        TASKS[task](other, tokenizer, asked_of(task, tmp_path))
+
+
+def test_a_limit_is_at_least_one():
+    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
+        Asked(data="x", limit=0)

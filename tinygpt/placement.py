@@ -1,0 +1,234 @@
+"""What Tensors and modules know of devices: where they are, how they get elsewhere, and working where they are.
+
+Two tables: `TENSOR` and `MODULE`. Some of their methods are new (`device`, `to`, `astype`, …); others the book has
+already, and here they make their arrays on the right device. machinery.py hands them to the classes of the book.
+
+Prerequisites: engine/dispatch.py, ops/casting.py, nn/module.py. Next: machinery.py.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .autograd.graph import Gradient
+from .autograd.tensor import Tensor, wrap
+from .backend import array_module, device_of, on_device, resolve_device, resolve_dtype, to_device, to_numpy
+from .nn.module import Module, Parameter
+from .ops.casting import astype as astype_rule, to_device as to_device_rule
+from .ops.operators import COMPARISONS, METHODS
+
+__all__ = ["MODULE", "TENSOR"]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tensors
+
+_backward, _receive = Tensor.backward, Tensor.receive
+getitem, _argmax, _invert = METHODS["__getitem__"], METHODS["argmax"], METHODS["__invert__"]
+
+
+def _numpy(self: Tensor) -> np.ndarray:
+    """The data as a NumPy array on the host (shared where it is there already)."""
+    return to_numpy(self.data)
+
+
+def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    if not isinstance(self.data, np.ndarray):
+        raise TypeError(f"a Tensor on {self.device} does not turn into a NumPy array by itself: use .numpy()")
+    return np.array(self.data, dtype=dtype, copy=copy)
+
+
+def _repr(self: Tensor) -> str:
+    values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100)
+    where = "" if self.device == "cpu" else f", device={self.device!r}"
+    flag = ", requires_grad=True" if self.requires_grad else ""
+    return f"Tensor({values}, shape={self.shape}, dtype={self.dtype}{where}{flag})"
+
+
+def _to(x: Tensor, device: str) -> Tensor:
+    """The same values on another device; x itself if it is there already."""
+    return x if x.device == resolve_device(device) else to_device_rule(x, device=device)
+
+
+def _astype(x: Tensor, dtype: Any) -> Tensor:
+    """The same values in another dtype; off the tape if that is not a floating-point type."""
+    if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
+        with on_device(x.device):
+            return wrap(x.data.astype(dtype))
+    return astype_rule(x, dtype=np.dtype(dtype))
+
+
+def backward(self: Tensor, gradient: Any = None) -> None:
+    if gradient is None and type(self.data) is np.ndarray:
+        return _backward(self)
+    with on_device(self.device):
+        if isinstance(gradient, Tensor):
+            gradient = gradient.data
+        elif gradient is not None and not hasattr(gradient, "shape"):  # numbers and lists have no device yet
+            gradient = to_device(gradient, self.device)
+        if gradient is not None:
+            array_module(self.data, gradient)  # raises if they are on two devices
+        return _backward(self, gradient)
+
+
+backward.__doc__ = _backward.__doc__
+
+
+def receive(self: Tensor, dx: Gradient, sender: Any = None, position: int = 0) -> None:
+    """As in the book, on the leaf's own device; a gradient from another device is refused."""
+    dx = dx() if callable(dx) else dx
+    if type(dx) is np.ndarray and type(self.data) is np.ndarray or dx is None:
+        return _receive(self, dx, sender, position)
+    if device_of(dx) != self.device:
+        raise ValueError(f"{sender.name}: backward returned a gradient on {device_of(dx)} for input {position} on "
+                         f"{self.device}")
+    with on_device(self.device):
+        return _receive(self, dx, sender, position)
+
+
+def _placed(function: Callable) -> Callable:
+    """A comparison on the device of its Tensors."""
+    def compare(x: Any, y: Any) -> Any:
+        arrays = [t.data if isinstance(t, Tensor) else t for t in (x, y)]
+        if all(type(a) is np.ndarray or isinstance(a, (int, float, str, list, tuple)) for a in arrays):
+            return function(x, y)
+        try:
+            array_module(*arrays)  # raises if they are on two devices
+        except TypeError:
+            return NotImplemented
+        with on_device((x if isinstance(x, Tensor) else y).device):
+            return function(x, y)
+    compare.__name__ = function.__name__
+    return compare
+
+
+def _here(function: Callable) -> Callable:
+    """A method that makes new arrays, on the device of its Tensor."""
+    @functools.wraps(function)
+    def method(x: Tensor, *args: Any, **settings: Any) -> Any:
+        with on_device(x.device):
+            return function(x, *args, **settings)
+    return method
+
+
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key]; Tensors in the key stand for their arrays, which must be on the device of x."""
+    parts = [part.data if isinstance(part, Tensor) else part for part in (key if isinstance(key, tuple) else (key,))]
+    array_module(x.data, *[part for part in parts if getattr(part, "ndim", 0)])  # raises if they are on two devices
+    return getitem(x, key)
+
+
+_SIGNS = {"__eq__": "equal", "__ne__": "not_equal", "__lt__": "less", "__le__": "less_equal", "__gt__": "greater",
+          "__ge__": "greater_equal", "__and__": "bitwise_and", "__rand__": "bitwise_and", "__or__": "bitwise_or",
+          "__ror__": "bitwise_or"}
+
+TENSOR: dict[str, Any] = {
+    "device": property(lambda self: device_of(self.data), doc='Where the data is: "cpu", "cuda:0", …'),
+    "to": _to, "astype": _astype, "__array__": _array,
+    "numpy": _numpy, "__repr__": _repr, "backward": backward, "receive": receive,
+    "argmax": _here(_argmax), "__invert__": _here(_invert),
+    "__getitem__": _getitem,
+    **{sign: _placed(COMPARISONS[name]) for sign, name in _SIGNS.items()},
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modules
+
+_load_state_dict = Module.load_state_dict
+
+
+def _device_of_module(self: Module) -> str:
+    """Where the parameters are; the default device for a module without any."""
+    return next((parameter.device for parameter in self.parameters()), None) or resolve_device()
+
+
+def _dtype_of_module(self: Module) -> np.dtype:
+    """The type of the parameters; float32 for a module without any."""
+    return next((parameter.dtype for parameter in self.parameters()), np.dtype(np.float32))
+
+
+def _move(self: Module, device: str | None = None, *, dtype: Any = None) -> Module:
+    """Move the parameters to a device, convert them to a dtype, or both. Returns self.
+
+    Raises:
+        ValueError: a FlatParameters holds them.
+        DeviceError: bfloat16, on a device that has none.
+    """
+    parameters = list(self.parameters())
+    if any(getattr(parameter, "at_home", False) for parameter in parameters):
+        raise ValueError(f"{type(self).__name__}.to: FlatParameters holds these parameters; move the model first, then "
+                         "build FlatParameters or the optimizer")
+    where = None if device is None else resolve_device(device)
+    dtype = None if dtype is None else resolve_dtype(dtype, where or self.device)
+    for parameter in parameters:
+        for name in ("data", "grad"):
+            value = getattr(parameter, name)
+            if value is not None:
+                value = value if where is None else to_device(value, where)
+                with on_device(device_of(value)):
+                    setattr(parameter, name, value if dtype is None else value.astype(dtype, copy=False))
+    return self.compute_in(None) if where == "cpu" else self  # the host has no narrow type to compute in
+
+
+def load_state_dict(self: Module, state: Mapping[str, Any]) -> None:
+    with on_device(self.device):
+        _load_state_dict(self, {name: to_device(value.data if isinstance(value, Tensor) else value, self.device)
+                                if hasattr(value, "dtype") else value for name, value in state.items()})
+
+
+load_state_dict.__doc__ = _load_state_dict.__doc__
+
+
+def compute_in(self: Module, dtype: Any) -> Module:
+    """Give activations the type `dtype`, "bfloat16" say, here and below; parameters and their gradients keep
+    theirs. None: the type of the parameters.
+
+    Raises:
+        DeviceError: bfloat16, on a device that has none.
+    """
+    found = None if dtype is None else resolve_dtype(dtype, self.device)
+    for module in self.modules():
+        vars(module)["compute_dtype"] = None if found == self.dtype else found
+    return self
+
+
+def activations(self: Module, x: Tensor) -> Tensor:
+    """x in the type of activations. A model calls it once, after its embeddings: from there the type flows with
+    the data (engine/bfloat16.py)."""
+    return x if self.compute_dtype is None else x.astype(self.compute_dtype)
+
+
+def _module_repr(self: Module) -> str:
+    """The tree: each parameter with its shape and size, runs of equal modules told once."""
+    return "\n".join([f"{type(self).__name__}  {self.n_parameters:,} parameters", *_tree(self, "  ", set())])
+
+
+def _tree(module: Module, indent: str, seen: set[int]) -> list[str]:
+    lines: list[str] = []
+    children = list(module._children())
+    while children:
+        name, child = children.pop(0)
+        if isinstance(child, Parameter):
+            size = "tied" if id(child) in seen else f"{child.size:,}" + ("" if child.requires_grad else " frozen")
+            seen.add(id(child))
+            lines.append(f"{indent}{name} {list(child.shape)}  {size}")
+            continue
+        below = _tree(child, indent + "  ", seen)
+        last, in_list = name, name.rpartition(".")[0]
+        while children and in_list and children[0][0].rpartition(".")[0] == in_list \
+                and type(children[0][1]) is type(child) and _tree(children[0][1], indent + "  ", set(seen)) == below:
+            last, twin = children.pop(0)
+            seen.update(id(parameter) for parameter in twin.parameters())
+        span = name if last == name else f"{name} … {last.rpartition('.')[2]}"
+        lines += [f"{indent}{span}: {type(child).__name__}  {child.n_parameters:,}"
+                  + ("" if last == name else " each"), *below]
+    return lines
+
+
+MODULE: dict[str, Any] = {
+    "device": property(_device_of_module), "dtype": property(_dtype_of_module), "compute_dtype": None, "to": _move,
+    "load_state_dict": load_state_dict, "compute_in": compute_in, "activations": activations, "__repr__": _module_repr,
+}

@@ -1,0 +1,77 @@
+"""The one table of what can be learnt: a row for each kind, from which options, choices and help texts are made.
+
+A new objective or task is one new file beside this one, and one new row here.
+
+Prerequisites: base.py and the objectives. Next: ../run_options.py, which reads the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .base import Objective
+from .causal import Causal
+from .classification import Labels
+from .instruction import Instructions
+from .masked import Masked
+from .seq2seq import Seq2Seq
+from .translation import Translation
+
+__all__ = ["KINDS", "Kind", "kinds_of"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of training.
+
+    Attributes:
+        objective: the class that knows everything else about it.
+        command: the subcommand that starts such a run.
+        learns: what is learnt, in a few words for a help text.
+        layouts: the architectures of a new model, the default first.
+        pre_norm: whether these put their norms before the sums. Such models begin with GPT-2's small weights and take
+            large steps; with the norm behind the sum, small steps.
+        new: what a new model is like where nothing is said.
+        own_options: names of options that only this kind has.
+        adapters: which matrices have adapters (--lora) where nothing is said.
+    """
+
+    objective: type[Objective]
+    command: str
+    learns: str
+    layouts: tuple[str, ...]
+    pre_norm: bool
+    new: Mapping[str, Any]
+    own_options: tuple[str, ...] = field(default=(), kw_only=True)
+    adapters: str = field(default="q,v", kw_only=True)
+
+
+KINDS: dict[str, Kind] = {
+    "causal": Kind(
+        Causal, "pretrain", "the next token", ("gpt2", "llama"), True,
+        dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0),
+        own_options=("n_kv_head", "bias", "positions")),
+    "masked": Kind(
+        Masked, "pretrain", "hidden tokens", ("roberta", "bert"), False,
+        dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
+    "seq2seq": Kind(
+        Seq2Seq, "pretrain", "a source's target", ("marian", "bart"), False,
+        dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
+    "classification": Kind(  # a label is told by the words that are there: their embedding is worth adapting
+        Labels, "finetune", "a label for a text", ("roberta", "bert"), False,
+        dict(n_layer=2, n_head=4, n_embd=64, block_size=64, dropout=0.1),
+        own_options=("add_prefix_space",), adapters="q,v,embedding"),
+    "instruction": Kind(
+        Instructions, "finetune", "an answer to an instruction", ("gpt2", "llama"), True,
+        dict(n_layer=4, n_head=4, n_embd=128, block_size=128, dropout=0.0)),
+    "translation": Kind(
+        Translation, "finetune", "a translation", ("marian", "bart"), False,
+        dict(n_layer=2, n_head=4, n_embd=128, block_size=64, dropout=0.1)),
+}
+
+
+def kinds_of(command: str) -> dict[str, Kind]:
+    """The rows that a subcommand starts."""
+    return {name: kind for name, kind in KINDS.items() if kind.command == command}
