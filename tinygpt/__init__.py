@@ -6,7 +6,7 @@ for speed, devices, safe files and other models, in rooms; machinery.py says wha
 
 docs/map.md lists the book in its order, and the rooms. docs/reading.md follows one training step through the book.
 
-`import tinygpt` loads the engine alone: Tensors, operations and their twins. The other packages are imported when they
+`import tinygpt` loads Tensors, operations with their twins, and layers. The other packages are imported when they
 are first named, so `import tinygpt as tg` costs little and `tg.models.GPT` still works.
 
 Prerequisites: nothing. Next: arrays.py.
