@@ -7,6 +7,7 @@ import inspect
 import fake_device
 import numpy as np
 import pytest
+from model_losses import loss_of
 
 import tinygpt as tg
 from tinygpt import ops
@@ -202,8 +203,9 @@ SAMPLES = {  # operation -> calls: inputs, settings
     "linear_activation": [((normal(2, 3, 4), normal(5, 4), normal(5)), {"activation": "gelu_tanh"}),
                           ((normal(3, 4), normal(5, 4)), {"activation": "relu"})],
     "embedding": [((IDS, normal(5, 4)), {})],
-    "relu": [((normal(9),), {})], "sigmoid": [((normal(9),), {})], "silu": [((normal(9),), {})],
-    "gelu": [((normal(9),), {}), ((normal(9),), {"approximate": "tanh"})],
+    "relu": [((normal(9),), {})], "relu_squared": [((normal(9),), {})],
+    "sigmoid": [((normal(9),), {})], "silu": [((normal(9),), {})],
+    "gelu": [((normal(9),), {}), ((normal(9),), {"approximate": "tanh"})], "gelu_tanh": [((normal(9),), {})],
     "gated_activation": [((normal(3, 4), normal(3, 4)), {"activation": name}) for name in ops.ACTIVATIONS],
     "softmax": [((normal(3, 4),), {}), ((normal(3, 4),), {"axis": 0})], "log_softmax": [((normal(3, 4),), {})],
     "layer_norm": [((normal(3, 4), normal(4), normal(4)), {}), ((normal(3, 4),), {})],
@@ -343,7 +345,7 @@ def train(name, device, n_steps=2):
     for _ in range(n_steps):
         with fake_device.count_syncs() as count:
             flat.zero_grad()
-            loss = model.loss(**batch)
+            loss = loss_of(model, **batch)
             loss.backward()
             optimizer.step()
         waited = list(count.reasons)
@@ -370,7 +372,7 @@ def test_ids_and_targets_are_checked_before_they_go_to_the_device(name):
         wrong = np.array(batch[key])
         wrong[1, 2] = bad
         with pytest.raises(IndexError, match=f"{bad} is outside"):
-            model.loss(**batch | {key: wrong})
+            loss_of(model, **batch | {key: wrong})
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "marian"])

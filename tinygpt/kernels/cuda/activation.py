@@ -12,12 +12,13 @@ from typing import Any
 
 from ...autograd import Output
 from ...backend import Array, array_module, wide_dtype
-from ...ops import ACTIVATIONS, gated_activation, gelu, relu, silu
+from ...ops import gated_activation, gelu, gelu_tanh, relu, silu
 from .launch import THREADS, fused, grid, launch, row_threads, serves
 
-__all__ = ["KINDS", "activate", "activate_backward", "gated_activation_fused", "gelu_fused", "relu_fused", "silu_fused"]
+__all__ = ["KINDS", "activate", "activate_backward", "gated_activation_fused", "gelu_fused", "gelu_tanh_fused",
+           "relu_fused", "silu_fused"]
 
-KINDS = {"gelu": 0, "gelu_tanh": 1, "silu": 2, "relu": 3, None: 4}  # as in ops.ACTIVATIONS; None: no activation
+KINDS = {"gelu": 0, "gelu_tanh": 1, "silu": 2, "relu": 3, None: 4}  # the kernels' numbers; None: no activation
 GROUPS = 256  # of rows, at most
 
 
@@ -65,6 +66,12 @@ def gelu_fused(x: Array, *, approximate: str = "none") -> Output:
     return NotImplemented if kind is None else _elementwise(x, kind)
 
 
+@fused(gelu_tanh)
+def gelu_tanh_fused(x: Array) -> Output:
+    """x Φ(x) in the tanh form."""
+    return _elementwise(x, "gelu_tanh")
+
+
 @fused(relu)
 def relu_fused(x: Array) -> Output:
     """max(x, 0)."""
@@ -80,7 +87,7 @@ def silu_fused(x: Array) -> Output:
 @fused(gated_activation)
 def gated_activation_fused(gate: Array, up: Array, *, activation: str) -> Output:
     """f(gate) · up."""
-    if not serves(gate, up) or gate.shape != up.shape or activation not in ACTIVATIONS:
+    if not serves(gate, up) or gate.shape != up.shape or activation not in KINDS:
         return NotImplemented
     xp, kind = array_module(gate), KINDS[activation]
     out = xp.empty_like(gate)

@@ -48,7 +48,7 @@ def _layer(x: Array, weight: Array, bias: Array | None, activation: str | None) 
     rows = xp.ascontiguousarray(x).reshape(-1, n_in)  # (N, I)
     factor = xp.ascontiguousarray(weight, dtype=x.dtype)  # (O, I)
     shift = None if bias is None else xp.ascontiguousarray(bias, dtype=wide)  # (O,)
-    by_kernel = switched_on()
+    by_kernel = switched_on() and activation in KINDS
     h = matmul(rows, factor, transpose_b=True, dtype=x.dtype if by_kernel or activation is None else wide)  # (N, O)
     out, back = (_by_kernel if by_kernel else _by_arrays)(h, shift, activation)
 
@@ -81,7 +81,8 @@ def _by_kernel(h: Array, shift: Array | None, activation: str | None) -> tuple[A
 
 
 def _by_arrays(h: Array, shift: Array | None, activation: str | None) -> tuple[Array, Back]:
-    """The same by the rule of the activation, for bfloat16 without the kernels; h is float32 if there is one."""
+    """The same by the rule of the activation, for bfloat16 without the kernels, and for an activation that they do not
+    know; h is float32 if there is one."""
     xp: Any = array_module(h)
     if shift is not None:
         h += shift.astype(h.dtype, copy=False)
