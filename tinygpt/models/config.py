@@ -108,7 +108,7 @@ class GPTConfig(Configuration):
         self._default("bias", LAYOUTS[self.architecture].bias)
         self._check_flag("bias")
         if self.bias and self.architecture in ("mistral", "mixtral"):
-            self._fail(f"architecture={self.architecture!r} has no biases; leave bias out, or choose architecture='llama'")
+            self._fail(f"architecture={self.architecture!r} has no biases; leave bias out, or choose 'llama'")
         if self.window is not None:
             self._check_size("window")
         self._default("n_kv_head", self.n_head)
