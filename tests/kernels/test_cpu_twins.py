@@ -257,7 +257,8 @@ def test_gates_in_every_layout():
 
 @pytest.mark.parametrize("op", [ops.linear_activation, ops.gated_activation])
 def test_an_activation_that_is_none_is_left_to_the_rule(op):
-    with pytest.raises(ValueError, match="activation='swish' is not known; choose one of " + ", ".join(ops.ACTIVATIONS)):
+    known = ", ".join(ops.ACTIVATIONS)
+    with pytest.raises(ValueError, match=f"activation='swish' is not known; choose one of {known}"):
         op(normal(90, 90), normal(90, 90), activation="swish")
 
 

@@ -459,12 +459,12 @@ def test_bfloat16_is_widened_for_bias_and_activation_and_sums():
                                              np.zeros((1, width), np.float32))]
     there, shift, out, upper, dx, dbias = arrays
     sizes = (np.int64(n_rows), np.int64(width), np.int64(n_rows))
-    for kind, activation in ((1, "gelu_tanh"), (4, None)):
+    for kind, name in ((1, "gelu_tanh"), (4, None)):
         module.get_function("activation_forward")((1, 1), (32,), (there, shift, out, *sizes, np.int64(kind)))
         module.get_function("activation_backward")(
             (1, 1), (32,), (upper, there, shift, dx, dbias, *sizes, np.int64(kind)))
         h = Tensor(widened(x).astype(np.float64) + bias, requires_grad=True)
-        y = h * 1.0 if activation is None else ops.gelu(h, approximate="tanh")
+        y = h * 1.0 if name is None else ops.gelu(h, approximate="tanh")
         y.backward(np.ones(y.shape))
         np.testing.assert_allclose(widened(to_numpy(out)), y.data, rtol=2**-8, atol=1e-6)
         np.testing.assert_allclose(widened(to_numpy(dx)), h.grad, rtol=2**-8, atol=1e-6)
