@@ -62,8 +62,8 @@ def _astype(x: Tensor, dtype: Any) -> Tensor:
 
 
 def backward(self: Tensor, gradient: Any = None) -> None:
-    if type(self.data) is np.ndarray:
-        return _backward(self, gradient)
+    if gradient is None and type(self.data) is np.ndarray:
+        return _backward(self)
     with on_device(self.device):
         if isinstance(gradient, Tensor):
             gradient = gradient.data

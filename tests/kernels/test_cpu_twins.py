@@ -15,7 +15,7 @@ from tinygpt import kernels, ops
 from tinygpt.autograd import OPS, Tensor, no_grad
 from tinygpt.kernels import cpu
 from tinygpt.kernels.cpu import loss
-from tinygpt.kernels.cpu.activation import FEW
+from tinygpt.kernels.cpu.activation import FEW, FORMULAS
 from tinygpt.kernels.cpu.attention import ROWS
 from tinygpt.engine.dispatch import twins_of
 
@@ -244,7 +244,7 @@ def test_one_operation_has_the_bits_of_two(activation, rows):
 def test_gates_around_their_blocks(n, dtype):
     gate, up = normal(n, dtype=dtype) * 4, normal(n, dtype=dtype, seed=1)
     for activation in ops.ACTIVATIONS:
-        served = activation != "relu" and (dtype == np.float32 if activation == "gelu" else n >= FEW)
+        served = activation in FORMULAS and (dtype == np.float32 if activation == "gelu" else n >= FEW)
         check(ops.gated_activation, gate, up, served=served, activation=activation)
 
 
@@ -257,8 +257,8 @@ def test_gates_in_every_layout():
 
 @pytest.mark.parametrize("op", [ops.linear_activation, ops.gated_activation])
 def test_an_activation_that_is_none_is_left_to_the_rule(op):
-    known = ", ".join(ops.ACTIVATIONS)
-    with pytest.raises(ValueError, match=f"activation='swish' is not known; choose one of {known}"):
+    names = ", ".join(ops.ACTIVATIONS)
+    with pytest.raises(ValueError, match=f"activation='swish' is not known; choose one of {names}"):
         op(normal(90, 90), normal(90, 90), activation="swish")
 
 
@@ -323,6 +323,24 @@ def test_attention(length, n_keys, n_heads, n_key_heads, causal, dtype):
     check(ops.scaled_dot_product_attention, q, k, v, np.random.default_rng(0).random((length, n_keys)) < 0.6)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length, n_keys, n_heads, n_key_heads", SHAPES)
+def test_attention_with_additive_masks(length, n_keys, n_heads, n_key_heads, causal, dtype):
+    q = normal(2, n_heads, length, 8, dtype=dtype)
+    k, v = normal(2, 2, n_key_heads, n_keys, 8, dtype=dtype, seed=1)
+    for shape in ((length, n_keys), (n_heads, length, n_keys), (2, 1, 1, n_keys)):
+        check(ops.scaled_dot_product_attention, q, k, v, normal(*shape, dtype=dtype, seed=2), causal=causal)
+    hidden = np.where(np.random.default_rng(0).random((2, 1, length, n_keys)) < 0.6, 0, -math.inf).astype(dtype)
+    hidden[0, 0, -1] = -math.inf  # looks nowhere: zeros
+    check(ops.scaled_dot_product_attention, q, k, v, hidden, causal=causal)
+
+
+def test_a_mask_of_numbers_keeps_the_dtype_of_the_queries():
+    q, k, v = normal(3, 1, 2, 70, 8, dtype=np.float64)
+    check(ops.scaled_dot_product_attention, q, k, v, normal(2, 70, 70, seed=2), causal=True, tolerance=1e-6)
+
+
 @pytest.mark.parametrize("n_key_heads", [1, 2, 4])
 def test_one_query_under_no_grad(n_key_heads):
     q, k = normal(3, 4, 1, 8), normal(3, n_key_heads, 50, 8, seed=1)
@@ -350,7 +368,8 @@ def test_attention_in_every_layout():
 
 def test_attention_leaves_the_rest_to_the_rule():
     q, k, v = normal(3, 2, 2, 6, 4)
-    check(ops.scaled_dot_product_attention, q, k, v, np.zeros((6, 6), np.float32), served=False)
+    check(ops.scaled_dot_product_attention, q, k, v, np.zeros((6, 6)), served=False)  # float64: so are the scores
+    check(ops.scaled_dot_product_attention, q[:1], k[:1], v[:1], np.zeros((2, 1, 6, 6), np.float32), served=False)
     check(ops.scaled_dot_product_attention, q, k, v, served=False, dropout=0.2, key=(1,))
     check(ops.scaled_dot_product_attention, q, k[:, :, :4], v[:, :, :4], served=False, causal=True)
     check(ops.scaled_dot_product_attention, q[0], k[0], v[0], served=False)
@@ -443,13 +462,15 @@ def test_split_heads_hands_back_the_array_that_attention_filled():
     np.testing.assert_array_equal(copied, joined)
 
 
-def test_attention_memory_grows_with_the_length_and_not_with_its_square():
+@pytest.mark.parametrize("additive", [False, True])
+def test_attention_memory_grows_with_the_length_and_not_with_its_square(additive):
     def peak(length: int) -> int:
         q, k, v = normal(3, 1, 1, length, 4)
+        mask = normal(1, length) if additive else None
         tracemalloc.start()
         try:
             out = ops.scaled_dot_product_attention(Tensor(q, requires_grad=True), Tensor(k, requires_grad=True), v,
-                                                   causal=True)
+                                                   mask, causal=True)
             out.backward(q)
             return tracemalloc.get_traced_memory()[1]
         finally:

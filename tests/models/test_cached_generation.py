@@ -14,6 +14,11 @@ MODELS = {
     "llama": lambda: GPT(GPTConfig(**SIZES, architecture="llama", n_kv_head=2)),
     "llama-scaled": lambda: GPT(GPTConfig(**SIZES, architecture="llama", rope_theta=100.0,
                                           rope_scaling={"rope_type": "linear", "factor": 2.0})),
+    "mixtral": lambda: GPT(GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, n_inner=8, n_experts=4)),
+    "gpt2-alibi": lambda: GPT(GPTConfig(**SIZES, positions="alibi")),
+    "llama-alibi": lambda: GPT(GPTConfig(**SIZES, architecture="llama", positions="alibi", n_kv_head=2)),
+    "gpt2-rotary": lambda: GPT(GPTConfig(**SIZES, positions="rotary")),
+    "llama-sinusoidal": lambda: GPT(GPTConfig(**SIZES, architecture="llama", positions="sinusoidal")),
     "no-layers": lambda: GPT(GPTConfig(**SIZES | {"n_layer": 0})),
     "bart": lambda: EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart", n_decoder_head=2)),
     "marian": lambda: EncoderDecoder(EncoderDecoderConfig(**SIZES, tie_word_embeddings=False)),
@@ -23,6 +28,11 @@ MODELS = {
 
 @pytest.fixture(params=MODELS, scope="module")
 def model(request):
+    return MODELS[request.param]().eval()
+
+
+@pytest.fixture(params=[name for name, build in MODELS.items() if isinstance(build(), GPT)], scope="module")
+def decoder(request):
     return MODELS[request.param]().eval()
 
 
@@ -50,6 +60,26 @@ def test_logits_in_pieces_are_those_of_the_whole(model, seed, cuts):
             if piece.shape[1]:
                 np.testing.assert_allclose(logits(piece, cache), whole[:, at:at + cut], atol=2e-5)
             at += cut
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 999), length=st.integers(1, 6), n_padding=st.integers(1, 5), start=st.integers(1, 9))
+def test_padding_on_the_left_changes_nothing(decoder, seed, length, n_padding, start):
+    model, rng = decoder, np.random.default_rng(seed)
+    ids = np.pad(rng.integers(0, 17, (1, length)), ((0, 0), (n_padding, 0)))
+    ids, mask = np.concatenate([ids, rng.integers(0, 17, ids.shape)]), np.ones((2, ids.shape[1]), np.int64)
+    mask[0, :n_padding] = 0
+    start = min(start, ids.shape[1])
+    with no_grad():
+        alone, cache = model(ids[:1, n_padding:]).data, model.new_cache(2)
+        whole = model(ids, attention_mask=mask).data
+        pieces = [model(ids[:, :start], attention_mask=mask[:, :start], cache=cache).data]
+        for at in range(start, ids.shape[1]):
+            pieces.append(model(ids[:, at:at + 1], attention_mask=mask[:, :at + 1], cache=cache).data)
+    # Sums of some tens of terms of size 1, rounded to float32 in another order.
+    np.testing.assert_allclose(whole[:1, n_padding:], alone, atol=2e-5)
+    np.testing.assert_allclose(np.concatenate(pieces, axis=1)[0, n_padding:], alone[0], atol=2e-5)
+    np.testing.assert_allclose(np.concatenate(pieces, axis=1)[1], whole[1], atol=2e-5)
 
 
 @settings(deadline=None, max_examples=8)

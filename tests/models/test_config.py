@@ -9,7 +9,7 @@ from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.models.layout import LAYOUTS
 from tinygpt.ops import ACTIVATIONS
 
-CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
+CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
            "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
 
 
@@ -32,6 +32,16 @@ def test_none_means_the_architectures_own_default(architecture):
 def test_to_dict_gives_the_configuration_back(architecture):
     config = make(architecture, dropout=0.1, eos_token_id=3)
     assert type(config)(**config.to_dict()) == config
+
+
+def test_parts_other_than_the_architectures_own():
+    config = make("gpt2", positions="rotary", feed_forward="gated", rope_scaling={"rope_type": "linear", "factor": 2.0})
+    assert (config.positions, config.feed_forward, config.n_inner) == ("rotary", "gated", 64)
+    assert config.to_dict()["positions"] == "rotary" and type(config)(**config.to_dict()) == config
+    assert make("llama", positions="learned").to_dict()["positions"] == "learned"
+    assert not {"positions", "feed_forward"} & make("llama", positions="rotary").to_dict().keys()
+    assert make("llama", n_embd=6, positions="alibi").head_dim == 3  # only what turns needs pairs
+    assert make("llama", block_size=2**31 - 1, positions="alibi").block_size == 2**31 - 1  # no table
 
 
 def test_resolved_sizes():
@@ -70,8 +80,8 @@ def test_configurations_are_frozen():
     ("llama", dict(n_embd=6), "head_dim must be even, got 3"),
     ("gpt2", dict(n_kv_head=1), "architecture='llama'"),
     ("gpt2", dict(head_dim=10), "architecture='llama'"),
-    ("gpt2", dict(activation="swish"),
-     "activation='swish' is not supported; choose one of " + ", ".join(map(repr, ACTIVATIONS))),
+    ("gpt2", dict(activation="swish"), "activation='swish' is not supported; choose one of "
+     + ", ".join(map(repr, ACTIVATIONS))),
     ("gpt2", dict(vocab_size=0), "vocab_size must be at least 1, got 0"),
     ("gpt2", dict(n_layer=-1), "n_layer must be at least 0, got -1"),
     ("gpt2", dict(n_inner=-4), "n_inner must be at least 1"),
@@ -81,6 +91,11 @@ def test_configurations_are_frozen():
     ("gpt2", dict(eos_token_id=69), "eos_token_id=69 lies outside the vocabulary of 69 tokens"),
     ("gpt2", dict(eos_token_id=[1, -1]), "eos_token_id=-1 lies outside"),
     ("gpt2", dict(rope_scaling={"rope_type": "linear", "factor": 2.0}), "needs rotary positions"),
+    ("llama", dict(rope_scaling={"rope_type": "linear", "factor": 2.0}, positions="alibi"), "needs rotary positions"),
+    ("gpt2", dict(positions="rotary", n_embd=6), "head_dim must be even, got 3"),
+    ("gpt2", dict(positions="relative"), "positions='relative' is not supported; choose one of 'learned', 'sinusoidal'"),
+    ("gpt2", dict(feed_forward="wide"), "feed_forward='wide' is not supported; choose one of 'plain', 'gated'"),
+    ("gpt2", dict(block_size=2**31 - 1, positions="sinusoidal"), "is too much: a table of 24 numbers"),
     ("llama", dict(rope_scaling={"rope_type": "yarn", "factor": 2.0}), "rope_type='yarn' is not supported"),
     ("llama", dict(rope_scaling={"rope_type": "linear"}), "needs 'factor' > 0, got None"),
     ("llama", dict(rope_scaling={"rope_type": "linear", "factor": 2.0, "x": 1}), "takes no 'x'"),

@@ -10,17 +10,24 @@ from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.nn.sinusoidal import sinusoidal_table
 from tinygpt.pretrained import SafetensorsFile, read_folder, write_folder, write_safetensors
 from tinygpt.pretrained.names import sizes
-from tinygpt.pretrained.tables import TABLES
+from tinygpt.pretrained.tables import TABLES, names_of
 
 SIZES = dict(vocab_size=13, block_size=7, n_layer=2, n_head=2, n_embd=8)
 CONFIGS = {
     "gpt2": GPTConfig(**SIZES, n_inner=20),
     "gpt2-untied": GPTConfig(**SIZES, tie_word_embeddings=False, eos_token_id=0, dropout=0.1),
     "gpt2-without-bias": GPTConfig(**SIZES, bias=False, activation="relu"),
+    "gpt2-alibi": GPTConfig(**SIZES, positions="alibi"),
+    "gpt2-rotary-gated": GPTConfig(**SIZES, positions="rotary", feed_forward="gated", rope_theta=500.0,
+                                   rope_scaling={"rope_type": "linear", "factor": 2.0}),
+    "gpt2-gated-without-bias": GPTConfig(**SIZES, feed_forward="gated", bias=False),
+    "llama-learned-plain": GPTConfig(**SIZES, architecture="llama", positions="learned", feed_forward="plain"),
     "gpt2-classifier": GPTConfig(**SIZES, head="classification", n_labels=3, pad_token_id=0),
     "llama": GPTConfig(**SIZES, architecture="llama", n_kv_head=1, eos_token_id=(1, 2)),
     "llama-wide": GPTConfig(**SIZES, architecture="llama", head_dim=6, bias=True, tie_word_embeddings=False,
                             rope_theta=500.0, rope_scaling={"rope_type": "linear", "factor": 2.0}),
+    "mixtral": GPTConfig(**SIZES, architecture="mixtral", n_kv_head=1, n_inner=6, n_experts=3,
+                         router_aux_loss_coef=0.02),
     "bert": BERTConfig(**SIZES),
     "bert-masked": BERTConfig(**SIZES, head="masked_lm", activation="relu"),
     "bert-masked-untied": BERTConfig(**SIZES, head="masked_lm", tie_word_embeddings=False),
@@ -42,7 +49,7 @@ def fields_of(config):
 def random_state(config, seed=0):
     """Random weights under our names, for every entry of the table that the configuration has."""
     rng, symbols, state = np.random.default_rng(seed), sizes(fields_of(config)), {}
-    for entry in TABLES[config.architecture].of(fields_of(config)):
+    for entry in names_of(fields_of(config)).of(fields_of(config)):
         if not entry.option or config.bias:
             rows = sum(symbols[symbol] for symbol in entry.rows)
             shape = (rows, symbols[entry.columns]) if entry.columns else (rows,)
@@ -159,6 +166,7 @@ IGNORED = {
     "gpt2": {"transformer.h.0.attn.bias": np.tril(np.ones((1, 1, 7, 7), np.float32)),
              "h.1.attn.masked_bias": np.float32(-1e4) * np.ones((), np.float32)},
     "llama": {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)},
+    "mixtral": {"model.layers.1.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)},
     "bert": {"bert.embeddings.position_ids": np.arange(7)[None], "cls.seq_relationship.weight": np.ones((2, 8)),
              "cls.seq_relationship.bias": np.ones(2)},
     "roberta": {"roberta.embeddings.position_ids": np.arange(7)[None]},

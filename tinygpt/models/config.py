@@ -4,7 +4,7 @@ Adds `GPTConfig`, `BERTConfig` and `EncoderDecoderConfig`. A configuration that 
 built can be saved. None stands for the architecture's own default and is replaced at once (fields are annotated as what
 they are then), so `dataclasses.replace` keeps it: pass None again for what should follow another field
 (`replace(config, n_embd=256, n_inner=None)`).
-Prerequisites: layout.py, configuration.py. Next: inputs.py.
+Prerequisites: layout.py, kinds.py, configuration.py. Next: inputs.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .configuration import Configuration
+from .kinds import FEED_FORWARDS, POSITIONS
 from .layout import LAYOUTS
 
 __all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]
@@ -27,21 +28,25 @@ ROPE_SCALINGS = {  # Hugging Face's rope_type -> the numbers it needs
 
 @dataclass(frozen=True)
 class GPTConfig(Configuration):
-    """A decoder-only model: GPT-2's or Llama's layout.
+    """A decoder-only model: GPT-2's, Llama's or Mixtral's layout.
 
     Args:
         vocab_size: V, the number of token ids.
         block_size: the longest context, in tokens.
         n_layer, n_head, n_embd: L blocks of H heads over C channels.
-        n_kv_head: heads of keys and values (grouped queries; Llama only). Default `n_head`.
-        head_dim: D, channels of one head. Default C / H; another size is Llama's only.
-        n_inner: width of the feed-forward. Default 4·C, or for Llama 8·C/3 rounded up to a multiple of 32.
-        architecture: "gpt2" or "llama".
-        activation: "gelu", "gelu_tanh", "relu" or "silu". Default the architecture's.
+        n_kv_head: heads of keys and values (grouped queries; not in GPT-2's layout). Default `n_head`.
+        head_dim: D, channels of one head. Default C / H; GPT-2's layout has no other.
+        n_inner: width of the feed-forward, or of one expert. Default 4·C, or for gated ones 8·C/3 rounded up to a
+            multiple of 32.
+        architecture: "gpt2", "llama" or "mixtral".
+        positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
+            "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
+        feed_forward: a key of `kinds.FEED_FORWARDS`, "plain", "gated" or "experts". As for positions.
+        activation: a key of `ops.ACTIVATIONS`. Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
         dropout: the probability of dropping, in [0, 1).
         norm_epsilon: added to the variance in norms. Default the architecture's.
-        rope_theta: base of the rotary frequencies (Llama).
+        rope_theta: base of the frequencies of rotary positions.
         rope_scaling: None, or Hugging Face's dict: {"rope_type": "linear", "factor": …}, or "llama3" and four numbers.
         tie_word_embeddings: one matrix for the embedding and the output projection.
         initializer_range: standard deviation of the initial weights.
@@ -50,6 +55,8 @@ class GPTConfig(Configuration):
         n_labels, id2label: for head="classification": how many labels, and their names; otherwise 0 and None.
         problem_type: for head="classification": Hugging Face's word for what the logits mean. None is one label of
             several; "regression" and "multi_label_classification" have logits here and no loss.
+        n_experts, n_experts_per_token: for feed_forward="experts": how many, and how many a token goes through.
+        router_aux_loss_coef: the weight of their balance loss in training (nn/experts.py).
 
     Raises:
         ValueError, TypeError: an option is unknown, or options do not fit each other.
@@ -64,6 +71,8 @@ class GPTConfig(Configuration):
     head_dim: int = None               # type: ignore[assignment]
     n_inner: int = None               # type: ignore[assignment]
     architecture: str = "gpt2"
+    positions: str = None               # type: ignore[assignment]
+    feed_forward: str = None               # type: ignore[assignment]
     activation: str = None               # type: ignore[assignment]
     bias: bool = None               # type: ignore[assignment]
     dropout: float = 0.0
@@ -79,36 +88,53 @@ class GPTConfig(Configuration):
     n_labels: int = None               # type: ignore[assignment]
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
+    n_experts: int = 8
+    n_experts_per_token: int = 2
+    router_aux_loss_coef: float = 0.001
 
-    ARCHITECTURES: ClassVar = ("gpt2", "llama")
+    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mixtral")
     HEADS: ClassVar = ("lm", "classification")
+    PARTS: ClassVar = ("positions", "feed_forward")
 
     def __post_init__(self) -> None:
         self._check_shared()
         self._check_labels()
-        llama = self.architecture == "llama"
+        for name, kinds in (("positions", POSITIONS), ("feed_forward", FEED_FORWARDS)):
+            self._default(name, getattr(self.layout, name))
+            self._check_choice(name, tuple(kinds))
         self._default("bias", LAYOUTS[self.architecture].bias)
         self._check_flag("bias")
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
-        self._default("n_inner", -(-8 * self.n_embd // 96) * 32 if llama else 4 * self.n_embd)
+        plain = self.feed_forward == "plain"
+        self._default("n_inner", 4 * self.n_embd if plain else -(-8 * self.n_embd // 96) * 32)
         self._check_size("n_kv_head", "head_dim", "n_inner")
         if self.n_head % self.n_kv_head:
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
-        if llama and self.head_dim % 2:
+        if self.positions == "rotary" and self.head_dim % 2:
             self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
-        if llama:
-            self._check_table(self.head_dim)
-        if not llama and (self.n_kv_head != self.n_head or self.head_dim != self.n_embd // self.n_head):
+        if self.positions in ("rotary", "sinusoidal"):
+            self._check_table(self.head_dim if self.positions == "rotary" else self.n_embd)
+        plain_heads = self.n_kv_head == self.n_head and self.head_dim == self.n_embd // self.n_head
+        if self.architecture == "gpt2" and not plain_heads:
             self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
         self._check_number("rope_theta", 0.0, open_=True)
         self._check_rope_scaling()
+        self._check_experts()
+
+    def _check_experts(self) -> None:
+        self._check_size("n_experts", "n_experts_per_token")
+        self._check_number("router_aux_loss_coef", 0.0)
+        if self.n_experts_per_token > self.n_experts:
+            self._fail(f"n_experts_per_token={self.n_experts_per_token} is more than n_experts={self.n_experts}")
+        if self.architecture == "mixtral" and self.bias:
+            self._fail("architecture='mixtral' has no biases; leave bias out, or choose another architecture")
 
     def _check_rope_scaling(self) -> None:
         if self.rope_scaling is None:
             return
         if self.positions != "rotary":
-            self._fail(f"rope_scaling needs rotary positions; architecture={self.architecture!r} has {self.positions}")
+            self._fail(f"rope_scaling needs rotary positions, and positions={self.positions!r}")
         if not isinstance(self.rope_scaling, Mapping):
             raise TypeError(f"GPTConfig: rope_scaling must be a dict or None, got {self.rope_scaling!r}")
         kind = str(self.rope_scaling.get("rope_type"))

@@ -28,6 +28,8 @@ class Configuration:
     ARCHITECTURES: ClassVar[tuple[str, ...]]
     HEADS: ClassVar[tuple[str | None, ...]]
 
+    PARTS: ClassVar[tuple[str, ...]] = ()   # fields that choose a part other than the architecture's own
+
     architecture: str
     vocab_size: int
     n_embd: int
@@ -182,5 +184,10 @@ class Configuration:
         return self.layout.feed_forward
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, as JSON can hold them; `type(config)(**config.to_dict())` undoes it."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        """The fields by name, as JSON can hold them; `type(config)(**config.to_dict())` undoes it.
+
+        A part that is the architecture's own is left out, so what is there of `PARTS` is what deviates.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        own = {name for name in self.PARTS if values[name] == getattr(self.layout, name)}
+        return {name: value for name, value in values.items() if name not in own}

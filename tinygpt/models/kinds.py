@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..nn import (Causal, FusedFeedForward, GatedFeedForward, LayerNorm, LearnedPositions, Mask, Module,
-                  MultiHeadAttention, Positions, RMSNorm, RotaryPositions, SinusoidalPositions)
+from ..nn import (AlibiPositions, Causal, FusedFeedForward, GatedFeedForward, LayerNorm, LearnedPositions, Mask,
+                  MixtureOfExperts, Module, MultiHeadAttention, Positions, RMSNorm, RotaryPositions,
+                  SinusoidalPositions)
 
 __all__ = ["FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "new_attention", "new_feed_forward", "new_mask", "new_norm",
            "new_positions"]
@@ -23,6 +24,7 @@ POSITIONS: dict[str, Callable[[Any], Positions]] = {
     "learned": lambda c: LearnedPositions(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
     "sinusoidal": lambda c: SinusoidalPositions(c.block_size, c.n_embd),
     "rotary": lambda c: RotaryPositions(c.block_size, c.head_dim, theta=c.rope_theta, scaling=c.rope_scaling),
+    "alibi": lambda c: AlibiPositions(c.n_head),
 }
 
 MASKS: dict[str, Callable[[Any], Mask]] = {
@@ -39,6 +41,8 @@ NORMS: dict[str, Callable[[Any], Module]] = {
 FEED_FORWARDS: dict[str, Callable[..., Module]] = {
     "plain": lambda c, n_embd, n_inner, **options: FusedFeedForward(n_embd, n_inner, **options),
     "gated": lambda c, n_embd, n_inner, **options: GatedFeedForward(n_embd, n_inner, **options),
+    "experts": lambda c, n_embd, n_inner, **options: MixtureOfExperts(
+        n_embd, n_inner, c.n_experts, c.n_experts_per_token, **options),
 }
 
 

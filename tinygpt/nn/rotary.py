@@ -2,7 +2,7 @@
 
 The product of a query and a key then depends on the distance between them, not on where they stand.
 
-Prerequisites: sinusoidal.py, ops/rotary.py. Next: rms_norm.py. Su et al., "RoFormer" (2021).
+Prerequisites: sinusoidal.py, ops/rotary.py. Next: alibi.py. Su et al., "RoFormer" (2021).
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .json_file import read_json, write_json
-from .options import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, RULES, WITH_BEAMS, Option)
+from .options import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
+                      WITH_BEAMS, Option)
 
 __all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config"]
 
@@ -22,7 +23,10 @@ GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_tok
               "forced_eos_token_id")                          # what generation_config.json may say again, and better
 MAX_SIZE = 1 << 31
 LARGEST = sys.float_info.max                                  # JSON's integers may be larger; NaN is below nothing
+DECODERS = ("gpt2", "llama", "mixtral")                       # the layouts of GPT
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+OWN_TYPE = "tinygpt"                                          # the model_type of what transformers has no class for
+THETAS = {"llama": 1e4, "mixtral": 1e6}                       # the layouts that turn by default, and their rope_theta
 HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
 
 
@@ -45,6 +49,8 @@ def _convert(name: str, kind: str, value: Any) -> Any:
         if isinstance(value, str) and value in ACTIVATIONS:
             return ACTIVATIONS[value]
         raise ValueError(f"{name}={value!r:.80} is not supported; supported: {', '.join(ACTIVATIONS)}")
+    if kind == "name" and isinstance(value, str):
+        return value
     if kind in ("id", "ids"):
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
@@ -53,7 +59,7 @@ def _convert(name: str, kind: str, value: Any) -> Any:
         if _is_integer(value):
             return value
     wanted = {"size": "an integer of at least 1", "count": "an integer of at least 0", "number": "a finite number",
-              "flag": "true or false", "id": "a token id or null", "ids": "token ids or null"}[kind]
+              "flag": "true or false", "name": "a string", "id": "a token id or null", "ids": "token ids or null"}[kind]
     raise ValueError(f"{name} must be {wanted}, got {value!r:.80}")
 
 
@@ -65,6 +71,8 @@ def _architecture_and_head(config: dict[str, Any]) -> tuple[str, str | None]:
     known = {name: (architecture, head) for architecture, heads in CLASSES.items()
              for head, names in heads.items() for name in names}
     kind = config.get("model_type")
+    if kind == OWN_TYPE:
+        return _layout_and_head(config)
     if kind is None and classes and classes[0] in known:       # the oldest folders have no model_type
         kind = known[classes[0]][0]
     if not isinstance(kind, str) or kind not in OPTIONS:
@@ -78,7 +86,32 @@ def _architecture_and_head(config: dict[str, Any]) -> tuple[str, str | None]:
     return known[classes[0]]
 
 
-def _rope(config: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
+def _layout_and_head(config: dict[str, Any]) -> tuple[str, str | None]:
+    """The same from `layout` and `head`, which a config.json of our own type has instead."""
+    layout, head = config.get("layout"), config.get("head")
+    if not isinstance(layout, str) or layout not in OPTIONS:
+        raise ValueError(f"layout={layout!r:.80} is not supported; supported: {', '.join(OPTIONS)}")
+    if not (head is None or isinstance(head, str)) or head not in CLASSES[layout]:
+        raise ValueError(f"head={head!r:.80} is not supported for layout={layout!r}; supported: "
+                         f"{', '.join(map(str, CLASSES[layout]))}")
+    return layout, head
+
+
+def _deviating(fields: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a model that the classes of its layout in transformers lack, by our names. Without any, transformers
+    opens the folder; with some, its config.json has a type that transformers does not know and so refuses."""
+    written = {row.ours for row in OPTIONS[fields["architecture"]] if row.kind != "activation"}
+    parts = {name: fields[name] for name in PARTS if name not in written and fields.get(name) is not None
+             and not (name == "activation" and fields[name] in ACTIVATIONS.values())}
+    return parts | {row.ours: fields[row.ours] for row in _part_options(parts)}
+
+
+def _part_options(parts: dict[str, Any]) -> list[Option]:
+    """The options that parts have beside their kind."""
+    return [row for kind in parts.values() for row in PART_OPTIONS.get(kind, ())]
+
+
+def _rope(config: dict[str, Any], default: float) -> tuple[float, dict[str, Any] | None]:
     """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, dict):
@@ -89,7 +122,7 @@ def _rope(config: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
         raise ValueError(f"partial_rotary_factor={rope['partial_rotary_factor']!r:.80} is not supported; only 1.0 is")
     scaling = {name: value for name, value in rope.items()
                if name not in ("type", "rope_type", "rope_theta", "partial_rotary_factor")}
-    return (_convert("rope_theta", "number", 10000.0 if theta is None else theta),
+    return (_convert("rope_theta", "number", default if theta is None else theta),
             None if kind == "default" else {"rope_type": kind, **scaling})
 
 
@@ -128,13 +161,17 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
         if value is None and row.kind in ("size", "count", "number", "flag", "activation"):
             value = row.default                                # null where a value must be: as if it were absent
         fields[row.ours] = _convert(row.theirs, row.kind, value)
-    if architecture in ("gpt2", "llama"):                      # defaults such as 50256 that a small vocabulary lacks
+    if config.get("model_type") == OWN_TYPE:
+        parts = {name: _convert(name, kind, config[name]) for name, kind in PARTS.items() if name in config}
+        fields |= parts | {row.ours: _convert(row.ours, row.kind, config.get(row.ours, row.default))
+                           for row in _part_options(parts)}
+    if architecture in DECODERS:                               # defaults such as 50256 that a small vocabulary lacks
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             ids = fields[name] if isinstance(fields[name], tuple) else (fields[name],)
             if any(i is not None and not 0 <= i < fields["vocab_size"] for i in ids):
                 fields[name] = None
-    if architecture == "llama":
-        fields["rope_theta"], fields["rope_scaling"] = _rope(config)
+    if _turns(fields):
+        fields["rope_theta"], fields["rope_scaling"] = _rope(config, THETAS.get(architecture, 1e4))
     if architecture == "roberta":                              # positions begin after the padding's row
         fields["block_size"] -= (fields["pad_token_id"] or 0) + 1
         if fields["block_size"] < 1:
@@ -150,6 +187,11 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
     if head == "classification":
         fields |= _labels(config)
     return fields
+
+
+def _turns(fields: dict[str, Any]) -> bool:
+    """Whether the model's positions are rotary."""
+    return fields["positions"] == "rotary" if fields.get("positions") else fields["architecture"] in THETAS
 
 
 def _labels(config: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +210,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """The fields of the configuration that a Hugging Face folder describes, with `architecture` and `head`.
 
     generation_config.json, where there is one, has the last word on token ids, as in transformers.
+    Where config.json is of our own type, what deviates from the layout is among the fields (`options.PARTS`).
     Llama's fields have `attention_bias` and `mlp_bias` instead of `bias`.
 
     A warning names what the folder asks of generation and does not get by itself.
@@ -200,13 +243,19 @@ def _their_value(row: Option, fields: dict[str, Any]) -> Any:
 
 
 def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
-    """Write config.json, and generation_config.json for what generates, so that transformers 4 and 5 read them."""
-    architecture, head = fields["architecture"], fields.get("head", "lm")
-    config: dict[str, Any] = {"model_type": architecture, "architectures": [CLASSES[architecture][head][0]],
-                              "dtype": "float32"}
+    """Write config.json, and generation_config.json for what generates, so that transformers 4 and 5 read them.
+
+    A model with parts that they have no class for is written for `read_config` alone: see `_deviating`.
+    """
+    architecture, head, deviating = fields["architecture"], fields.get("head", "lm"), _deviating(fields)
+    config: dict[str, Any] = {"model_type": OWN_TYPE, "layout": architecture, "head": head} | deviating if deviating \
+        else {"model_type": architecture, "architectures": [CLASSES[architecture][head][0]]}
+    config["dtype"] = "float32"
     for row in OPTIONS[architecture]:
+        if row.kind == "activation" and "activation" in deviating:
+            continue
         config |= dict.fromkeys((row.theirs, *row.also), _their_value(row, fields))
-    if architecture == "llama":
+    if _turns(fields):
         theta, scaling = fields["rope_theta"], fields["rope_scaling"]
         config |= {"rope_theta": theta, "rope_scaling": scaling,
                    "rope_parameters": {"rope_type": "default", "rope_theta": theta} | (scaling or {})}

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..nn.sinusoidal import sinusoidal_table
-from .config_json import read_config, write_config
+from .config_json import DECODERS, read_config, write_config
 from .names import Entry, Names, sizes
 from .safetensors_file import SafetensorsFile, write_safetensors
 from .shards import WEIGHTS, open_weights
-from .tables import TABLES
+from .tables import names_of
 
 __all__ = ["read_folder", "write_folder"]
 
@@ -127,7 +127,7 @@ def _from_present(reader: _Reader, entry: Entry) -> Entry:
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read a Hugging Face folder: GPT-2, Llama, BERT, RoBERTa, BART or Marian.
+    """Read a Hugging Face folder: GPT-2, Llama, Mixtral, BERT, RoBERTa, BART or Marian.
 
     Args:
         folder: holds config.json and model.safetensors, or the shards that model.safetensors.index.json names.
@@ -144,10 +144,11 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no model folder {folder}")
     fields = read_config(folder)
-    names, symbols = TABLES[fields["architecture"]], sizes(fields)
+    names, symbols = names_of(fields), sizes(fields)
     flags = {"bias": fields.get("bias"), "attention_bias": fields.pop("attention_bias", None),
              "mlp_bias": fields.pop("mlp_bias", None)}
     fields["bias"] = any(flags.values())                       # Llama's two become one; a missing half is zeros
+    flags["bias"] = fields["bias"]
     reader, state, missing = _Reader(folder, names), dict[str, np.ndarray](), list[str]()
     for entry in names.of(fields):
         if entry.option and not flags[entry.option]:
@@ -171,7 +172,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     reader.check_sines()
     if surplus := reader.surplus():
         raise ValueError(f"{folder}: the tensors {_some(surplus)} belong to no part of a model of this config.json")
-    if fields["architecture"] not in ("gpt2", "llama"):
+    if fields["architecture"] not in DECODERS:
         del fields["bias"]                                     # no choice there
     return fields, state
 
@@ -196,7 +197,7 @@ def write_folder(folder: str | Path, fields: Mapping[str, Any], state: Mapping[s
     Raises:
         ValueError: a tensor is missing, surplus, or of another shape than the configuration says.
     """
-    names, symbols, fields = TABLES[fields["architecture"]], sizes(dict(fields)), dict(fields)
+    names, symbols, fields = names_of(fields), sizes(dict(fields)), dict(fields)
     bias = fields.get("bias", True)
     left, theirs = dict(state), dict[str, np.ndarray]()
     for entry in names.of(fields):

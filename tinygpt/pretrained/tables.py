@@ -6,9 +6,13 @@ Prerequisites: names.py. Next: folder.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from .names import Entry, Names, linear, matrix, norm, vector
 
-__all__ = ["TABLES"]
+__all__ = ["TABLES", "names_of"]
 
 GPT2 = Names(
     prefix="transformer.",
@@ -50,6 +54,18 @@ LLAMA = Names(
     )),),
     heads={"lm": (), "classification": (matrix("score", "score", "N", "C"),)},
     ignored=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
+)
+
+MIXTURE = "blocks.{}.feed_forward", "model.layers.{}.block_sparse_moe"  # ours, theirs
+EXPERT = {"gate": ("w1", "I", "C"), "up": ("w3", "I", "C"), "down": ("w2", "C", "I")}  # ours: theirs, rows, columns
+MIXTRAL = replace(
+    LLAMA,
+    blocks=(("n_layer", (
+        *(entry for entry in LLAMA.blocks[0][1] if ".feed_forward." not in entry.ours and entry.option is None),
+        matrix(f"{MIXTURE[0]}.router", f"{MIXTURE[1]}.gate", "E", "C"),
+        *(matrix(f"{MIXTURE[0]}.experts.{{}}.{ours}", f"{MIXTURE[1]}.experts.{{}}.{theirs}", rows, columns,
+                 many="n_experts") for ours, (theirs, rows, columns) in EXPERT.items()),
+    )),),
 )
 
 
@@ -154,4 +170,52 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
-TABLES = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART, "marian": MARIAN}
+TABLES = {"gpt2": GPT2, "llama": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
+          "marian": MARIAN}
+
+
+def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:
+    """The matrices of a feed-forward layer, by name: which has as many rows as its inside is wide, "I", or channels.
+    `part` and `many` are for several such layers: what stands before their matrices' names, and the field that counts
+    them."""
+    names = {name: f"blocks.{{}}.feed_forward.{part}{name}" for name in widths}
+    return tuple(entry for name, rows in widths.items()
+                 for entry in linear(names[name], names[name], [rows], "C" if rows == "I" else "I", option="bias",
+                                     many=many))
+
+
+# What each kind of a part that may deviate from the layout (options.PARTS) is made of: of the whole model, and of each
+# block. A kind without a row has no parameters. Names that the layout's table lacks are ours in the file as well.
+PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
+    "positions": {"learned": (matrix("positions", "positions", "T", "C"),)},
+}
+BLOCK_PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
+    "feed_forward": {
+        "plain": _feed_forward(up="I", down="C"), "gated": _feed_forward(gate="I", up="I", down="C"),
+        "experts": (matrix("blocks.{}.feed_forward.router", "blocks.{}.feed_forward.router", "E", "C"),
+                    *_feed_forward("experts.{}.", "n_experts", gate="I", up="I", down="C")),
+    },
+}
+
+
+def names_of(fields: Mapping[str, Any]) -> Names:
+    """The name table of the model that `fields` describe: its layout's, with the parts exchanged that deviate."""
+    names: Names = TABLES[fields["architecture"]]
+    entries, ((count, block), *others) = names.entries, names.blocks
+    for part, kinds in PARTS.items():
+        entries = _exchanged(entries, kinds, fields.get(part))
+    for part, kinds in BLOCK_PARTS.items():
+        block = _exchanged(block, kinds, fields.get(part))
+    return replace(names, entries=entries, blocks=((count, block), *others))
+
+
+def _exchanged(entries: tuple[Entry, ...], kinds: Mapping[str, tuple[Entry, ...]],
+               kind: str | None) -> tuple[Entry, ...]:
+    """Entries with a part of this kind in place of the layout's; None for the layout's."""
+    if kind is None:
+        return entries
+    wanted = {entry.ours: entry for entry in kinds.get(kind, ())}
+    unwanted = {entry.ours for some in kinds.values() for entry in some} - wanted.keys()
+    kept = tuple(entry for entry in entries if entry.ours not in unwanted)
+    known = {entry.ours for entry in kept}
+    return kept + tuple(entry for name, entry in wanted.items() if name not in known)

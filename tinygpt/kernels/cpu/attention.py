@@ -40,15 +40,14 @@ def attention_blocked(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None = None, *,
     causal: bool = False, scale: float | None = None, dropout: float = 0.0, key: Key | None = None,
 ) -> Output:
-    """softmax(q kᵀ · scale) v, with causal and boolean masks. Dropout, additive masks and queries before the first key
-    are left to the rule."""
+    """softmax(q kᵀ · scale + mask) v, with causal, boolean and additive masks. Dropout and queries before the first key
+    are left to the rule, and so is the gradient of an additive mask, which hardly any mask wants."""
     if not _serves(q, k, v, mask) or dropout or (causal and k.shape[2] < q.shape[2]):
         return NotImplemented
     (batch, n_heads, length, size), (_, n_keys_heads, n_keys, _) = q.shape, k.shape
     groups = n_heads // n_keys_heads
     scale = 1 / math.sqrt(size) if scale is None else float(scale)
-    if mask is not None:
-        mask = _by_group(np.broadcast_to(mask, (batch, n_heads, length, n_keys)), groups)
+    masks = None if mask is None else _by_group(np.broadcast_to(mask, (batch, n_heads, length, n_keys)), groups)
     qs, ks, vs = (_by_group(_unit_stride(x), g) for x, g in ((q, groups), (k, 1), (v, 1)))  # (B, K, G or 1, T or S, D)
     out = np.empty((batch, length, n_heads, size), dtype=q.dtype).transpose(0, 2, 1, 3)  # (B, H, T, D)
     outs = _by_group(out, groups)
@@ -64,17 +63,17 @@ def attention_blocked(
             rows = slice(start, min(start + ROWS, length))
             seen = slice(0, rows.stop + offset if causal else n_keys)
             scores = (qs[part][..., rows, :] * scale) @ ks[part][..., seen, :].swapaxes(-1, -2)
-            _hide(scores, None if mask is None else mask[part][..., rows, seen])
+            _mask(scores, None if masks is None else masks[part][..., rows, seen])
             if hidden is not None:
                 n = rows.stop - start
                 scores[..., -n:] += hidden[:n, :n]
             top = scores.max(axis=-1, keepdims=True)
-            if mask is not None:
+            if masks is not None:
                 top[top == -math.inf] = 0  # a row that looks nowhere: −∞ − 0 is what its exponentials are to be of
             scores -= top
             np.exp(scores, out=scores)
             total = (scores.reshape(-1, seen.stop) @ ones[:seen.stop]).reshape(top.shape)
-            if mask is not None:
+            if masks is not None:
                 total[total == 0] = 1
             np.divide(scores @ vs[part][..., seen, :], total, out=outs[part][..., rows, :])
             if kept is None:
@@ -102,7 +101,7 @@ def attention_blocked(
                     p = kept[i]
                 else:
                     p = scaled[..., rows, :] @ keys.swapaxes(-1, -2)
-                    _hide(p, None if mask is None else mask[part][..., rows, seen])
+                    _mask(p, None if masks is None else masks[part][..., rows, seen])
                     if hidden is not None and start >= offset:
                         n = stop - start
                         p[..., :n, :] += hidden[:n, :n]
@@ -118,7 +117,8 @@ def attention_blocked(
                 else:
                     dqs[part][..., rows, :] += dscores @ keys
             dqs[part][...] *= scale
-        return dq, dk, dv, None
+        return dq, dk, dv, None if mask is None or mask.dtype == bool else lambda: _mask_gradient(
+            g, q, k, v, mask, causal, scale)
     return out, backward if is_grad_enabled() else _unrecorded
 
 
@@ -126,10 +126,25 @@ def _unrecorded(g):
     raise AssertionError("attention ran without recording, so there is no way back")
 
 
+def _mask_gradient(g: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray, causal: bool,
+                   scale: float) -> np.ndarray:
+    """By the rule, all of it once more: biases that are learned are rare."""
+    rule = scaled_dot_product_attention.operation.rule  # type: ignore[attr-defined]
+    _, backward = rule(np, q, k, v, mask, causal=causal, scale=scale)
+    return backward(g)[3]()
+
+
 def _serves(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None) -> bool:
     return (q.ndim == k.ndim == 4 and is_float(q, k, v) and k.shape == v.shape and q.size > 0 and k.size > 0
             and q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3] and q.shape[1] % k.shape[1] == 0
-            and (mask is None or mask.dtype == bool))
+            and (mask is None or _fits(mask, q, k)))
+
+
+def _fits(mask: np.ndarray, q: np.ndarray, k: np.ndarray) -> bool:
+    """Whether a mask leaves shape and dtype of the scores as they are."""
+    shape = (*q.shape[:3], k.shape[2])
+    return (mask.ndim <= 4 and all(n in (1, m) for n, m in zip(mask.shape[::-1], shape[::-1]))
+            and (mask.dtype == bool or (is_float(mask) and mask.itemsize <= q.itemsize)))
 
 
 def _unit_stride(x: np.ndarray) -> np.ndarray:
@@ -152,9 +167,13 @@ def _head_blocks(batch: int, n_heads: int, size: int) -> Iterator[tuple[slice, s
             yield slice(b, b + some), slice(h, h + few)
 
 
-def _hide(scores: np.ndarray, mask: np.ndarray | None) -> None:
-    if mask is not None:
+def _mask(scores: np.ndarray, mask: np.ndarray | None) -> None:
+    if mask is None:
+        return
+    if mask.dtype == bool:
         np.copyto(scores, -math.inf, where=~mask)
+    else:
+        scores += mask
 
 
 def _sum_groups(p: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
