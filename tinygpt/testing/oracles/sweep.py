@@ -68,6 +68,7 @@ class Sweep:
         self.kinks: list[tuple[int, int]] = []
         self.oracles: Counter[str] = Counter()
         self.worst = 0.0
+        self.by_ladder = False  # whether the last comparison was without a complex step
         self.notes: dict[str, None] = {}
 
     def run(self) -> None:
@@ -86,6 +87,7 @@ class Sweep:
 
     def _judge(self, u: Sequence[np.ndarray | None]) -> Verdict:
         verdict, reason = judge(self.problem, self.gradient, self.largest, u, self.v, self.tolerance, self.method)
+        self.by_ladder = bool(reason) or self.method == "central"
         if reason:
             self.notes[f"the complex step was set aside: {reason}; the ladder decided alone"] = None
         return verdict
@@ -121,7 +123,10 @@ class Sweep:
             if verdict.kind != "inconclusive" and (not below or step < usual):
                 continue
             other = self._judge(self._along(k, part, step * self._weights(part.size)))
-            alone = below if step > usual else verdict.reason == EDGE and other.numeric != 0
+            if step > usual:
+                alone = below and (self.by_ladder or other.kind == "pass")
+            else:
+                alone = verdict.reason == EDGE and other.numeric != 0
             if "complex" not in other.oracle and not alone:
                 continue
             if other.oracle != BELOW and other.kind != "inconclusive" and (other.kind == "pass" or part.size == 1):
