@@ -9,24 +9,26 @@ from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoder
 from tinygpt.models.kinds import (FEED_FORWARDS, MASKS, NORMS, POSITIONS, new_attention, new_feed_forward, new_mask,
                                   new_norm, new_positions)
 from tinygpt.models.layout import LAYOUTS
-from tinygpt.nn import (Block, Causal, CrossAttention, CrossBlock, FusedFeedForward, GatedFeedForward, LayerNorm,
-                        LearnedPositions, Mask, MultiHeadAttention, Positions, PostNormBlock, RMSNorm, RotaryPositions,
-                        SinusoidalPositions)
+from tinygpt.nn import (AlibiPositions, Block, Causal, CrossAttention, CrossBlock, FusedFeedForward, GatedFeedForward,
+                        LayerNorm, LearnedPositions, Mask, MultiHeadAttention, Positions, PostNormBlock, RMSNorm,
+                        RotaryPositions, SinusoidalPositions, Window)
 
 SIZES = dict(vocab_size=17, block_size=12, n_layer=1, n_head=4, n_embd=16)
-LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)  # has every field that a row reads
-MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA), "bert": BERT(BERTConfig(**SIZES)),
+LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)
+MISTRAL = GPTConfig(**SIZES, architecture="mistral", n_kv_head=2, window=3)  # has every field that a row reads
+MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA), "mistral": GPT(MISTRAL),
+          "bert": BERT(BERTConfig(**SIZES)),
           "roberta": BERT(BERTConfig(**SIZES, architecture="roberta")),
           "bart": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart")),
           "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES))}
 KINDS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions, "rotary": RotaryPositions,
-         "full": Mask, "causal": Causal, "layer": LayerNorm, "rms": RMSNorm,
+         "alibi": AlibiPositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
          "plain": FusedFeedForward, "gated": GatedFeedForward}
 
 
 def test_every_row_builds_its_part():
     for table, base in ((POSITIONS, Positions), (MASKS, Mask), (NORMS, (LayerNorm, RMSNorm))):
-        made = {name: build(LLAMA) for name, build in table.items()}
+        made = {name: build(MISTRAL) for name, build in table.items()}
         assert all(isinstance(part, base) for part in made.values())
         assert len({type(part) for part in made.values()}) == len(made)  # no two names for one kind
     made = {name: build(LLAMA, 16, 20, activation="silu") for name, build in FEED_FORWARDS.items()}
