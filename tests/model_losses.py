@@ -14,7 +14,7 @@ from tinygpt.models import BERT, EncoderDecoder
 from tinygpt.models.encoder_decoder import shift_right
 from tinygpt.models.inputs import targets_on
 
-__all__ = ["WithLoss", "loss_of"]
+__all__ = ["loss_of"]
 
 
 def loss_of(model: Any, ids: Any, targets: Any, weights: Any = None, *, reduction: str = "mean",
@@ -36,20 +36,3 @@ def loss_of(model: Any, ids: Any, targets: Any, weights: Any = None, *, reductio
             x, bias = model.lm_head(x), model.lm_head.bias
     return ops.linear_cross_entropy(x, model.output_weight, bias, *targets_on(targets, weights, c.vocab_size,
                                                                               model.device), reduction=reduction)
-
-
-class WithLoss:
-    """A model with `loss_of` as its method `loss`, which is how `check_model` asks for it."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    def __call__(self, *args: Any, **inputs: Any) -> Tensor:
-        return self.model(*args, **inputs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def loss(self, *args: Any, **inputs: Any) -> Tensor:
-        """As `loss_of`."""
-        return loss_of(self.model, *args, **inputs)

@@ -14,6 +14,7 @@ MODELS = {
     "llama": lambda: GPT(GPTConfig(**SIZES, architecture="llama", n_kv_head=2)),
     "llama-scaled": lambda: GPT(GPTConfig(**SIZES, architecture="llama", rope_theta=100.0,
                                           rope_scaling={"rope_type": "linear", "factor": 2.0})),
+    "mixtral": lambda: GPT(GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, n_inner=8, n_experts=4)),
     "gpt2-alibi": lambda: GPT(GPTConfig(**SIZES, positions="alibi")),
     "llama-alibi": lambda: GPT(GPTConfig(**SIZES, architecture="llama", positions="alibi", n_kv_head=2)),
     "gpt2-rotary": lambda: GPT(GPTConfig(**SIZES, positions="rotary")),

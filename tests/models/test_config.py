@@ -9,7 +9,8 @@ from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.models.layout import LAYOUTS
 from tinygpt.ops import ACTIVATIONS
 
-CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
+CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig,
+           "roberta": BERTConfig,
            "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
 
 
@@ -83,7 +84,8 @@ def test_configurations_are_frozen():
     ("llama", dict(n_embd=6), "head_dim must be even, got 3"),
     ("gpt2", dict(n_kv_head=1), "architecture='llama'"),
     ("gpt2", dict(head_dim=10), "architecture='llama'"),
-    ("gpt2", dict(activation="swish"), "activation='swish' is not supported; choose one of " + ", ".join(map(repr, ACTIVATIONS))),
+    ("gpt2", dict(activation="swish"), "activation='swish' is not supported; choose one of "
+     + ", ".join(map(repr, ACTIVATIONS))),
     ("gpt2", dict(vocab_size=0), "vocab_size must be at least 1, got 0"),
     ("gpt2", dict(n_layer=-1), "n_layer must be at least 0, got -1"),
     ("gpt2", dict(n_inner=-4), "n_inner must be at least 1"),

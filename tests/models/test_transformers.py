@@ -18,6 +18,7 @@ CONFIGS = {
     "gpt2-untied": GPTConfig(**SIZES, tie_word_embeddings=False, n_inner=48, activation="relu"),
     "gpt2-without-bias": GPTConfig(**SIZES, bias=False, norm_epsilon=1e-3),
     "gpt2-gelu": GPTConfig(**SIZES, activation="gelu"),
+    "gpt2-relu2": GPTConfig(**SIZES, activation="relu2"),
     "llama": GPTConfig(**SIZES, architecture="llama", n_kv_head=2, eos_token_id=(1, 2)),
     "llama-bias": GPTConfig(**SIZES, architecture="llama", bias=True, head_dim=6, tie_word_embeddings=False),
     "llama-linear": GPTConfig(**SIZES, architecture="llama", rope_theta=500.0,
@@ -25,6 +26,10 @@ CONFIGS = {
     "llama-3": GPTConfig(**SIZES, architecture="llama", rope_scaling={
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 8}),
+    "mixtral": GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, n_experts=4, eos_token_id=(1, 2)),
+    "mixtral-untied": GPTConfig(**SIZES, architecture="mixtral", tie_word_embeddings=False, n_experts=3,
+                                n_experts_per_token=1, n_inner=24, activation="gelu"),
+    "mixtral-classifier": GPTConfig(**SIZES, architecture="mixtral", head="classification", n_labels=2, pad_token_id=0),
     "mistral": GPTConfig(**SIZES, architecture="mistral", n_kv_head=2, window=4, eos_token_id=(1, 2)),
     "mistral-untied": GPTConfig(**SIZES, architecture="mistral", window=2, head_dim=6, rope_theta=500.0,
                                 tie_word_embeddings=False),

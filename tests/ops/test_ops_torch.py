@@ -75,6 +75,7 @@ def compare(ours: Any, theirs: Any, *inputs: np.ndarray | None, rtol: float = 1e
 UNARY = {
     "negative": torch.neg, "absolute": torch.abs, "exp": torch.exp, "sin": torch.sin, "cos": torch.cos,
     "tanh": torch.tanh, "erf": torch.erf, "relu": torch.relu, "sigmoid": torch.sigmoid, "silu": F.silu, "gelu": F.gelu,
+    "relu_squared": lambda x: F.relu(x) ** 2,
 }
 
 
@@ -287,7 +288,8 @@ def test_linear(leading, n_in, n_out, seed):
     compare(ops.linear, F.linear, x, weight)
 
 
-ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "silu": F.silu}
+ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "silu": F.silu,
+               "relu2": lambda x: F.relu(x) ** 2}
 
 
 @drawn

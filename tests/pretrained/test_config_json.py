@@ -20,8 +20,10 @@ BASE = {
              "encoder_attention_heads": 2, "decoder_attention_heads": 3, "encoder_ffn_dim": 72, "decoder_ffn_dim": 36,
              "pad_token_id": 1, "eos_token_id": 0, "decoder_start_token_id": 1, "forced_eos_token_id": 0},
 }
-BASE |= {"mistral": BASE["llama"] | {"num_key_value_heads": 2}, "roberta": BASE["bert"], "marian": BASE["bart"]}
-CONFIGS = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
+BASE |= {"mistral": BASE["llama"] | {"num_key_value_heads": 2}, "mixtral": BASE["llama"] | {"num_key_value_heads": 1},
+         "roberta": BASE["bert"], "marian": BASE["bart"]}
+CONFIGS = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig,
+           "roberta": BERTConfig,
            "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
 
 
@@ -51,7 +53,7 @@ def resolved(fields):
 def test_absent_options_are_what_transformers_takes(folder, architecture):
     config = resolved(read_config(folder(architecture)))
     assert config.n_embd == 24 and config.n_layer == 2 and config.vocab_size == 69
-    assert config.dropout == (0.0 if architecture in ("llama", "mistral") else 0.1)
+    assert config.dropout == (0.0 if architecture in ("llama", "mistral", "mixtral") else 0.1)
     assert config.block_size == (22 if architecture == "roberta" else 24)
 
 
@@ -107,6 +109,16 @@ def test_rope_scaling(folder, tmp_path, options, scaling):
     assert config.rope_scaling == scaling
     write_config(tmp_path, config.to_dict())
     assert resolved(read_config(tmp_path)) == config
+
+
+def test_mixtral_has_its_own_base_of_rotary_positions_and_one_window(folder):
+    assert read_config(folder("mixtral"))["rope_theta"] == 1e6 and read_config(folder("llama"))["rope_theta"] == 1e4
+    fields = read_config(folder("mixtral", num_local_experts=5, num_experts_per_tok=3, router_aux_loss_coef=0.02,
+                                sliding_window=None))
+    assert (fields["n_experts"], fields["n_experts_per_token"], fields["router_aux_loss_coef"]) == (5, 3, 0.02)
+    for options in ({"sliding_window": 4096}, {"router_jitter_noise": 0.1}):
+        with pytest.raises(ValueError, match=f"{next(iter(options))}=.* is not supported; supported: "):
+            read_config(folder("mixtral", **options))
 
 
 def test_generation_config_has_the_last_word_on_ids(folder):

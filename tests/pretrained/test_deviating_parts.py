@@ -51,6 +51,17 @@ def test_a_part_that_the_layout_has_no_name_for_keeps_ours(tmp_path):
     assert "positions.weight" in names and "model.layers.0.self_attn.q_proj.weight" in names
 
 
+def test_a_part_keeps_its_options(tmp_path):
+    sizes = dict(n_experts=3, n_experts_per_token=1, router_aux_loss_coef=0.5)
+    config = GPTConfig(**SIZES, feed_forward="experts", bias=True, **sizes)
+    GPT(config).save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_bytes())
+    assert {name: written[name] for name in sizes} == sizes and load_model(tmp_path).config == config
+    assert "blocks.1.feed_forward.experts.2.down.bias" in SafetensorsFile(tmp_path / "model.safetensors").keys()
+    GPT(GPTConfig(**SIZES, positions="alibi", **sizes)).save_pretrained(tmp_path)
+    assert not sizes.keys() & json.loads((tmp_path / "config.json").read_bytes()).keys()
+
+
 def test_a_part_that_is_not_there_has_no_tensor(tmp_path):
     GPT(GPTConfig(**SIZES, positions="alibi")).save_pretrained(tmp_path)
     names = SafetensorsFile(tmp_path / "model.safetensors").keys()

@@ -28,22 +28,23 @@ ROPE_SCALINGS = {  # Hugging Face's rope_type -> the numbers it needs
 
 @dataclass(frozen=True)
 class GPTConfig(Configuration):
-    """A decoder-only model: GPT-2's, Llama's or Mistral's layout.
+    """A decoder-only model: GPT-2's, Llama's, Mistral's or Mixtral's layout.
 
     Args:
         vocab_size: V, the number of token ids.
         block_size: the longest context, in tokens; of an `endless` model, that of a training example.
         n_layer, n_head, n_embd: L blocks of H heads over C channels.
-        n_kv_head: heads of keys and values (grouped queries; not for GPT-2). Default `n_head`.
-        head_dim: D, channels of one head. Default C / H; another size is not for GPT-2.
-        n_inner: width of the feed-forward. Default 4·C, or for a gated one 8·C/3 rounded up to a multiple of 32.
-        architecture: "gpt2", "llama" or "mistral".
+        n_kv_head: heads of keys and values (grouped queries; not in GPT-2's layout). Default `n_head`.
+        head_dim: D, channels of one head. Default C / H; GPT-2's layout has no other.
+        n_inner: width of the feed-forward, or of one expert. Default 4·C, or for gated ones 8·C/3 rounded up to a
+            multiple of 32.
+        architecture: "gpt2", "llama", "mistral" or "mixtral".
         positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
             "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
-        window: how many tokens a query looks at, its own included; None for all. Another architecture than Mistral is
-            then one that transformers cannot open.
-        feed_forward: a key of `kinds.FEED_FORWARDS`, "plain" or "gated". As for positions.
-        activation: "gelu", "gelu_tanh", "relu" or "silu". Default the architecture's.
+        window: how many tokens a query looks at, its own included; None for all. Transformers opens such a model in
+            Mistral's and Mixtral's layout only.
+        feed_forward: a key of `kinds.FEED_FORWARDS`, "plain", "gated" or "experts". As for positions.
+        activation: a key of `ops.ACTIVATIONS`. Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
         dropout: the probability of dropping, in [0, 1).
         norm_epsilon: added to the variance in norms. Default the architecture's.
@@ -56,6 +57,8 @@ class GPTConfig(Configuration):
         n_labels, id2label: for head="classification": how many labels, and their names; otherwise 0 and None.
         problem_type: for head="classification": Hugging Face's word for what the logits mean. None is one label of
             several; "regression" and "multi_label_classification" have logits here and no loss.
+        n_experts, n_experts_per_token: for feed_forward="experts": how many, and how many a token goes through.
+        router_aux_loss_coef: the weight of their balance loss in training (nn/experts.py).
 
     Raises:
         ValueError, TypeError: an option is unknown, or options do not fit each other.
@@ -88,8 +91,11 @@ class GPTConfig(Configuration):
     n_labels: int = None               # type: ignore[assignment]
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
+    n_experts: int = 8
+    n_experts_per_token: int = 2
+    router_aux_loss_coef: float = 0.001
 
-    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mistral")
+    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mistral", "mixtral")
     HEADS: ClassVar = ("lm", "classification")
     PARTS: ClassVar = ("positions", "feed_forward")
 
@@ -101,14 +107,14 @@ class GPTConfig(Configuration):
             self._check_choice(name, tuple(kinds))
         self._default("bias", LAYOUTS[self.architecture].bias)
         self._check_flag("bias")
-        if self.architecture == "mistral" and self.bias:
-            self._fail("Mistral's layout has no biases; leave bias at None, or choose architecture='llama'")
+        if self.bias and self.architecture in ("mistral", "mixtral"):
+            self._fail(f"architecture={self.architecture!r} has no biases; leave bias out, or choose 'llama'")
         if self.window is not None:
             self._check_size("window")
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
-        gated = self.feed_forward == "gated"
-        self._default("n_inner", -(-8 * self.n_embd // 96) * 32 if gated else 4 * self.n_embd)
+        plain = self.feed_forward == "plain"
+        self._default("n_inner", 4 * self.n_embd if plain else -(-8 * self.n_embd // 96) * 32)
         self._check_size("n_kv_head", "head_dim", "n_inner")
         if self.n_head % self.n_kv_head:
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
@@ -121,6 +127,13 @@ class GPTConfig(Configuration):
             self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
         self._check_number("rope_theta", 0.0, open_=True)
         self._check_rope_scaling()
+        self._check_experts()
+
+    def _check_experts(self) -> None:
+        self._check_size("n_experts", "n_experts_per_token")
+        self._check_number("router_aux_loss_coef", 0.0)
+        if self.n_experts_per_token > self.n_experts:
+            self._fail(f"n_experts_per_token={self.n_experts_per_token} is more than n_experts={self.n_experts}")
 
     @property
     def mask(self) -> str:

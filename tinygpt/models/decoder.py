@@ -1,8 +1,8 @@
 """The public GPT: the book's, in every layout that decoders come in, with padding, a cache, two heads, and folders.
 
-The configuration's `architecture` decides between GPT-2's layout (learned positions, LayerNorm, GELU) and Llama's
-(rotary positions, RMSNorm, SwiGLU, grouped queries), or Mistral's (Llama's with a sliding window); layout.py has the
-table.
+The configuration's `architecture` decides between GPT-2's layout (learned positions, LayerNorm, GELU), Llama's (rotary
+positions, RMSNorm, SwiGLU, grouped queries), Mistral's (Llama's with a sliding window) and Mixtral's (Llama's with
+experts); layout.py has the table.
 
 Shapes: B batch, T time, C channels, V vocabulary.
 
@@ -22,7 +22,8 @@ from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from ..generation import Sampling, beam_search, check_beams, generate, stream, stream_text
-from ..nn import Block, Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window
+from ..nn import (Block, Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
+                  balance_loss)
 from . import gpt
 from .base import PretrainedModel
 from .config import GPTConfig
@@ -97,6 +98,13 @@ class GPT(gpt.GPT, PretrainedModel):
     def output_weight(self) -> Tensor:
         """(V, C): the matrix from features to logits; the token embedding itself where they are tied."""
         return self.token_embedding.weight if self.lm_head is None else self.lm_head.weight
+
+    @property
+    def auxiliary_loss(self) -> Tensor | None:
+        """What training adds to the loss of each target, (): that experts be used alike. None without experts."""
+        coefficient = self.config.router_aux_loss_coef
+        loss = balance_loss(self) if coefficient else None
+        return None if loss is None else loss * coefficient
 
     def forward(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """Logits for the token that follows each position; for a classifier, of each text's label.

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..nn import (AlibiPositions, Causal, FusedFeedForward, GatedFeedForward, LayerNorm, LearnedPositions, Mask, Module,
-                  MultiHeadAttention, Positions, RMSNorm, RotaryPositions, SinusoidalPositions, Window)
+from ..nn import (AlibiPositions, Causal, FusedFeedForward, GatedFeedForward, LayerNorm, LearnedPositions, Mask,
+                  MixtureOfExperts, Module, MultiHeadAttention, Positions, RMSNorm, RotaryPositions,
+                  SinusoidalPositions, Window)
 
 __all__ = ["FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "new_attention", "new_feed_forward", "new_mask", "new_norm",
            "new_positions"]
@@ -42,6 +43,8 @@ NORMS: dict[str, Callable[[Any], Module]] = {
 FEED_FORWARDS: dict[str, Callable[..., Module]] = {
     "plain": lambda c, n_embd, n_inner, **options: FusedFeedForward(n_embd, n_inner, **options),
     "gated": lambda c, n_embd, n_inner, **options: GatedFeedForward(n_embd, n_inner, **options),
+    "experts": lambda c, n_embd, n_inner, **options: MixtureOfExperts(
+        n_embd, n_inner, c.n_experts, c.n_experts_per_token, **options),
 }
 
 

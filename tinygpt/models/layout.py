@@ -5,8 +5,8 @@ are all its architecture's opens in transformers; config.py says which parts may
 
 Prerequisites: nn/. Next: kinds.py, which builds the parts; configuration.py, which answers from this table.
 
-Papers: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), Mistral (Jiang et al. 2023), BERT (Devlin et al.
-2018), RoBERTa (Liu et al. 2019), BART (Lewis et al. 2019), Marian (Junczys-Dowmunt et al. 2018), which is the layout of
+Papers: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), Mistral and Mixtral (Jiang et al. 2023, 2024), BERT
+(Devlin et al. 2018), RoBERTa (Liu et al. 2019), BART (Lewis et al. 2019), Marian (Junczys-Dowmunt et al. 2018), which is the layout of
 Vaswani et al. 2017.
 """
 
@@ -35,6 +35,7 @@ LAYOUTS = {
     "gpt2":     Layout("layer", True,  "learned",    "causal", "plain",      False, "gelu_tanh", True,  1e-5),
     "llama":    Layout("rms",   True,  "rotary",     "causal", "gated",      False, "silu",      False, 1e-6),
     "mistral":  Layout("rms",   True,  "rotary",     "window", "gated",      False, "silu",      False, 1e-6),
+    "mixtral":  Layout("rms",   True,  "rotary",     "causal", "experts",    False, "silu",      False, 1e-5),
     "bert":     Layout("layer", False, "learned",    "full",   "plain",      True,  "gelu",      True,  1e-12),
     "roberta":  Layout("layer", False, "learned",    "full",   "plain",      True,  "gelu",      True,  1e-5),
     "bart":     Layout("layer", False, "learned",    "causal", "plain",      True,  "gelu",      True,  1e-5),

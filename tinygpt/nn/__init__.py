@@ -1,7 +1,7 @@
 """The layers of a transformer, each a Module of a few lines.
 
-docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py,
-alibi.py, rms_norm.py, padding.py, post_norm.py, cross_attention.py, window.py), what takes the place of the book's
+docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, alibi.py,
+rms_norm.py, experts.py, padding.py, window.py, post_norm.py, cross_attention.py), what takes the place of the book's
 (gated.py, cache.py), and lora.py.
 """
 
@@ -21,6 +21,7 @@ from .rotary import RotaryPositions
 from .alibi import AlibiPositions
 from .rms_norm import RMSNorm
 from .gated import FusedFeedForward, GatedFeedForward
+from .experts import MixtureOfExperts, balance_loss
 from .padding import Both, Padding
 from .post_norm import CrossBlock, PostNormBlock
 from .cache import Cache, CachedSight, DecoderSight, LayerCache
@@ -30,7 +31,7 @@ from .cross_attention import CrossAttention
 __all__ = [
     "AlibiPositions", "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight",
     "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm",
-    "LearnedPositions", "Linear", "Mask", "Module", "MultiHeadAttention", "Padding", "Parameter", "Positions",
-    "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "Window",
-    "WindowCache", "seed_dropout",
+    "LearnedPositions", "Linear", "Mask", "MixtureOfExperts", "Module", "MultiHeadAttention", "Padding", "Parameter",
+    "Positions", "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "Window",
+    "WindowCache", "balance_loss", "seed_dropout",
 ]

@@ -8,7 +8,7 @@ from .reduction import max, mean, sum
 from .shape import concatenate, reshape, swapaxes, transpose
 from .indexing import embedding, getitem
 from .linalg import linear, matmul
-from .activation import ACTIVATIONS, gelu_tanh, log_softmax, relu, softmax
+from .activation import ACTIVATIONS, gelu_tanh, log_softmax, relu, relu_squared, softmax
 from .normalization import layer_norm
 from .dropout import dropout
 from .attention import merge_heads, scaled_dot_product_attention, split_heads
@@ -31,10 +31,9 @@ from . import numpy_functions, precision  # noqa: F401  (NumPy's functions of Te
 __all__ = [
     "ACTIVATIONS", "IGNORE_INDEX", "absolute", "add", "astype", "broadcast_to", "clip", "concatenate",
     "cos", "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu",
-    "gelu_tanh",
-    "getitem", "layer_norm", "linear", "linear_activation", "linear_cross_entropy", "log", "log_softmax", "logsumexp",
-    "matmul", "max", "maximum", "mean", "merge_heads", "min", "minimum", "multiply", "negative", "power", "relu",
-    "reshape", "rms_norm", "rotary_embedding", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax",
-    "split", "split_heads", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes", "tanh", "to_device",
-    "transpose", "var", "where",
+    "gelu_tanh", "getitem", "layer_norm", "linear", "linear_activation", "linear_cross_entropy", "log", "log_softmax",
+    "logsumexp", "matmul", "max", "maximum", "mean", "merge_heads", "min", "minimum", "multiply", "negative", "power",
+    "relu", "relu_squared", "reshape", "rms_norm", "rotary_embedding", "scaled_dot_product_attention", "sigmoid",
+    "silu", "sin", "softmax", "split", "split_heads", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes",
+    "tanh", "to_device", "transpose", "var", "where",
 ]

@@ -13,7 +13,7 @@ from ..arrays import Array
 from ..autograd.graph import Output
 from ..autograd.operation import differentiable
 
-__all__ = ["ACTIVATIONS", "gelu_tanh", "log_softmax", "relu", "softmax"]
+__all__ = ["ACTIVATIONS", "gelu_tanh", "log_softmax", "relu", "relu_squared", "softmax"]
 
 
 @differentiable
@@ -24,6 +24,16 @@ def relu(xp: Any, x: Array) -> Output:
     def backward(g):
         return (g * positive,)
     return xp.maximum(x, 0), backward
+
+
+@differentiable
+def relu_squared(xp: Any, x: Array) -> Output:
+    """max(x, 0)², whose slope has no jump at 0 (So et al., "Primer", 2021)."""
+    positive = xp.maximum(x, 0)
+
+    def backward(g):  # d max(x, 0)² = 2 max(x, 0) dx
+        return (g * 2 * positive,)
+    return positive * positive, backward
 
 
 @differentiable
@@ -66,5 +76,5 @@ def log_softmax(xp: Any, x: Array, *, axis: int = -1) -> Output:
 
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {  # the name in a configuration -> the function
-    "gelu_tanh": gelu_tanh, "relu": relu,
+    "gelu_tanh": gelu_tanh, "relu": relu, "relu2": relu_squared,
 }  # gelu.py and silu.py add theirs

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .json_file import read_json, write_json
-from .options import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PARTS, RULES, WITH_BEAMS, Option)
+from .options import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
+                      WITH_BEAMS, Option)
 
 __all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config"]
 
@@ -24,7 +25,8 @@ MAX_SIZE = 1 << 31
 LARGEST = sys.float_info.max                                  # JSON's integers may be larger; NaN is below nothing
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 OWN_TYPE = "tinygpt"                                          # the model_type of what transformers has no class for
-DECODERS, ROTARY = ("gpt2", "llama", "mistral"), ("llama", "mistral")  # the layouts of GPTs; those of them that turn
+DECODERS = ("gpt2", "llama", "mistral", "mixtral")              # the layouts of GPTs
+THETAS = {"llama": 1e4, "mistral": 1e4, "mixtral": 1e6}       # those of them that turn by default, and their rope_theta
 HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
 
 
@@ -99,11 +101,17 @@ def _deviating(fields: dict[str, Any]) -> dict[str, Any]:
     """The parts of a model that the classes of its layout in transformers lack, by our names. Without any, transformers
     opens the folder; with some, its config.json has a type that transformers does not know and so refuses."""
     written = {row.ours for row in OPTIONS[fields["architecture"]] if row.kind != "activation"}
-    return {name: fields[name] for name in PARTS if name not in written and fields.get(name) is not None
-            and not (name == "activation" and fields[name] in ACTIVATIONS.values())}
+    parts = {name: fields[name] for name in PARTS if name not in written and fields.get(name) is not None
+             and not (name == "activation" and fields[name] in ACTIVATIONS.values())}
+    return parts | {row.ours: fields[row.ours] for row in _part_options(parts)}
 
 
-def _rope(config: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
+def _part_options(parts: dict[str, Any]) -> list[Option]:
+    """The options that parts have beside their kind."""
+    return [row for kind in parts.values() for row in PART_OPTIONS.get(kind, ())]
+
+
+def _rope(config: dict[str, Any], default: float) -> tuple[float, dict[str, Any] | None]:
     """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, dict):
@@ -114,7 +122,7 @@ def _rope(config: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
         raise ValueError(f"partial_rotary_factor={rope['partial_rotary_factor']!r:.80} is not supported; only 1.0 is")
     scaling = {name: value for name, value in rope.items()
                if name not in ("type", "rope_type", "rope_theta", "partial_rotary_factor")}
-    return (_convert("rope_theta", "number", 10000.0 if theta is None else theta),
+    return (_convert("rope_theta", "number", default if theta is None else theta),
             None if kind == "default" else {"rope_type": kind, **scaling})
 
 
@@ -154,14 +162,16 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
             value = row.default                                # null where a value must be: as if it were absent
         fields[row.ours] = _convert(row.theirs, row.kind, value)
     if config.get("model_type") == OWN_TYPE:
-        fields |= {name: _convert(name, kind, config[name]) for name, kind in PARTS.items() if name in config}
+        parts = {name: _convert(name, kind, config[name]) for name, kind in PARTS.items() if name in config}
+        fields |= parts | {row.ours: _convert(row.ours, row.kind, config.get(row.ours, row.default))
+                           for row in _part_options(parts)}
     if architecture in DECODERS:                               # defaults such as 50256 that a small vocabulary lacks
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             ids = fields[name] if isinstance(fields[name], tuple) else (fields[name],)
             if any(i is not None and not 0 <= i < fields["vocab_size"] for i in ids):
                 fields[name] = None
     if _turns(fields):
-        fields["rope_theta"], fields["rope_scaling"] = _rope(config)
+        fields["rope_theta"], fields["rope_scaling"] = _rope(config, THETAS.get(architecture, 1e4))
     if architecture == "roberta":                              # positions begin after the padding's row
         fields["block_size"] -= (fields["pad_token_id"] or 0) + 1
         if fields["block_size"] < 1:
@@ -181,7 +191,7 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
 
 def _turns(fields: dict[str, Any]) -> bool:
     """Whether the model's positions are rotary."""
-    return fields["positions"] == "rotary" if fields.get("positions") else fields["architecture"] in ROTARY
+    return fields["positions"] == "rotary" if fields.get("positions") else fields["architecture"] in THETAS
 
 
 def _labels(config: dict[str, Any]) -> dict[str, Any]:

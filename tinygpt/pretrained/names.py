@@ -5,8 +5,11 @@ checked, and fused rows split, without building a model:
 
     V vocabulary   T rows of the position table   C, 3C channels, three times as many   S kinds of segments   N labels
     Q, K rows of all queries, of all keys         I, J width of the feed-forward (the encoder's, the decoder's)
+    E experts
 
-In a name `{}` is the block's number. Prerequisites: config_json.py. Next: tables.py, then folder.py.
+In a name the first `{}` is the block's number, a second one the number of a part of the block (an expert).
+
+Prerequisites: config_json.py. Next: tables.py, then folder.py.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class Entry:
         copies: names under which the same values may stand again, or instead; all must agree; not written.
         instead: names to read from where `theirs` is absent; otherwise without meaning; written with the same values.
         optional: zeros where the file has none.
+        many: the field that counts the parts of a block that each have such a tensor; "" for a block's only one.
     """
 
     ours: str
@@ -43,10 +47,12 @@ class Entry:
     copies: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
     optional: bool = False
+    many: str = ""
 
-    def of_block(self, number: int) -> Entry:
-        """The entry with the block's number in its names."""
-        return replace(self, ours=self.ours.format(number), theirs=tuple(name.format(number) for name in self.theirs))
+    def of_block(self, *numbers: int) -> Entry:
+        """The entry with numbers in its names: the block's and, if there are many, the part's."""
+        return replace(self, ours=self.ours.format(*numbers),
+                       theirs=tuple(name.format(*numbers) for name in self.theirs))
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,8 @@ class Names:
         for count, entries in self.blocks:
             for number in range(fields[count]):
                 for entry in entries:
-                    yield entry.of_block(number)
+                    for part in range(fields[entry.many] if entry.many else 1):
+                        yield entry.of_block(number, part)
         yield from self.heads[head]
 
 
@@ -99,11 +106,11 @@ def vector(ours: str, theirs: str, rows: str, **more: Any) -> Entry:
 
 
 def linear(ours: str, theirs: str | tuple[str, ...], rows: Sequence[str], columns: str, *, form: str = "same",
-           option: str | None = None) -> tuple[Entry, Entry]:
+           option: str | None = None, many: str = "") -> tuple[Entry, Entry]:
     """A linear layer's weight and bias; `rows` has one symbol for each of theirs."""
     parts = (theirs,) if isinstance(theirs, str) else theirs
-    return (Entry(f"{ours}.weight", tuple(f"{part}.weight" for part in parts), tuple(rows), columns, form),
-            Entry(f"{ours}.bias", tuple(f"{part}.bias" for part in parts), tuple(rows), option=option))
+    return (Entry(f"{ours}.weight", tuple(f"{part}.weight" for part in parts), tuple(rows), columns, form, many=many),
+            Entry(f"{ours}.bias", tuple(f"{part}.bias" for part in parts), tuple(rows), option=option, many=many))
 
 
 def norm(ours: str, theirs: str, *, option: str | None = None, bias: bool = True) -> tuple[Entry, ...]:
@@ -121,4 +128,4 @@ def sizes(fields: dict[str, Any]) -> dict[str, int]:
     return {"V": fields["vocab_size"], "T": fields["block_size"] + offset, "C": channels, "3C": 3 * channels,
             "I": inner, "J": fields.get("n_decoder_inner") or inner, "Q": heads * head_dim,
             "K": (fields.get("n_kv_head") or heads) * head_dim, "S": fields.get("type_vocab_size") or 0,
-            "N": fields.get("n_labels") or 0}
+            "N": fields.get("n_labels") or 0, "E": fields.get("n_experts") or 0}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "RULES", "ARGUMENTS", "WITH_BEAMS",
-           "NOT_FOLLOWED", "PARTS"]
+           "NOT_FOLLOWED", "PARTS", "PART_OPTIONS"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Option:
 
 
 ACTIVATIONS = {  # their spellings -> ours; the first spelling of each is written
-    "gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu",
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "relu2": "relu2", "silu": "silu",
     "gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "swish": "silu",
 }
 
@@ -74,9 +74,18 @@ LLAMA = (
 )
 
 MISTRAL_DEFAULTS = {"block_size": 4096 * 32, "n_inner": 14336, "n_kv_head": 8}
-MISTRAL = (*(Option(row.ours, row.theirs, row.kind, MISTRAL_DEFAULTS.get(row.ours, row.default))
+MISTRAL = (*(Option(row.ours, row.theirs, row.kind, MISTRAL_DEFAULTS.get(row.ours, row.default), row.also)
              for row in LLAMA if row.ours not in ("attention_bias", "mlp_bias")),
            Option("window", "sliding_window", "size?", 4096))
+
+EXPERTS = (
+    Option("n_experts", "num_local_experts", "size", 8),
+    Option("n_experts_per_token", "num_experts_per_tok", "size", 2),
+    Option("router_aux_loss_coef", "router_aux_loss_coef", "number", 0.001),
+)
+MIXTRAL_DEFAULTS = {"window": None, "norm_epsilon": 1e-5}
+MIXTRAL = (*(Option(row.ours, row.theirs, row.kind, MIXTRAL_DEFAULTS.get(row.ours, row.default), row.also)
+             for row in MISTRAL), *EXPERTS)
 
 BERT = (
     Option("vocab_size", "vocab_size", "size", 30522),
@@ -128,12 +137,13 @@ MARIAN_DEFAULTS = {"vocab_size": 58101, "bos_token_id": None, "eos_token_id": 0,
 MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.theirs, row.default), row.also)
                for row in BART)
 
-OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
-           "marian": MARIAN}
+OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
+           "bart": BART, "marian": MARIAN}
 
 # Parts that a model may have and the classes of its layout in transformers lack: our field -> the kind of its value.
 # config.json says them by our names, under a model_type of our own.
 PARTS = {"positions": "name", "window": "size", "feed_forward": "name", "activation": "name"}
+PART_OPTIONS = {"experts": EXPERTS}                           # kinds of parts that have options beside their name
 
 # Their option -> the only value this package computes with; absent and null count as that value.
 EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_attention": False}
@@ -141,6 +151,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "gpt2": EVERYWHERE | {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
     "llama": EVERYWHERE | {"partial_rotary_factor": 1.0},
     "mistral": EVERYWHERE | {"partial_rotary_factor": 1.0, "layer_types": None},
+    "mixtral": EVERYWHERE | {"partial_rotary_factor": 1.0, "router_jitter_noise": 0.0},
     "bert": EVERYWHERE | {"position_embedding_type": "absolute"},
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
@@ -165,6 +176,8 @@ NOT_FOLLOWED: dict[str, tuple[Any, ...]] = {
 CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "gpt2": {"lm": ("GPT2LMHeadModel", "GPT2Model"), "classification": ("GPT2ForSequenceClassification",)},
     "llama": {"lm": ("LlamaForCausalLM", "LlamaModel"), "classification": ("LlamaForSequenceClassification",)},
+    "mixtral": {"lm": ("MixtralForCausalLM", "MixtralModel"),
+                "classification": ("MixtralForSequenceClassification",)},
     "mistral": {"lm": ("MistralForCausalLM", "MistralModel"), "classification": ("MistralForSequenceClassification",)},
     "bert": {"masked_lm": ("BertForMaskedLM", "BertForPreTraining"), None: ("BertModel",),
              "classification": ("BertForSequenceClassification",)},

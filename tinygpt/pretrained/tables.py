@@ -56,6 +56,18 @@ LLAMA = Names(
     ignored=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
 )
 
+MIXTURE = "blocks.{}.feed_forward", "model.layers.{}.block_sparse_moe"  # ours, theirs
+EXPERT = {"gate": ("w1", "I", "C"), "up": ("w3", "I", "C"), "down": ("w2", "C", "I")}  # ours: theirs, rows, columns
+MIXTRAL = replace(
+    LLAMA,
+    blocks=(("n_layer", (
+        *(entry for entry in LLAMA.blocks[0][1] if ".feed_forward." not in entry.ours and entry.option is None),
+        matrix(f"{MIXTURE[0]}.router", f"{MIXTURE[1]}.gate", "E", "C"),
+        *(matrix(f"{MIXTURE[0]}.experts.{{}}.{ours}", f"{MIXTURE[1]}.experts.{{}}.{theirs}", rows, columns,
+                 many="n_experts") for ours, (theirs, rows, columns) in EXPERT.items()),
+    )),),
+)
+
 
 def _bert(base: str, embedding_output: str, head: tuple[Entry, ...], output_bias: tuple[str, str],
           classifier: tuple[str, str], ignored: tuple[str, ...]) -> Names:
@@ -158,15 +170,19 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
-TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "bert": BERT, "roberta": ROBERTA, "bart": BART,
+TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
+          "bart": BART,
           "marian": MARIAN}
 
 
-def _feed_forward(**widths: str) -> tuple[Entry, ...]:
-    """The matrices of a feed-forward layer, by name: which has as many rows as its inside is wide, "I", or channels."""
+def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:
+    """The matrices of a feed-forward layer, by name: which has as many rows as its inside is wide, "I", or channels.
+    `part` and `many` are for several such layers: what stands before their matrices' names, and the field that counts
+    them."""
+    names = {name: f"blocks.{{}}.feed_forward.{part}{name}" for name in widths}
     return tuple(entry for name, rows in widths.items()
-                 for entry in linear(f"blocks.{{}}.feed_forward.{name}", f"blocks.{{}}.feed_forward.{name}", [rows],
-                                     "C" if rows == "I" else "I", option="bias"))
+                 for entry in linear(names[name], names[name], [rows], "C" if rows == "I" else "I", option="bias",
+                                     many=many))
 
 
 # What each kind of a part that may deviate from the layout (options.PARTS) is made of: of the whole model, and of each
@@ -175,7 +191,11 @@ PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
     "positions": {"learned": (matrix("positions", "positions", "T", "C"),)},
 }
 BLOCK_PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
-    "feed_forward": {"plain": _feed_forward(up="I", down="C"), "gated": _feed_forward(gate="I", up="I", down="C")},
+    "feed_forward": {
+        "plain": _feed_forward(up="I", down="C"), "gated": _feed_forward(gate="I", up="I", down="C"),
+        "experts": (matrix("blocks.{}.feed_forward.router", "blocks.{}.feed_forward.router", "E", "C"),
+                    *_feed_forward("experts.{}.", "n_experts", gate="I", up="I", down="C")),
+    },
 }
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from model_losses import WithLoss
 
 from tinygpt import Tensor
 from tinygpt.autograd import OPS, Operation
 from tinygpt.engine.dispatch import Twin, twins_of
 from tinygpt.testing import check_model, check_vjp, gradcheck, op_db
-from tinygpt.testing.parameters import ParameterProblem, evaluating, in_float64
-from tinygpt.testing.problem import Problem, TensorProblem
-from tinygpt.testing.report import GradcheckReport
+from tinygpt.testing.contracts.rules import as_function, input_names
+from tinygpt.testing.contracts.twins import check_twin
+from tinygpt.testing.oracles.parameters import ParameterProblem, evaluating, in_float64
+from tinygpt.testing.oracles.problem import Problem, TensorProblem
+from tinygpt.testing.reports.report import GradcheckReport
 from tinygpt.testing.samples import Sample
-from tinygpt.testing.twins import check_twin
-from tinygpt.testing.vjp import as_function, input_names
 from tinygpt.training import losses
 
 from .mutation import Edit, mutant
@@ -76,12 +76,9 @@ class FunctionExample(Example):
         yield _started(TensorProblem(self.func, self.inputs, {}))
 
 
-class _Trained(WithLoss):
-    """A model with the loss that training has for it."""
-
-    def loss(self, reduction: str = "mean", **batch: Any) -> Tensor:
-        total = losses.language_loss(self.model, batch)
-        return total if reduction == "sum" else total * (1 / losses.count_targets(batch))
+def _loss(model: Any, batch: Any) -> tuple[Tensor, float]:
+    """The loss that training has for a model."""
+    return losses.language_loss(model, batch), losses.count_targets(batch)
 
 
 @dataclass
@@ -92,13 +89,13 @@ class ModelExample(Example):
     batch: dict[str, np.ndarray]
 
     def ours(self, seed: int) -> GradcheckReport:
-        return check_model(_Trained(self.model), self.batch, seed=seed, raise_exception=False)
+        return check_model(self.model, self.batch, loss=_loss, seed=seed, raise_exception=False)
 
     @contextlib.contextmanager
     def problem(self) -> Iterator[Problem]:
         parameters = dict(self.model.named_parameters())
         with evaluating(self.model), in_float64(parameters):
-            yield _started(ParameterProblem(lambda: _Trained(self.model).loss(**self.batch), parameters))
+            yield _started(ParameterProblem(lambda: operator.truediv(*_loss(self.model, self.batch)), parameters))
 
 
 @dataclass

@@ -139,7 +139,7 @@ def _silu(x, out, slope, a, b):
         slope *= a
 
 
-FORMULAS: dict[str, Formula] = {"gelu": _gelu_exact, "gelu_tanh": _gelu_tanh, "silu": _silu}  # as in ops.ACTIVATIONS
+FORMULAS: dict[str, Formula] = {"gelu": _gelu_exact, "gelu_tanh": _gelu_tanh, "silu": _silu}  # of ops.ACTIVATIONS
 
 
 def formula_for(activation: str, x: np.ndarray) -> Formula | None:

@@ -16,8 +16,7 @@ import numpy as np
 from ...kernels.cpu.attention import ROWS
 from ...kernels.cpu.blocks import BLOCK
 from ...ops import ACTIVATIONS
-from ..values import draw_values
-from .registry import Sample, large_samples_of
+from .registry import Sample, draw_values, large_samples_of
 
 __all__: list[str] = []
 
