@@ -23,7 +23,8 @@ def _default_device_afterwards():
 @pytest.fixture
 def without_cuda(monkeypatch):
     """No CUDA backend before, and none that the test has made afterwards."""
-    monkeypatch.setattr(backend.host, "_BY_KIND", {kind: b for kind, b in backend.host._BY_KIND.items() if kind != "cuda"})
+    kinds = {kind: b for kind, b in backend.host._BY_KIND.items() if kind != "cuda"}
+    monkeypatch.setattr(backend.host, "_BY_KIND", kinds)
     monkeypatch.setattr(backend.host, "_BY_TYPE", dict(backend.host._BY_TYPE))
 
 

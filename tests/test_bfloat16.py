@@ -6,6 +6,7 @@ import cuda_on_host
 import fake_device
 import numpy as np
 import pytest
+from model_losses import loss_of
 
 from tinygpt import kernels, nn, ops
 from tinygpt.autograd import OPS, Tensor
@@ -186,14 +187,14 @@ def test_models(name):
     model = MODELS[name]().eval()
     ids = np.random.default_rng(0).integers(3, 13, (4, 7))
     targets = np.array([0, 1, 2, 1]) if name == "roberta" else ids
-    expected = model.loss(ids, targets)
+    expected = loss_of(model, ids, targets)
     expected.backward()
     slopes = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
     for p in model.parameters():
         p.grad = None
     model.to("fake:1").compute_in("bfloat16")
     with fake_device.count_syncs() as count:
-        loss = model.loss(ids, targets)
+        loss = loss_of(model, ids, targets)
         loss.backward()
     assert not count.reasons and loss.dtype == np.float32
     assert float(loss) == pytest.approx(float(expected), rel=2e-3)
@@ -227,8 +228,8 @@ def test_positions_are_not_rounded():
     """Angles and sines stay float32 also where the weights are bfloat16, which cannot tell position 257 from 258."""
     llama, marian = (MODELS[name]().to("fake", dtype="bfloat16") for name in ("llama", "marian"))
     x = llama.token_embedding(to_device(np.zeros((1, 8), int), "fake"))
-    cos, _ = llama.rotary.angles(x, to_device(np.arange(8), "fake"))
-    assert x.dtype == BF16 and cos.dtype == np.float32 == marian.encoder.sines.tables(x)[0].dtype
+    cos, _ = llama.positions.angles(x, to_device(np.arange(8), "fake"))
+    assert x.dtype == BF16 and cos.dtype == np.float32 == marian.encoder.positions.tables(x)[0].dtype
 
 
 def test_a_folder_is_loaded_in_bfloat16_and_saved_in_float32(tmp_path):

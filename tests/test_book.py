@@ -193,3 +193,34 @@ def test_its_gradients_are_differences(alone_and_whole):
     """Central differences of step 1e-5 in float64 are right to about 1e-9, where weights are of order 1."""
     for found in alone_and_whole:
         assert found["worst"] < 1e-8
+
+
+# -- the pages --------------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_shows_the_rooms_of_the_map():
+    """In the order of docs/map.md, and none that is not there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## Map")[1].split("\n## ")[0]
+    shown = re.findall(r"^  ([a-z_]+(?:/|\.py)) ", readme, flags=re.M)
+    assert shown == [room for room in rows("rooms")]
+
+
+def test_the_reading_page_needs_the_book_alone(tmp_path):
+    """Its code, up to the heading "Upstairs", runs with the files of the book and nothing else."""
+    page = (ROOT / "docs/reading.md").read_text(encoding="utf-8").split("\n## Upstairs")[0]
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S))
+    assert code.count("\n") > 200
+    for file in BOOK:
+        (tmp_path / "tinygpt" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / file, tmp_path / "tinygpt" / file)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
+                          env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_reading_page_follows_the_order_of_the_book():
+    page = (ROOT / "docs/reading.md").read_text(encoding="utf-8").split("\n## Upstairs")[0]
+    named = [file for heading in re.findall(r"^###? .*$", page, flags=re.M)
+             for file in re.findall(r"`([\w/]+\.py)`", heading)]
+    places = [BOOK.index(file) for file in named]
+    assert len(places) > 12 and places == sorted(places)

@@ -7,6 +7,7 @@ import inspect
 import fake_device
 import numpy as np
 import pytest
+from model_losses import loss_of
 
 import tinygpt as tg
 from tinygpt import ops
@@ -204,7 +205,7 @@ SAMPLES = {  # operation -> calls: inputs, settings
     "embedding": [((IDS, normal(5, 4)), {})],
     "relu": [((normal(9),), {})], "relu_squared": [((normal(9),), {})],
     "sigmoid": [((normal(9),), {})], "silu": [((normal(9),), {})],
-    "gelu": [((normal(9),), {}), ((normal(9),), {"approximate": "tanh"})],
+    "gelu": [((normal(9),), {}), ((normal(9),), {"approximate": "tanh"})], "gelu_tanh": [((normal(9),), {})],
     "gated_activation": [((normal(3, 4), normal(3, 4)), {"activation": name}) for name in ops.ACTIVATIONS],
     "softmax": [((normal(3, 4),), {}), ((normal(3, 4),), {"axis": 0})], "log_softmax": [((normal(3, 4),), {})],
     "layer_norm": [((normal(3, 4), normal(4), normal(4)), {}), ((normal(3, 4),), {})],
@@ -327,6 +328,8 @@ PADDING = np.arange(8) < np.array([[8], [5], [7]])
 MODELS = {
     "gpt2": lambda: (GPT(GPTConfig(**GPT_OPTIONS)), BATCH),
     "llama": lambda: (GPT(GPTConfig(**GPT_OPTIONS | {"dropout": 0.0}, architecture="llama", n_kv_head=1)), BATCH),
+    "mistral": lambda: (GPT(GPTConfig(**GPT_OPTIONS, architecture="mistral", n_kv_head=1, window=2)), BATCH),
+    "gpt2-alibi": lambda: (GPT(GPTConfig(**GPT_OPTIONS, positions="alibi")), BATCH),
     "bert": lambda: (BERT.for_masked_lm(BERTConfig(**GPT_OPTIONS)), BATCH | {"attention_mask": PADDING}),
     "marian": lambda: (EncoderDecoder(EncoderDecoderConfig(**GPT_OPTIONS)), BATCH | {
         "attention_mask": PADDING, "decoder_ids": IDS17[:, ::-1]}),
@@ -344,7 +347,7 @@ def train(name, device, n_steps=2):
     for _ in range(n_steps):
         with fake_device.count_syncs() as count:
             flat.zero_grad()
-            loss = model.loss(**batch)
+            loss = loss_of(model, **batch)
             loss.backward()
             optimizer.step()
         waited = list(count.reasons)
@@ -371,10 +374,10 @@ def test_ids_and_targets_are_checked_before_they_go_to_the_device(name):
         wrong = np.array(batch[key])
         wrong[1, 2] = bad
         with pytest.raises(IndexError, match=f"{bad} is outside"):
-            model.loss(**batch | {key: wrong})
+            loss_of(model, **batch | {key: wrong})
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "marian"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gpt2-alibi", "marian"])
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"seed": 1, "top_k": 5, "top_p": 0.9}, {"num_beams": 2}])
 def test_generation_equals_numpys(name, options):
     tg.manual_seed(0)

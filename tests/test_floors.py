@@ -1,4 +1,7 @@
-"""The floors of docs/architecture.md, read out of the source with `ast`: imports point down, also inside functions.
+"""The order of docs/map.md, read out of the source with `ast`: imports point up the map, also inside functions.
+
+A room may import from the book and from rooms above it in the table; inside a room there are no cycles. (What a file of
+the book may import is checked in test_book.py.)
 
 Further rules that only the source can tell: no deep-learning framework, optional packages only inside functions,
 `__all__` in every module, and a docstring for every public name.
@@ -10,6 +13,7 @@ import ast
 import functools
 import importlib
 import inspect
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,28 +26,18 @@ PACKAGE = ROOT / "tinygpt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
-# The floors, lowest first; what stands on one line is a floor, and imports from left to right of itself only.
-FLOORS = [
-    ["_version"],
-    ["backend"],
-    ["autograd"],
-    ["ops", "kernels"],
-    ["nn", "testing", "tokenizers", "data", "pretrained", "generation"],
-    ["models"],
-    ["optim", "evaluation"],
-    ["training", "chat", "pipelines"],
-    ["cli", "__main__"],
-]
-RANK = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
+MAP = (ROOT / "docs/map.md").read_text(encoding="utf-8")
 
-# Packages whose files are read, and import one another, in a fixed order; a file that is not listed has no place yet.
-ORDER = {
-    "autograd": ["grad_mode", "graph", "tensor", "bfloat16", "operation"],
-    "ops": ["elementwise", "erf", "reduction", "shape", "indexing", "linalg", "activation", "feedforward",
-            "normalization", "dropout", "attention", "loss", "precision", "operators"],
-    "nn": ["module", "linear", "embedding", "normalization", "positional", "dropout", "cache", "attention",
-           "feedforward", "block", "lora"],
-}
+
+def _names(table: str) -> list[str]:
+    """The first column of a table of the map."""
+    part = MAP.split(f"<!-- {table}:begin -->")[1].split(f"<!-- {table}:end -->")[0]
+    return re.findall(r"^\| `([^`]+)` \|", part, flags=re.M)
+
+
+ROOMS = [name.rstrip("/").removesuffix(".py") for name in _names("rooms")]
+RANK = {name: rank for rank, name in enumerate(["_version", *ROOMS, "__main__"])}
+BOOK = {f"tinygpt.{name.removesuffix('.py').replace('/', '.')}" for name in _names("book")}
 
 FRAMEWORKS = frozenset("""
     torch tensorflow jax jaxlib flax keras mxnet paddle tinygrad mlx onnxruntime autograd mygrad micrograd transformers
@@ -105,23 +99,22 @@ def place(name: str) -> str:
 # -- direction --------------------------------------------------------------------------------------------------------
 
 
-def test_every_file_has_a_floor():
-    assert {place(name) for name in MODULES} - {""} <= set(RANK)
+def test_every_file_has_a_place():
+    assert {place(name) for name in MODULES} - {"", "arrays"} <= set(RANK) and BOOK <= set(MODULES)
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if place(name)])
-def test_imports_point_down(name):
-    """Lower floors; on the same floor, what is listed earlier; inside a package, see below."""
+@pytest.mark.parametrize("name", [name for name in MODULES if place(name) and name not in BOOK])
+def test_imports_point_up_the_map(name):
+    """To the book, and to rooms above; inside a room, see below."""
     mine = place(name)
     for target, _, line in imports(MODULES[name]):
-        if target.split(".")[0] != "tinygpt" or place(target) == mine:
+        if target.split(".")[0] != "tinygpt" or place(target) == mine or target in BOOK:
             continue
         if name in ("tinygpt.cli", "tinygpt.__main__") and target == "tinygpt":
             continue
         where = f"{MODULES[name].relative_to(ROOT)}:{line} imports {target}"
         assert place(target), f"{where}: the package itself, which stands on top of everything"
-        floor, position = RANK[place(target)]
-        assert (floor, position) < RANK[mine], f"{where}, which is not below {mine}"
+        assert RANK[place(target)] < RANK[mine], f"{where}, which is not above {mine} on the map"
 
 
 def inner_imports(package: str) -> dict[str, set[str]]:
@@ -138,15 +131,6 @@ def test_no_cycles_inside_a_package(package):
         assert free, f"these import one another in a circle: {sorted(waiting)}"
         for name in free:
             del waiting[name]
-
-
-@pytest.mark.parametrize("package", ORDER)
-def test_order_inside_a_package(package):
-    rank = {f"tinygpt.{package}.{name}": i for i, name in enumerate(ORDER[package])}
-    for name, targets in inner_imports(package).items():
-        assert name in rank, f"{name} has no place in the order of {package}"
-        for target in targets:
-            assert rank[target] < rank[name], f"{name} imports {target}, which comes later"
 
 
 def test_testing_knows_no_model():

@@ -1,29 +1,15 @@
 """tinygpt: a language model's whole life in pure NumPy.
 
-This docstring is the reading order. The package is built in floors; a file imports only from floors below its own, so
-read from the top of this list down, and everything is explained before it is used. Each file says in its first lines
-what it adds, and which file comes before and after. docs/reading.md follows one training step through all of it.
+The package is a house in two storeys. Downstairs is the book: short files from one differentiable number to a GPT that
+is trained and writes. Read them in order; arrays.py is the first, and each says which is next. Upstairs is the machinery
+for speed, devices, safe files and other models, in rooms; machinery.py says what takes the place of what.
 
-    backend.py       where arrays live: NumPy on the host, CuPy on a GPU
-    autograd/        Tensor, the differentiable rule, and the walk backwards                    (start here)
-    ops/             every operation once: its output, and beside it its derivative
-    kernels/         faster twins of some of them, checked against them; skip it until you want speed
-    nn/              layers: Linear, norms, attention, the transformer block
-    tokenizers/      text to token ids and back
-    data/            text to token ids to batches
-    generation/      from logits to text: sampling, the decoding loop, beam search
-    pretrained/      Hugging Face folders in and out
-    models/          GPT; BERT; the encoder-decoder; their configurations
-    optim/           all parameters in one array; AdamW, schedules, clipping
-    evaluation/      how good is it: loss, perplexity, bits per byte
-    training/        the loop, replicas, checkpoints; from a text file to a model folder
-    chat.py          a conversation with a model, within what its context holds
-    pipelines/       one line from a folder to what its model does
-    testing/         the gradient checker: is your derivative right?
-    cli/             the command line
+docs/map.md lists the book in its order, and the rooms. docs/reading.md follows one training step through the book.
 
-`import tinygpt` loads the engine alone (backend, autograd, ops and their twins); the other packages are imported when
-they are first named, so that `import tinygpt as tg` costs little and `tg.models.GPT` still works.
+`import tinygpt` loads Tensors, operations with their twins, and layers. The other packages are imported when they
+are first named, so `import tinygpt as tg` costs little and `tg.models.GPT` still works.
+
+Prerequisites: nothing. Next: arrays.py.
 """
 
 import importlib

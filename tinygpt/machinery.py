@@ -40,7 +40,7 @@ __all__ = ["install"]
 def install() -> None:
     """Put the machinery into its places; `import tinygpt` does it once."""
     Operation.engine = Dispatch()
-    Tensor.new_array = staticmethod(new_array)  # type: ignore[assignment]
+    Tensor.new_array = staticmethod(new_array)
     for owner, members in ((Tensor, MORE_METHODS), (Tensor, TENSOR), (Module, MODULE),
                            (Tensor, {"__array_ufunc__": array_ufunc, "__array_function__": array_function})):
         for name, member in members.items():

@@ -19,14 +19,15 @@ from .autograd.tensor import Tensor, wrap
 from .backend import array_module, device_of, on_device, resolve_device, resolve_dtype, to_device, to_numpy
 from .nn.module import Module, Parameter
 from .ops.casting import astype as astype_rule, to_device as to_device_rule
-from .ops.operators import COMPARISONS
+from .ops.operators import COMPARISONS, METHODS
 
 __all__ = ["MODULE", "TENSOR"]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tensors
 
-_backward, _receive, getitem = Tensor.backward, Tensor.receive, Tensor.__getitem__
+_backward, _receive = Tensor.backward, Tensor.receive
+getitem, _argmax, _invert = METHODS["__getitem__"], METHODS["argmax"], METHODS["__invert__"]
 
 
 def _numpy(self: Tensor) -> np.ndarray:
@@ -61,8 +62,8 @@ def _astype(x: Tensor, dtype: Any) -> Tensor:
 
 
 def backward(self: Tensor, gradient: Any = None) -> None:
-    if type(self.data) is np.ndarray:
-        return _backward(self, gradient)
+    if gradient is None and type(self.data) is np.ndarray:
+        return _backward(self)
     with on_device(self.device):
         if isinstance(gradient, Tensor):
             gradient = gradient.data
@@ -128,7 +129,7 @@ TENSOR: dict[str, Any] = {
     "device": property(lambda self: device_of(self.data), doc='Where the data is: "cpu", "cuda:0", …'),
     "to": _to, "astype": _astype, "__array__": _array,
     "numpy": _numpy, "__repr__": _repr, "backward": backward, "receive": receive,
-    "argmax": _here(Tensor.argmax), "__invert__": _here(Tensor.__invert__),  # type: ignore[operator]
+    "argmax": _here(_argmax), "__invert__": _here(_invert),
     "__getitem__": _getitem,
     **{sign: _placed(COMPARISONS[name]) for sign, name in _SIGNS.items()},
 }
@@ -190,7 +191,7 @@ def compute_in(self: Module, dtype: Any) -> Module:
     """
     found = None if dtype is None else resolve_dtype(dtype, self.device)
     for module in self.modules():
-        module.compute_dtype = None if found == self.dtype else found
+        vars(module)["compute_dtype"] = None if found == self.dtype else found
     return self
 
 

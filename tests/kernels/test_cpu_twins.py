@@ -38,10 +38,10 @@ def _ran(op, arrays: list[Any], settings: dict[str, Any]) -> bool:
                for twin in twins_of(OPS[op.operation.name]) if twin.device == "cpu" and twin.recorded)
 
 
-def check(op, *arrays: Any, served: bool = True, tolerance: float | None = None, **settings: Any) -> None:
-    """The twin serves these arguments and gives what the rule gives."""
+def check(op, *arrays: Any, served: bool | None = True, tolerance: float | None = None, **settings: Any) -> None:
+    """The twin serves these arguments (None: nobody asks) and gives what the rule gives."""
     dtype = next(a.dtype.type for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f")
-    assert _ran(op, list(arrays), settings) == served
+    assert served is None or _ran(op, list(arrays), settings) == served
     fast = _run(op, list(arrays), settings)
     with kernels.disabled():
         slow = _run(op, list(arrays), settings)
@@ -64,13 +64,15 @@ def layouts(x: np.ndarray) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [0, 1, 7, FEW - 1, FEW, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 3 * cpu.BLOCK + 5])
-@pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {})])
+@pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu_tanh, {}),
+                                          (ops.gelu, {}), (ops.silu, {})])
 def test_activations_around_their_blocks(op, settings, n, dtype):
     exact = op is ops.gelu and not settings
     check(op, normal(n, dtype=dtype) * 4, served=dtype == np.float32 if exact else n >= FEW, **settings)
 
 
-@pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu, {}), (ops.silu, {})])
+@pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu_tanh, {}),
+                                          (ops.gelu, {}), (ops.silu, {})])
 def test_activations_in_every_layout(op, settings):
     for x in layouts(normal(6, 5, 80)):
         check(op, x, **settings)
@@ -135,7 +137,7 @@ def test_one_row_under_no_grad(dtype):
     x, weight, bias = normal(1, 1, 60, dtype=dtype) + 2, normal(60, dtype=dtype), normal(60, dtype=dtype, seed=1)
     matrix = normal(7, 60, dtype=dtype)
     for op, parameters in ((ops.layer_norm, (weight, bias)), (ops.layer_norm, (None, None)), (ops.rms_norm, (weight,)),
-                           (ops.gelu, ()), (ops.silu, ()), (ops.linear, (matrix, None)),
+                           (ops.gelu, ()), (ops.gelu_tanh, ()), (ops.silu, ()), (ops.linear, (matrix, None)),
                            (ops.linear, (matrix, normal(7, dtype=dtype))), (ops.add, (bias,))):
         with no_grad():
             fast = op(x, *parameters)
@@ -413,6 +415,51 @@ def test_split_joins_what_lies_apart_or_in_another_order():
     np.testing.assert_array_equal(backward((whole[:, 3:], whole[:, :3]))[0],
                                   np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
     assert backward((whole[:, :3], whole[:, 3:]))[0] is whole
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_splitting_and_merging_heads(dtype):
+    """Served on the tape, and a token alone without it; what is no (B, T, n D) is left to the rule, which says why."""
+    for t in (1, 2, 70):
+        x, heads = normal(2, t, 32, dtype=dtype), (4, 2, 2)
+        for i in range(3):
+            check(lambda x: ops.split_heads(x, heads=heads)[i], x, served=None)
+        assert cpu.split_heads_rejoining(x, heads=heads) is not NotImplemented
+        with kernels.disabled():
+            expected = ops.split_heads(x, heads=heads)
+        with no_grad():
+            found = ops.split_heads(x, heads=heads)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours.data, theirs.data)
+            merged = ops.merge_heads(ours)
+            with kernels.disabled():
+                np.testing.assert_array_equal(merged.data, ops.merge_heads(theirs).data)
+        assert (cpu.split_heads_of_a_token(x, heads=heads) is NotImplemented) == (t > 1)
+        assert (cpu.merge_heads_of_a_token(normal(2, 4, t, 8)) is NotImplemented) == (t > 1)
+    for x in (normal(2, 5, 30), normal(5, 32)):
+        assert cpu.split_heads_rejoining(x, heads=(4, 2, 2)) is NotImplemented
+    with pytest.raises(ValueError, match="30 channels do not divide into 8 heads"):
+        ops.split_heads(normal(2, 5, 30), heads=(4, 2, 2))
+
+
+def test_split_heads_hands_back_the_array_that_attention_filled():
+    x, g = normal(2, 70, 32), normal(2, 70, 16, seed=3)
+    results = []
+    for context in (kernels.disabled(), contextlib.nullcontext()):
+        with context:
+            tensor = Tensor(x, requires_grad=True)
+            q, k, v = ops.split_heads(tensor, heads=(4, 2, 2))
+            ops.merge_heads(ops.scaled_dot_product_attention(q, k, v, causal=True)).backward(g)
+            results.append(tensor.grad)
+    np.testing.assert_allclose(results[0], results[1], atol=1e-5)
+    whole = normal(2, 70, 8, 4, seed=1)  # (B, T, n, D): the gradients side by side, as attention leaves them
+    parts = [whole[:, :, a:b].transpose(0, 2, 1, 3) for a, b in ((0, 4), (4, 6), (6, 8))]
+    _, backward = cpu.split_heads_rejoining(x, heads=(4, 2, 2))
+    (joined,) = backward(parts)
+    assert joined.shape == x.shape and np.shares_memory(joined, whole)
+    (copied,) = backward([parts[0], parts[1].copy(), parts[2]])  # one of them lies elsewhere
+    assert not np.shares_memory(copied, whole)
+    np.testing.assert_array_equal(copied, joined)
 
 
 @pytest.mark.parametrize("additive", [False, True])

@@ -7,6 +7,7 @@ import cuda_on_host
 import fake_device
 import numpy as np
 import pytest
+from model_losses import loss_of
 
 import tinygpt as tg
 from tinygpt import kernels, ops
@@ -189,7 +190,7 @@ def test_every_product_of_a_step_is_one_of_bfloat16(architecture, fused, monkeyp
     sizes = dict(vocab_size=17, block_size=8, n_layer=2, n_head=2, n_embd=16)
     model = GPT(GPTConfig(**sizes, architecture=architecture)).eval()
     ids = np.random.default_rng(0).integers(0, 17, (3, 9))
-    expected = model.loss(ids[:, :-1], ids[:, 1:])
+    expected = loss_of(model, ids[:, :-1], ids[:, 1:])
     expected.backward()
     slopes = {name: p.grad for name, p in model.named_parameters()}
     for p in model.parameters():
@@ -207,7 +208,7 @@ def test_every_product_of_a_step_is_one_of_bfloat16(architecture, fused, monkeyp
         return matmul(a, b, **options)
     for module in (kernels.cuda.linear, kernels.cuda.attention, kernels.cuda.loss, kernels.cuda.gemm):
         monkeypatch.setattr(module, "matmul", watched)
-    loss = model.loss(ids[:, :-1], ids[:, 1:])
+    loss = loss_of(model, ids[:, :-1], ids[:, 1:])
     loss.backward()
     linears = 2 * (4 if architecture == "gpt2" else 5)
     assert len(seen) == 3 * linears + 2 * 6 + 3 and all(a and b for a, b in seen)
@@ -223,7 +224,7 @@ def test_every_product_of_a_step_is_one_of_bfloat16(architecture, fused, monkeyp
 def test_a_training_run_in_bfloat16(architecture, fused):
     """All twins together, with dropout, accumulation and (without kernels) two replicas: losses near the host's in
     float32, and the same bits when it is run again."""
-    from tinygpt.training import Trainer, TrainingOptions
+    from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss
 
     class Source:
         def batch(self, step):
@@ -241,7 +242,7 @@ def test_a_training_run_in_bfloat16(architecture, fused):
                               architecture=architecture, n_kv_head=1 if architecture == "llama" else None)).to(device)
         options = TrainingOptions(steps=4, batch_size=4, lr=0.01, accumulate=2, device=device, dtype=dtype,
                                   threads=1 if fused else 2)  # kernels on the host run one at a time
-        trainer = Trainer(model, Source(), options, metrics=Losses())
+        trainer = Trainer(model, Criterion(language_loss), Source(), options, metrics=Losses())
         trainer.run()
         runs.append((trainer.metrics, to_numpy(trainer.optimizer.flat.data)))
     (expected, _), (losses, weights), (again, same) = runs

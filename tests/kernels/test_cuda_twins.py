@@ -16,13 +16,12 @@ from tinygpt import kernels, ops
 from tinygpt.autograd import OPS, Tensor, no_grad
 from tinygpt.backend import on_device, to_device, to_numpy
 from tinygpt.kernels import cuda
-from tinygpt.kernels.cuda import launch, loss
-from tinygpt.kernels.cuda.activation import KINDS
+from tinygpt.kernels.cuda import activation, launch, loss
 from tinygpt.ops.dropout import keep_scale
 from tinygpt.optim import AdamW, FlatParameters, grad_norm_on_device
 from tinygpt.testing import op_db
-from tinygpt.testing.twins import check_twin
 from tinygpt.engine.dispatch import twins_of
+from tinygpt.testing.contracts.twins import check_twin
 
 pytestmark = pytest.mark.skipif(not cuda_on_host.AVAILABLE, reason="needs g++ on Linux to run kernels on the host")
 FUSED = [name for name in OPS if name in launch.FUSED]
@@ -128,7 +127,7 @@ def test_the_emulation_finds_what_is_wrong():
 
 
 def test_what_is_fused():
-    assert set(FUSED) == {"layer_norm", "rms_norm", "gelu", "silu", "relu", "linear", "linear_activation",
+    assert set(FUSED) == {"layer_norm", "rms_norm", "gelu", "gelu_tanh", "silu", "relu", "linear", "linear_activation",
                           "gated_activation", "dropout", "scaled_dot_product_attention", "linear_cross_entropy",
                           "embedding"}
     assert cuda.fused_kernels() == sorted({*FUSED, "AdamW", "gradient norm"})
@@ -169,19 +168,20 @@ def test_the_contracts_of_a_twin(name):
 # -- sizes around warps and blocks ------------------------------------------------------------------------------------
 
 SIZES = (1, 31, 32, 33, 255, 256, 257, 3000)
-WITH_KERNEL = {name: ops.ACTIVATIONS[name] for name in KINDS if name}
+ACTIVATIONS = {name: (op, {}) for name, op in ops.ACTIVATIONS.items() if name in activation.KINDS} | {
+    "gelu, asked for tanh": (ops.gelu, {"approximate": "tanh"})}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", WITH_KERNEL.values(), ids=WITH_KERNEL)
-def test_activations(op, dtype):
+@pytest.mark.parametrize("op, settings", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_activations(op, settings, dtype):
     for n in SIZES:
         check(op, normal(n, dtype=dtype) * 4)
     check(op, np.array([-1e4, -90, -20, -0.0, 0, 20, 90, 1e4], dtype))
 
 
-@pytest.mark.parametrize("op", WITH_KERNEL.values(), ids=WITH_KERNEL)
-def test_what_is_not_finite_goes_through_activations_as_through_the_rule(op):
+@pytest.mark.parametrize("op, settings", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_what_is_not_finite_goes_through_activations_as_through_the_rule(op, settings):
     x = np.array([np.nan, np.inf, -np.inf], np.float32)
     with np.errstate(invalid="ignore"):
         there = to_numpy(op(Tensor(x, device="fake")).data)
@@ -198,8 +198,8 @@ def test_a_matrix_with_its_bias_and_activation(rows, width, dtype):
     x, weight, bias = normal(rows, 3, dtype=dtype), normal(width, 3, dtype=dtype, seed=1), normal(width, dtype=dtype)
     check(ops.linear, x, weight, bias, tolerance=5)
     check(ops.linear, x, weight, None, served=False, tolerance=5)
-    for activation in ops.ACTIVATIONS:
-        check(ops.linear_activation, x, weight, bias, activation=activation, tolerance=5, served=activation in KINDS)
+    for name in set(ops.ACTIVATIONS) & set(activation.KINDS):
+        check(ops.linear_activation, x, weight, bias, activation=name, tolerance=5)
     check(ops.linear_activation, x, weight, None, activation="gelu_tanh", tolerance=5)
 
 
@@ -219,12 +219,26 @@ def test_a_matrix_takes_any_leading_axes_and_leaves_errors_to_the_rule():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
-def test_gates(activation, dtype):
+@pytest.mark.parametrize("name", sorted(set(ops.ACTIVATIONS) & set(activation.KINDS)))
+def test_gates(name, dtype):
     for n in SIZES:
-        check(ops.gated_activation, normal(n, dtype=dtype) * 4, normal(n, dtype=dtype, seed=1), activation=activation,
-              served=activation in KINDS)
-    check(ops.gated_activation, normal(3, 4, dtype=dtype), normal(4, dtype=dtype), activation=activation, served=False)
+        check(ops.gated_activation, normal(n, dtype=dtype) * 4, normal(n, dtype=dtype, seed=1), activation=name)
+    check(ops.gated_activation, normal(3, 4, dtype=dtype), normal(4, dtype=dtype), activation=name, served=False)
+
+
+def test_the_kernels_know_the_activations_that_models_are_trained_with():
+    assert set(activation.KINDS) >= {"gelu", "gelu_tanh", "silu", "relu"}
+
+
+def test_an_activation_that_the_kernels_do_not_know_is_left_to_the_rule(monkeypatch):
+    monkeypatch.setitem(ops.ACTIVATIONS, "new", ops.tanh)
+    check(ops.gated_activation, normal(3, 40), normal(3, 40, seed=1), activation="new", served=False)
+    check(ops.linear_activation, normal(3, 4), normal(6, 4), normal(6), activation="new", served=False, tolerance=5)
+    there = Tensor(normal(3, 4), device="fake", dtype="bfloat16")
+    weight, bias = (Tensor(x, device="fake") for x in (normal(6, 4), normal(6)))
+    out = ops.linear_activation(there, weight, bias, activation="new").numpy()
+    expected = np.tanh(there.numpy() @ weight.astype("bfloat16").numpy().T + bias.numpy())
+    np.testing.assert_allclose(out, expected, rtol=0, atol=2.0 ** -8)  # of bfloat16, for numbers up to 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -445,12 +459,12 @@ def test_bfloat16_is_widened_for_bias_and_activation_and_sums():
                                              np.zeros((1, width), np.float32))]
     there, shift, out, upper, dx, dbias = arrays
     sizes = (np.int64(n_rows), np.int64(width), np.int64(n_rows))
-    for kind, activation in ((1, "gelu_tanh"), (4, None)):
+    for kind, name in ((1, "gelu_tanh"), (4, None)):
         module.get_function("activation_forward")((1, 1), (32,), (there, shift, out, *sizes, np.int64(kind)))
         module.get_function("activation_backward")(
             (1, 1), (32,), (upper, there, shift, dx, dbias, *sizes, np.int64(kind)))
         h = Tensor(widened(x).astype(np.float64) + bias, requires_grad=True)
-        y = h * 1.0 if activation is None else ops.gelu(h, approximate="tanh")
+        y = h * 1.0 if name is None else ops.gelu(h, approximate="tanh")
         y.backward(np.ones(y.shape))
         np.testing.assert_allclose(widened(to_numpy(out)), y.data, rtol=2**-8, atol=1e-6)
         np.testing.assert_allclose(widened(to_numpy(dx)), h.grad, rtol=2**-8, atol=1e-6)
@@ -464,7 +478,7 @@ def test_bfloat16_is_widened_for_bias_and_activation_and_sums():
 def test_a_training_run_is_the_hosts(architecture):
     """All kernels together, float32, with dropout: losses to rounding."""
     from tinygpt.models import GPT, GPTConfig
-    from tinygpt.training import Trainer, TrainingOptions
+    from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss
 
     class Source:
         def batch(self, step):
@@ -482,7 +496,8 @@ def test_a_training_run_is_the_hosts(architecture):
             def write(self, step, loss, lr, grad_norm, **rest):
                 seen.append((loss, grad_norm))
         with kernels.disabled() if device == "cpu" else contextlib.nullcontext():
-            Trainer(model, Source(), TrainingOptions(steps=12, batch_size=3, lr=0.01, threads=1), metrics=Log()).run()
+            options = TrainingOptions(steps=12, batch_size=3, lr=0.01, threads=1)
+            Trainer(model, Criterion(language_loss), Source(), options, metrics=Log()).run()
     np.testing.assert_allclose(losses["fake"], losses["cpu"], rtol=1e-4)
     assert len(losses["cpu"]) == 12
     expected = {"adamw", "sum_of_squares", "norm_forward", "norm_backward_x", "norm_backward_parameters",

@@ -1,13 +1,15 @@
-"""Dropout as a layer: active while training only, masks named by seed, layer, step, replica and call."""
+"""Dropout as a layer: active while training only, masks named by seed, layer, step and call."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from parts import sight_of
 
 from tinygpt.autograd import Tensor
 from tinygpt.backend import manual_seed
-from tinygpt.nn import Dropout, Module, MultiHeadAttention, TransformerBlock, seed_dropout
+from tinygpt.nn import (Block, CrossAttention, CrossBlock, Dropout, FeedForward, LayerNorm, Module, MultiHeadAttention,
+                        seed_dropout)
 
 ONES = Tensor(np.ones((64, 64), dtype=np.float32))
 
@@ -17,8 +19,8 @@ class Two(Module):
         self.parts = [Dropout(0.5), Dropout(0.5)]
 
 
-def masks(model: Module, seed: int = 1, step: int = 0, replica: int = 0, calls: int = 2) -> np.ndarray:
-    seed_dropout(model, seed, step, replica)
+def masks(model: Module, seed: int = 1, step: int = 0, first_call: int = 0, calls: int = 2) -> np.ndarray:
+    seed_dropout(model, seed, step, first_call)
     return np.array([[part(ONES).data for part in model.parts] for _ in range(calls)])
 
 
@@ -48,12 +50,17 @@ def test_the_same_step_drops_the_same_again():
 
 
 def test_seeds_steps_replicas_layers_and_calls_all_differ():
+    """Replicas count their calls from numbers far apart."""
     model = Two()
-    found = np.concatenate([masks(model, seed, step, replica).reshape(-1, 64 * 64)
+    found = np.concatenate([masks(model, seed, step, replica << 32).reshape(-1, 64 * 64)
                             for seed, step, replica in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]]) > 0
     assert len(found) == 16
     agreement = np.array([[(a == b).mean() for b in found] for a in found])
     assert (abs(agreement - 0.5)[~np.eye(16, dtype=bool)] < 0.05).all()  # independent coins agree half the time
+
+
+def test_the_first_call_is_the_number_that_calls_are_counted_from():
+    np.testing.assert_array_equal(masks(Two(), first_call=3, calls=2), masks(Two(), first_call=0, calls=5)[3:])
 
 
 def test_without_a_seed_manual_seed_decides():
@@ -67,13 +74,23 @@ def test_without_a_seed_manual_seed_decides():
 def test_attention_weights_are_dropped_in_training_only():
     layer = MultiHeadAttention(8, 2, dropout=0.5, std=1.0)
     x = Tensor(np.random.default_rng(0).standard_normal((2, 5, 8)).astype(np.float32))
-    first, second = layer(x).data, layer(x).data
+    first, second = layer(x, sight_of(5)).data, layer(x, sight_of(5)).data
     assert (first != second).any()
     layer.eval()
-    np.testing.assert_array_equal(layer(x).data, layer(x).data)
+    np.testing.assert_array_equal(layer(x, sight_of(5)).data, layer(x, sight_of(5)).data)
 
 
 def test_a_block_has_one_for_the_weights_and_one_for_what_it_adds():
-    block = TransformerBlock(8, 2, 16, dropout=0.25, cross=True)
+    block = CrossBlock(MultiHeadAttention(8, 2, dropout=0.25), CrossAttention(8, 2, dropout=0.25), FeedForward(8, 16),
+                       lambda: LayerNorm(8), dropout=0.25)
     assert {name: m.p for name, m in block.named_modules() if isinstance(m, Dropout)} == {
         "attention.weights_dropout": 0.25, "cross_attention.weights_dropout": 0.25, "dropout": 0.25}
+
+
+def test_a_block_drops_from_what_its_layers_add_and_nothing_from_the_stream():
+    block = Block(MultiHeadAttention(8, 2), FeedForward(8, 16), lambda: LayerNorm(8), dropout=0.5)
+    x = np.random.default_rng(0).standard_normal((2, 5, 8)).astype(np.float32)
+    for layer in (block.attention.out, block.feed_forward.down):
+        layer.weight.data, layer.bias.data = layer.weight.data * 0, layer.bias.data + 1  # each layer adds 1
+    added = block(Tensor(x), sight_of(5)).data - x
+    assert set(np.round(added, 5).ravel().tolist()) == {0.0, 2.0, 4.0}  # dropped twice, once, never: kept ones count twice

@@ -1,44 +1,24 @@
-"""Linear, Embedding, LayerNorm, RMSNorm, FeedForward: the formulas in plain NumPy, and PyTorch's layers."""
+"""Linear, Embedding, LayerNorm, RMSNorm: the formulas in plain NumPy, and PyTorch's layers."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import randomized
 
 from tinygpt.autograd import Tensor
 from tinygpt.backend import manual_seed
-from tinygpt.nn import Embedding, FeedForward, LayerNorm, Linear, RMSNorm, make_norm
-from tinygpt.ops import ACTIVATIONS
+from tinygpt.nn import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
 
 few = settings(deadline=None, max_examples=30, derandomize=True)
 sizes = st.integers(1, 6)
 leading = st.lists(st.integers(1, 3), max_size=2).map(tuple)
 
 
-def randomized(module, seed: int):
-    """The module with random weights everywhere, biases and gains too, in float64."""
-    rng = np.random.default_rng(seed)
-    for p in module.parameters():
-        p.data = rng.standard_normal(p.shape)
-    return module
-
-
 def inputs(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return np.random.default_rng(seed + 1).standard_normal(shape)
-
-
-erf = np.vectorize(math.erf)
-FORMULAS = {
-    "gelu": lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))),
-    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
-    "relu": lambda x: np.maximum(x, 0),
-    "relu2": lambda x: np.maximum(x, 0)**2,
-    "silu": lambda x: x / (1 + np.exp(-x)),
-}
 
 
 @given(leading, sizes, sizes, st.booleans(), st.integers(0, 99))
@@ -76,34 +56,6 @@ def test_norms_are_their_formulas(lead, c, bias, epsilon, seed):
     rms = randomized(RMSNorm(c, epsilon=epsilon), seed)
     expected = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + epsilon) * rms.weight.data
     np.testing.assert_allclose(rms(Tensor(x)).data, expected, rtol=1e-9, atol=1e-9)
-
-
-def test_norms_by_name():
-    assert make_norm("layer", 4, bias=False).bias is None
-    assert isinstance(make_norm("rms", 4, epsilon=0.5), RMSNorm) and make_norm("rms", 4, epsilon=0.5).epsilon == 0.5
-    with pytest.raises(ValueError, match='unknown norm \'batch\': expected "layer" or "rms"'):
-        make_norm("batch", 4)
-
-
-@given(st.sampled_from(sorted(ACTIVATIONS)), st.booleans(), st.booleans(), sizes, sizes, st.integers(0, 99))
-@few
-def test_feed_forward_is_its_formula(activation, gated, bias, c, inner, seed):
-    layer = randomized(FeedForward(c, inner, activation=activation, gated=gated, bias=bias), seed)
-    x = inputs((2, 3, c), seed)
-
-    def linear(part, x):
-        return x @ part.weight.data.T + (part.bias.data if bias else 0)
-
-    f = FORMULAS[activation]
-    hidden = f(linear(layer.gate, x)) * linear(layer.up, x) if gated else f(linear(layer.up, x))
-    np.testing.assert_allclose(layer(Tensor(x)).data, linear(layer.down, hidden), rtol=1e-9, atol=1e-9)
-    assert set(layer.state_dict()) == {f"{part}.{kind}" for part in ("up", "down", *(("gate",) if gated else ()))
-                                       for kind in ("weight", *(("bias",) if bias else ()))}
-
-
-def test_an_unknown_activation_is_named():
-    with pytest.raises(ValueError, match=f"unknown activation 'swish'; choose one of {', '.join(ACTIVATIONS)}"):
-        FeedForward(2, 2, activation="swish")
 
 
 def test_initial_weights():

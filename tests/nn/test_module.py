@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygpt.autograd import Tensor
-from tinygpt.nn import Dropout, Embedding, LayerNorm, Linear, Module, Parameter, TransformerBlock
-from tinygpt.optim import FlatParameters
+from tinygpt.nn import (Block, Dropout, Embedding, FeedForward, LayerNorm, Linear, Module, MultiHeadAttention, Parameter)
+from tinygpt.optim import AdamW, FlatParameters
 
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
 
@@ -143,7 +144,7 @@ def test_of_many_problems_eight_are_told():
 
 
 def test_train_and_eval_reach_every_module_and_return_the_module():
-    block = TransformerBlock(8, 2, 16, dropout=0.5)
+    block = Block(MultiHeadAttention(8, 2, dropout=0.5), FeedForward(8, 16), lambda: LayerNorm(8), dropout=0.5)
     assert all(module.training for module in block.modules())
     assert block.eval() is block and not any(module.training for module in block.modules())
     assert block.train() is block and all(module.training for module in block.modules())
@@ -226,6 +227,68 @@ def test_frozen_parameters_get_no_gradient_and_stay_out_of_flat_parameters():
     layer(Tensor(np.ones((1, 2), dtype=np.float32))).sum().backward()
     assert layer.weight.grad is None and layer.bias.grad is not None
     assert FlatParameters(layer).names == ("bias",)
+
+
+# -- copies -----------------------------------------------------------------------------------------------------------
+
+
+COPIES = {"copy.deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
+
+
+def learn(model: Tied, optimizer: AdamW) -> None:
+    model(np.array([1, 1, 3])).sum().backward()
+    optimizer.step(lr=0.1)
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_of_model_and_optimizer_learns_by_itself(how):
+    model = Tied()
+    optimizer = AdamW(model)
+    learn(model, optimizer)  # so that there are moments to copy
+    before = {name: value.copy() for name, value in model.state_dict().items()}
+    twin, its_optimizer = COPIES[how]((model, optimizer))
+    assert twin.head.weight is twin.embedding.weight
+    for name, value in twin.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+        assert np.shares_memory(value, its_optimizer.flat.data)
+    learn(twin, its_optimizer)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert all((value != before[name]).any() for name, value in twin.state_dict().items())
+    learn(model, optimizer)  # the same moments, the same step
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, twin.state_dict()[name])
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_model_that_is_copied_alone_can_be_frozen_and_moved(how):
+    model = Tied()
+    optimizer = AdamW(model)
+    learn(model, optimizer)
+    model(np.array([2])).sum().backward()
+    before = model.embedding.weight.data.copy()
+    twin = COPIES[how](model)
+    assert twin.head.weight is twin.embedding.weight
+    np.testing.assert_array_equal(twin.embedding.weight.grad, model.embedding.weight.grad)
+    twin.to(dtype="float64")
+    twin.head.bias.requires_grad = False
+    assert twin.dtype == np.float64 and model.dtype == np.float32
+    twin.embedding.weight.grad = None
+    twin(np.array([1])).sum().backward()
+    assert twin.embedding.weight.grad.dtype == np.float64
+    twin.embedding.weight.data[...] = 0
+    np.testing.assert_array_equal(model.embedding.weight.data, before)
+    assert FlatParameters(twin).names == ("embedding.weight",)  # it may have a home of its own
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_keeps_what_is_frozen_and_what_dropout_and_modes_are(how):
+    block = Block(MultiHeadAttention(8, 2, dropout=0.5), FeedForward(8, 16), lambda: LayerNorm(8), dropout=0.25).eval()
+    block.attention.qkv.bias.requires_grad = False
+    twin = COPIES[how](block)
+    assert not twin.attention.qkv.bias.requires_grad and twin.attention.qkv.weight.requires_grad
+    assert not twin.training and not twin.attention.weights_dropout.training and twin.dropout.p == 0.25
 
 
 # -- the tree, printed ------------------------------------------------------------------------------------------------

@@ -96,8 +96,8 @@ def test_one_positive_input(name, shape, seed):
 @drawn
 @given(SHAPES, SEEDS)
 def test_gelu_tanh(shape, seed):
-    compare(lambda x: ops.gelu(x, approximate="tanh"), lambda x: F.gelu(x, approximate="tanh"),
-            3 * Data(seed).normal(*shape))
+    for ours in (ops.gelu_tanh, lambda x: ops.gelu(x, approximate="tanh")):
+        compare(ours, lambda x: F.gelu(x, approximate="tanh"), 3 * Data(seed).normal(*shape))
 
 
 @drawn
@@ -224,6 +224,25 @@ def test_joining_and_cutting(data, shape, seed, n):
     i = data.draw(st.integers(0, n - 1))
     compare(lambda x: ops.split(x, lengths=tuple(lengths), axis=axis)[i] * 2.0,
             lambda x: torch.split(x, lengths, axis)[i] * 2.0, np.concatenate(parts, axis=axis))
+
+
+@drawn
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3),
+       st.data(), SEEDS)
+def test_heads(heads, b, t, d, data, seed):
+    """Cut and merged; one of the parts alone has a gradient, or all."""
+    n, i = sum(heads), data.draw(st.integers(0, len(heads) - 1))
+
+    def torch_parts(x):
+        return torch.split(x.reshape(b, t, n, d).transpose(1, 2), heads, 1)
+
+    x = Data(seed).normal(b, t, n * d)
+    compare(lambda x: ops.split_heads(x, heads=tuple(heads))[i] * 2.0, lambda x: torch_parts(x)[i] * 2.0, x)
+    compare(lambda x: ops.concatenate([part * (j + 1) for j, part in enumerate(ops.split_heads(x, heads=tuple(heads)))],
+                                      axis=1),
+            lambda x: torch.cat([part * (j + 1) for j, part in enumerate(torch_parts(x))], 1), x)
+    compare(ops.merge_heads, lambda x: x.transpose(1, 2).reshape(b, t, n * d), Data(seed).normal(b, n, t, d))
+    np.testing.assert_array_equal(ops.merge_heads(ops.split_heads(x, heads=(n,))[0]).data, x)
 
 
 @settings(drawn, max_examples=40)

@@ -44,7 +44,7 @@ def test_gradients(name: str) -> None:
 def test_twins_serve_float32_and_large_samples(name: str, twin) -> None:
     if twin.device != "cpu":
         pytest.skip("served on a GPU")
-    from tinygpt.testing.twins import serves
+    from tinygpt.testing.contracts.twins import serves
     assert any(serves(twin, sample, np.float32) for sample in op_db[name].large_samples())
 
 

@@ -69,7 +69,7 @@ def test_decay_is_for_matrices_but_positions():
     matrix, vector = parameter(np.zeros((2, 2))), parameter(np.zeros(2))
     assert is_decayed("blocks.0.attention.qkv.weight", matrix) and is_decayed("token_embedding.weight", matrix)
     assert not is_decayed("norm.weight", vector) and not is_decayed("lm_head.bias", vector)
-    for name in ("position_embedding.weight", "positions.weight", "encoder.positions.weight"):
+    for name in ("positions.weight", "positions.weight", "encoder.positions.weight"):
         assert not is_decayed(name, matrix)
     assert is_decayed("blocks.0.positions_of_experts.weight", matrix)  # a whole segment of the name, not a part
 
@@ -154,13 +154,13 @@ def test_settings_out_of_range_are_named(AdamW, setting):
 def test_equals_pytorch(AdamW, dtype):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(1)
-    shapes = {"w": (6, 5), "b": (6,), "position_embedding.weight": (4, 5)}
+    shapes = {"w": (6, 5), "b": (6,), "positions.weight": (4, 5)}
     ours = {name: Parameter(rng.standard_normal(shape).astype(dtype)) for name, shape in shapes.items()}
     theirs = {name: torch.nn.Parameter(torch.tensor(p.data.copy())) for name, p in ours.items()}
     optimizer = AdamW(ours.items(), lr=3e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     oracle = torch.optim.AdamW(
         [{"params": [theirs["w"]], "weight_decay": 0.1},
-         {"params": [theirs["b"], theirs["position_embedding.weight"]], "weight_decay": 0.0}],
+         {"params": [theirs["b"], theirs["positions.weight"]], "weight_decay": 0.0}],
         lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
     for step in range(100):
         for name, p in ours.items():

@@ -29,7 +29,7 @@ class Model(Module):
     def __init__(self) -> None:
         self.norm = Part((5,), (5,))
         self.token_embedding = Part((7, 5))
-        self.position_embedding = Part((4, 5))
+        self.positions = Part((4, 5))
         self.linear = Part((3, 5), (3,))
         self.lm_head = Part()
         self.lm_head.weight = self.token_embedding.weight
@@ -40,7 +40,7 @@ class Model(Module):
 def test_tied_parameters_stand_once_and_frozen_ones_not_at_all():
     flat = FlatParameters(Model())
     assert flat.names == ("token_embedding.weight", "linear.weight", "norm.weight", "norm.bias",
-                          "position_embedding.weight", "linear.bias")
+                          "positions.weight", "linear.bias")
     assert flat.size == 35 + 15 + 5 + 5 + 20 + 3
     assert flat.decay_range == slice(0, 50) and flat.no_decay_range == slice(50, 83)
 
@@ -116,7 +116,7 @@ def test_replicas_share_weights_and_own_gradients():
     flat = FlatParameters(model)
     gradient = flat.new_gradient()
     views = flat.views(gradient)
-    twin = model.linear.weight._share(views["linear.weight"])
+    twin = model.linear.weight.share(views["linear.weight"])
     (twin * twin).sum().backward()
     np.testing.assert_allclose(views["linear.weight"], 2 * model.linear.weight.data)
     assert not flat.grad.any()

@@ -13,7 +13,7 @@ from tinygpt.optim import OPTIMIZERS, FlatOptimizer, FlatParameters
 
 every = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 SHAPES = {
-    "token_embedding.weight": (7, 4), "position_embedding.weight": (5, 4), "blocks.0.attention.qkv.weight": (12, 4),
+    "token_embedding.weight": (7, 4), "positions.weight": (5, 4), "blocks.0.attention.qkv.weight": (12, 4),
     "blocks.0.attention.qkv.bias": (12,), "blocks.0.feed_forward.up.weight": (9, 4),
     "blocks.0.feed_forward.down.weight": (4, 9), "norm.weight": (4,), "lm_head.weight": (7, 4),
 }

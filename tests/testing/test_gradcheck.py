@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import tinygpt as tg
-from tinygpt import Tensor, ops
+from tinygpt import Tensor, nn, ops
 from tinygpt.autograd import Operation
+from tinygpt.optim import AdamW
 from tinygpt.testing import GradcheckError, gradcheck
 
 RNG = np.random.default_rng(0)
@@ -657,3 +658,80 @@ def test_a_kink_that_is_near_is_no_staircase(distance):
     assert gradcheck(leaky, point, grad=lambda t: np.where(t > 0, 1.0, 0.01))
     assert gradcheck(leaky, point, grad=lambda t: np.where(t > 0, 1.0, 0.02), raise_exception=False).status != "passed"
     assert not gradcheck(lambda t: float(np.floor(t)[0]), np.array([1.9999]), grad=np.ones_like, raise_exception=False)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_wrong_gradient_is_wrong_in_any_memory_layout(order):
+    weight = np.arange(4.0).reshape(2, 2)
+    f = lambda x: np.sum(x * weight)
+    assert status(f, np.ones((2, 2)), grad=lambda x: np.array(weight.T, order=order)) == "failed"
+    assert status(f, np.ones((2, 2)), grad=lambda x: np.array(weight, order=order)) == "passed"
+
+
+def test_a_kink_beside_an_infinite_output():
+    mask, x = np.array([True, False, True]), np.array([0.0, 1.0, 2.0])
+    assert gradcheck(lambda x: ops.where(mask, ops.relu(x), -np.inf), x)
+    beyond = rule(lambda g, x: g * np.where(x == 0, 1.5, x > 0), forward=lambda x: np.where(x > 0, x, 0 * x))
+    assert status(lambda x: ops.where(mask, beyond(x), -np.inf), x) == "failed"
+
+
+def check_a_layer(layer, expected):
+    x = np.random.default_rng(0).standard_normal((2, 4))
+    layer(Tensor(x.astype(np.float32))).sum().backward()
+    before = [(p.data.copy(), p.grad.copy()) for p in layer.parameters()]
+    try:
+        assert gradcheck(layer, x, raise_exception=False).status == expected
+    except ZeroDivisionError:
+        assert expected == "raises"
+    for p, (data, grad) in zip(layer.parameters(), before):
+        assert np.array_equal(p.data, data) and np.array_equal(p.grad, grad) and np.any(grad)
+
+
+class Breaks(nn.Linear):
+    """Raises after eleven calls in float64: when it is asked for the gradient again."""
+
+    def forward(self, x):
+        self.calls = getattr(self, "calls", 0) + (x.dtype == np.float64)
+        return super().forward(x) * (1 / (self.calls < 12))
+
+
+@pytest.mark.parametrize("optimizer", [True, False])
+@pytest.mark.parametrize("kind, expected", [(nn.Linear, "passed"), (Breaks, "raises")])
+def test_gradients_that_were_there_are_there_afterwards(kind, expected, optimizer):
+    tg.manual_seed(0)
+    layer = kind(4, 3)
+    held = AdamW(layer) if optimizer else None  # the arrays of its parameters are written to, not replaced
+    check_a_layer(layer, expected)
+    del held
+
+
+# -- fast oscillation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("x", [[23643.24940051348, 900927.3926718506], [890947.5079314642], [1e5], [1e7]])
+def test_a_fast_sine_is_followed_in_shorter_steps(x):
+    x = np.array(x)
+    assert status(lambda x: x.sin(), x) == "passed"
+    assert status(lambda x: np.sum(np.sin(x)), x, grad=np.cos) == "passed"
+    for factor in (0, -1, 1.01):
+        assert status(lambda x: np.sum(np.sin(x)), x, grad=lambda x: factor * np.cos(x)) == "failed"
+
+
+@pytest.mark.parametrize("turns", [2.0**k for k in range(0, 40, 3)])
+@pytest.mark.parametrize("phase", [0.0, 0.25, 0.5, 1e-3])
+@pytest.mark.parametrize("method", ["auto", "central"])
+def test_steps_of_whole_turns_mislead_nobody(turns, phase, method):
+    """At multiples of π · 2ᵏ, long steps see a sine that stands still."""
+    x = np.array([np.pi * (4 * turns + phase)])
+    f = lambda x: float(np.sum(np.sin(x)))
+    assert status(f, x, grad=np.cos, method=method) != "failed"
+    for wrong in (0.0, -1.0, 1.01) if phase != 0.5 else ():  # there is no slope to be wrong about
+        assert status(f, x, grad=lambda x: wrong * np.cos(x), method=method) != "passed"
+
+
+@pytest.mark.parametrize("x", [1e10, 1e12, 1e14, 3e15])
+def test_where_the_rounding_of_the_input_decides_it_is_said(x):
+    for factor in (1, 0, -1):
+        report = gradcheck(lambda x: float(np.sum(np.sin(x))), np.array([x]), grad=lambda x: factor * np.cos(x),
+                           raise_exception=False)
+        assert report.status == "inconclusive" and "the rounding of the input decides" in str(report)

@@ -8,6 +8,7 @@ import pytest
 import tinygpt
 from tinygpt import Tensor, nn, ops
 from tinygpt.models import GPT, GPTConfig
+from tinygpt.optim import AdamW
 from tinygpt.testing import GradcheckError, check_model
 
 RNG = np.random.default_rng(0)
@@ -70,3 +71,28 @@ def test_a_model_of_a_user() -> None:
 def test_bad_batches_are_said() -> None:
     with pytest.raises(ValueError, match="the batch has no targets; it has ids"):
         check_model(gpt(), {"ids": IDS})
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_model_that_an_optimizer_holds(architecture: str) -> None:
+    model = gpt(architecture, tie_word_embeddings=True)
+    held = AdamW(model)
+    model(IDS).sum().backward()
+    before = [(p, p.data.copy(), p.grad.copy()) for p in model.parameters()]
+    assert check_model(model, IDS)
+    for p, (same, value, grad) in zip(model.parameters(), before):
+        assert p is same and np.array_equal(p.data, value) and np.array_equal(p.grad, grad)
+    del held
+
+
+def test_a_wrong_model_that_an_optimizer_holds() -> None:
+    model = Bag(sees_later=True)
+    held = AdamW(model)
+    report = check_model(model, IDS, causal=True, raise_exception=False)
+    assert report.status == "failed" and any("causal" in finding.message for finding in report.findings)
+    model = Bag(sees_later=False)
+    model.output.forward = lambda x: ops.linear(x, model.output.weight.detach(), model.output.bias)
+    held = AdamW(model)
+    report = check_model(model, IDS, causal=True, raise_exception=False)
+    assert report.status == "failed" and "output.weight" in str(report)
+    del held

@@ -12,7 +12,7 @@ from hypothesis import find, given, settings
 from tinygpt import Tensor, ops
 from tinygpt.autograd import Operation
 from tinygpt.testing import GradcheckError, given_grads, strategies
-from tinygpt.testing.values import LAYOUTS, in_layout
+from tinygpt.testing.contracts.base import LAYOUTS, in_layout
 
 
 @given_grads(x=strategies.tensors(min_dims=1), w=strategies.broadcastable_to("x"))

@@ -8,6 +8,7 @@ import pytest
 import tinygpt
 from tinygpt import Tensor, nn, ops
 from tinygpt.autograd import Operation
+from tinygpt.optim import AdamW
 from tinygpt.testing import GradcheckError, taylor_test
 
 RNG = np.random.default_rng(0)
@@ -41,7 +42,7 @@ def test_the_scale_of_the_loss_changes_no_verdict(scale: float) -> None:
 
 def test_weights_gradients_and_dtype_are_restored() -> None:
     net = Net()
-    net.loss().backward()
+    (net.loss() * 3).backward()
     before = [(p.data.copy(), p.grad.copy()) for p in net.parameters()]
     arrays = [p.data for p in net.parameters()]
     assert taylor_test(lambda: net.loss(), net)
@@ -86,3 +87,58 @@ def test_what_cannot_be_tested_is_said() -> None:
         taylor_test(lambda: w.sum(), [np.ones(3)])
     with np.errstate(all="ignore"):
         assert not taylor_test(lambda: (w * 0).log().sum(), w, raise_exception=False)
+
+
+@pytest.mark.parametrize("params", [lambda net: net, lambda net: list(net.parameters()),
+                                    lambda net: dict(net.named_parameters())])
+@pytest.mark.parametrize("error, expected", [(0.0, "passed"), (1e-3, "failed")])
+def test_weights_that_an_optimizer_holds_are_tested_in_float64(error: float, expected: str, params) -> None:
+    net = Net(error)
+    held = AdamW(net)
+    (net.loss() * 3).backward()
+    before = [(p, p.data.copy(), p.grad.copy()) for p in net.parameters()]
+    report = taylor_test(lambda: net.loss(), params(net), raise_exception=False)
+    assert report.status == expected
+    for p, (same, value, grad) in zip(net.parameters(), before):
+        assert p is same and np.array_equal(p.data, value) and np.array_equal(p.grad, grad)
+    held.step()
+    assert not np.array_equal(net.one.weight.data, before[0][1])  # it still trains the same net
+
+
+def test_weights_out_of_reach_are_said() -> None:
+    net = Net()
+    held = AdamW(net)
+    weight = net.one.weight
+    for params in (net, [weight]):
+        report = taylor_test(lambda: (weight * weight).sum(), params, raise_exception=False)
+        assert report.status == "inconclusive" and "an optimizer holds weights in float32" in str(report)
+    del held
+
+
+def test_a_random_loss_is_not_called_wrong() -> None:
+    w, rng = Tensor(RNG.standard_normal(4), requires_grad=True), np.random.default_rng(0)
+    report = taylor_test(lambda: (w * w).sum() * rng.random(), w, raise_exception=False)
+    assert report.status == "inconclusive" and "not deterministic" in str(report)
+    calls: list[int] = []
+
+    def later() -> Tensor:  # the same for a while
+        calls.append(1)
+        return (w * w).sum() * (1.0 if len(calls) < 10 else 1.1)
+    report = taylor_test(later, w, raise_exception=False)
+    assert report.status == "inconclusive" and "not deterministic" in str(report)
+
+
+def test_weights_are_restored_when_the_loss_raises() -> None:
+    net, calls = Net(), []
+    held = AdamW(net)
+    (net.loss() * 3).backward()
+    before = [(p, p.data.copy(), p.grad.copy()) for p in net.parameters()]
+
+    def breaks() -> Tensor:
+        calls.append(1)
+        return net.loss() * (1 / (len(calls) < 11))  # when the gradient is asked for
+    with pytest.raises(ZeroDivisionError):
+        taylor_test(breaks, net)
+    for p, (same, value, grad) in zip(net.parameters(), before):
+        assert p is same and np.array_equal(p.data, value) and np.array_equal(p.grad, grad)
+    del held

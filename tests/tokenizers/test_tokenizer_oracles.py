@@ -10,7 +10,8 @@ from collections import Counter
 import pytest
 from tokenizer_texts import SPECIAL, corpus, random_texts, trained
 
-from tinygpt.tokenizers import ByteBPE, bpe, load_tokenizer
+from tinygpt.tokenizers import ByteBPE, load_tokenizer
+from tinygpt.tokenizers.textbook_bpe import count_pairs, merge_pair
 from tinygpt.tokenizers.counting import count_pieces
 from tinygpt.tokenizers.hf_json import bytes_to_text
 from tinygpt.tokenizers.patterns import PATTERNS
@@ -185,17 +186,17 @@ def train_as_cs336(pieces, n_merges):
     words = [tuple(bytes([byte]) for byte in piece) for piece in pieces]
     counts: Counter = Counter()
     for word, count in zip(words, pieces.values()):
-        for pair, times in bpe.count_pairs(word).items():
+        for pair, times in count_pairs({tuple(word): 1}).items():
             counts[pair] += times * count
     for _ in range(n_merges):
         best = max(counts, key=lambda pair: (counts[pair], pair))
         yield best
         for i, count in enumerate(pieces.values()):
-            if best[0] in words[i] and best in (old := bpe.count_pairs(words[i])):
-                words[i] = bpe.merge_pair(words[i], best, best[0] + best[1])
-                for pair, times in (bpe.count_pairs(words[i]) - old).items():
+            if best[0] in words[i] and best in (old := count_pairs({tuple(words[i]): 1})):
+                words[i] = merge_pair(words[i], best, best[0] + best[1])
+                for pair, times in (count_pairs({tuple(words[i]): 1}) - old).items():
                     counts[pair] += times * count
-                for pair, times in (old - bpe.count_pairs(words[i])).items():
+                for pair, times in (old - count_pairs({tuple(words[i]): 1})).items():
                     counts[pair] -= times * count
 
 

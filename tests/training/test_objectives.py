@@ -111,7 +111,7 @@ def test_special_tokens_of_a_new_bpe_come_first(runs) -> None:
     assert load_tokenizer(runs["masked"][0]).special_tokens == roberta
     assert load_tokenizer(runs["seq2seq"][0]).special_tokens == {"</s>": 0, "<pad>": 1}
     model = load_model(runs["masked"][0])
-    assert model.position_embedding.weight.shape == (16 + 2, 16)
+    assert model.positions.weight.shape == (16 + 2, 16)
 
 
 def test_pairs_on_disk_are_those_of_the_file(runs, data) -> None:

@@ -197,7 +197,7 @@ def test_the_head_is_trained_where_the_embedding_is_the_head(bases) -> None:
     freeze(model, 1)
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {"token_embedding.weight", "norm.weight"} <= trained
-    assert "position_embedding.weight" not in trained and not any(name.startswith("blocks.0.") for name in trained)
+    assert "positions.weight" not in trained and not any(name.startswith("blocks.0.") for name in trained)
     model = load_model(bases["seq2seq"])
     freeze(model, 1)
     trained = {name.split(".")[0] + "." + name.split(".")[1] for name, p in model.named_parameters() if p.requires_grad}

@@ -318,7 +318,7 @@ def torch_gpt(torch, c):
     return Model()
 
 
-THEIRS = {"token_embedding": "wte", "position_embedding": "wpe", "norm": "ln_f", "blocks": "h",
+THEIRS = {"token_embedding": "wte", "positions": "wpe", "norm": "ln_f", "blocks": "h",
           "attention_norm": "ln_1", "feed_forward_norm": "ln_2", "attention.qkv": "c_attn", "attention.out": "c_proj",
           "feed_forward.up": "c_fc", "feed_forward.down": "mlp_proj"}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Array
-from .host import Backend, DeviceError
+from .host import Backend, DeviceError, announce_backend
 
 __all__ = ["cuda_available", "cuda_backend"]
 
@@ -106,3 +106,6 @@ def _set_tf32(on: bool) -> bool:
     if on != before:
         routines.set_compute_type("f", routines.COMPUTE_TYPE_TF32 if on else routines.COMPUTE_TYPE_DEFAULT)
     return before
+
+
+announce_backend("cuda", cuda_backend)

@@ -20,9 +20,10 @@ import numpy as np
 from ..arrays import KINDS, Array, Kind
 
 __all__ = [
-    "CPU", "ON_HOST", "Backend", "DeviceError", "allow_tf32", "array_module", "backend_for", "backend_of",
-    "default_device", "device_memory", "device_of", "is_bfloat16", "new_array", "on_device", "register_backend",
-    "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy", "wide_dtype",
+    "Backend", "CPU", "DeviceError", "ON_HOST", "allow_tf32", "announce_backend", "array_module", "backend_for",
+    "backend_of", "default_device", "device_memory", "device_of", "is_bfloat16", "new_array", "on_device",
+    "register_backend", "resolve_device", "resolve_dtype", "set_default_device", "to_device", "to_numpy",
+    "wide_dtype",
 ]
 
 
@@ -71,6 +72,7 @@ CPU = Backend(
 )
 _BY_KIND: dict[str, Backend] = {"cpu": CPU}
 _BY_TYPE: dict[type, Backend] = {np.ndarray: CPU}
+_LATER: dict[str, Callable[[], Backend]] = {}  # kinds that are looked for when they are first asked for
 ON_HOST = frozenset({np.ndarray, float, int, bool, complex, type(None)})  # what needs no closer look: it is NumPy's
 
 
@@ -80,6 +82,11 @@ def register_backend(backend: Backend) -> None:
     _BY_TYPE[backend.array_type] = backend
     KINDS[backend.array_type] = Kind(
         backend.module, lambda values, like: to_device(values, device_of(like)), to_numpy, backend.erf)
+
+
+def announce_backend(kind: str, find: Callable[[], Backend]) -> None:
+    """Make `kind` a device name whose backend `find` looks for when it is first asked for."""
+    _LATER[kind] = find
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -263,7 +270,7 @@ def allow_tf32(device: str, on: bool = True) -> bool:
 
 def _parse(device: str) -> tuple[str, int]:
     kind, colon, number = device.partition(":") if isinstance(device, str) else ("", "", "")
-    if (kind not in _BY_KIND and kind != "cuda") or (colon and not number.isdigit()) or (kind == "cpu" and colon):
+    if (kind not in _BY_KIND and kind not in _LATER) or (colon and not number.isdigit()) or (kind == "cpu" and colon):
         raise ValueError(f'unknown device {device!r}: expected "cpu", "cuda" or "cuda:N"')
     return kind, int(number) if colon else 0
 
@@ -274,10 +281,8 @@ def backend_for(kind: str) -> Backend:
     Raises:
         DeviceError: there is no GPU, or CuPy is not installed.
     """
-    if kind == "cuda" and kind not in _BY_KIND:
-        from .cuda import cuda_backend
-
-        register_backend(cuda_backend())
+    if kind not in _BY_KIND:
+        register_backend(_LATER[kind]())
     return _BY_KIND[kind]
 
 

@@ -3,3 +3,5 @@
 The book knows one hook, `Operation.engine`. This package holds what the whole program puts there.
 Reading order: no_grad.py, deferred.py, bfloat16.py, dispatch.py; then kernels/.
 """
+
+__all__: list[str] = []

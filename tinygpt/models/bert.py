@@ -123,13 +123,13 @@ class BERT(PretrainedModel):
     # -- from ids to features and logits ------------------------------------------------------------------------------
 
     def _where(self, ids: Array) -> Array:
-        """The positions, (T,); for RoBERTa (B, T), counting tokens only: padding stays on its own row, the one before
-        the first position's."""
-        xp, pad = array_module(ids), self.config.pad_token_id
-        if self.config.architecture != "roberta":
+        """The positions, (T,); for RoBERTa (B, T), counting tokens only: padding has a position of its own, the one
+        before the first token's."""
+        xp, c = array_module(ids), self.config
+        if c.architecture != "roberta":
             return xp.arange(ids.shape[1])
-        tokens = ids != pad
-        return xp.cumsum(tokens, axis=1) * tokens - 1
+        tokens = ids != c.pad_token_id
+        return xp.cumsum(tokens, axis=1) * tokens + (c.position_offset - 1)
 
     def features(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """ids (B, T) -> what the last block gives, (B, T, C); arguments as for `forward`."""

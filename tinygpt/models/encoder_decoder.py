@@ -23,7 +23,7 @@ from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
 from ..generation import Rules, Sampling, as_list, beam_search, check_beams, generate
 from ..nn import (Cache, CachedSight, CrossAttention, CrossBlock, DecoderSight, Dropout, Embedding, LayerNorm, Mask,
-                  Module, Padding, Parameter, PostNormBlock, Sight)
+                  Module, MultiHeadAttention, Padding, Parameter, PostNormBlock, Sight)
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import EncoderDecoderConfig
@@ -66,11 +66,10 @@ class Stack(Module):
 
     def _block(self, c: EncoderDecoderConfig, n_head: int, n_inner: int, cross: bool) -> Module:
         std = c.initializer_range
-        layers = [new_attention(c, n_head=n_head, std=std)]
-        if cross:
-            layers.append(new_attention(c, CrossAttention, n_head=n_head, std=std))
-        return (CrossBlock if cross else PostNormBlock)(
-            *layers, new_feed_forward(c, n_inner=n_inner, std=std), lambda: new_norm(c), c.dropout)
+        kind: Any = CrossBlock if cross else PostNormBlock
+        layers = [new_attention(c, which, n_head=n_head, std=std)
+                  for which in (MultiHeadAttention, *[CrossAttention] * cross)]
+        return kind(*layers, new_feed_forward(c, n_inner=n_inner, std=std), lambda: new_norm(c), c.dropout)
 
     def forward(self, ids: Array, sight: Sight) -> Tensor:
         """ids (B, T) on the device -> (B, T, C)."""
@@ -140,17 +139,17 @@ class EncoderDecoder(PretrainedModel):
         """Source ids (B, S) -> the memory (B, S, C), and where to look at it, (B, 1, 1, S); None for everywhere."""
         ids = self._ids(ids)
         padding = attention_mask_on("EncoderDecoder", attention_mask, ids.shape)
-        mask = Mask() if padding is None else Padding(to_device(padding, self.device))
-        where = to_device(np.arange(ids.shape[1]), self.device)
-        sight = CachedSight(self.encoder.positions, mask, where, None, self.device)
-        return self.encoder(ids, sight), sight.bias
+        mask = Mask() if padding is None else Padding(padding)
+        where = to_device(np.arange(ids.shape[1]) + self.config.position_offset, self.device)
+        memory = self.encoder(ids, CachedSight(self.encoder.positions, mask, where, None, self.device))
+        return memory, None if padding is None else to_device(padding[:, None, None, :], self.device)
 
     def decode(self, decoder_ids: Any, memory: Tensor, memory_mask: Array | None = None,
                cache: Cache | None = None) -> Tensor:
         """Target ids (B, T) -> features (B, T, C), which the output matrix turns into logits."""
         start = 0 if cache is None else cache.length
         ids = self._ids(decoder_ids, start)
-        where = to_device(np.arange(start, start + ids.shape[1]), self.device)
+        where = to_device(np.arange(start, start + ids.shape[1]) + self.config.position_offset, self.device)
         x = self.decoder(ids, DecoderSight(self.decoder.positions, new_mask(self.config), where, cache, self.device,
                                            memory, memory_mask))
         if cache is not None:

@@ -1,6 +1,6 @@
 """Masks for padding, and two masks at once.
 
-Prerequisites: masks.py. Next: window.py.
+Prerequisites: masks.py. Next: post_norm.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Both(Mask):
 
     def __init__(self, first: Mask, second: Mask) -> None:
         self.masks = (first, second)
-        self.causal = first.causal or second.causal  # type: ignore[misc]
+        self.causal = first.causal or second.causal
 
     def allowed(self, n_queries: int, n_keys: int) -> Array | None:
         """The conjunction."""

@@ -42,13 +42,8 @@ class LearnedPositions(Positions, Embedding):
 
     Args:
         n: how many positions there are. n_embd: C. std: standard deviation of the initial rows.
-        first: the row of position 0; those before it are never used.
     """
-
-    def __init__(self, n: int, n_embd: int, *, std: float = 0.02, first: int = 0) -> None:
-        Embedding.__init__(self, n + first, n_embd, std=std)
-        self.first = first
 
     def add(self, x: Tensor, where: Array) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        return x + Embedding.forward(self, where + self.first if self.first else where)
+        return x + self(where)

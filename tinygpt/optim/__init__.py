@@ -4,6 +4,8 @@ The textbook: adamw.py, schedule.py, clipping.py. What takes its place in traini
 flat_optimizer.py, flat_adamw.py, flat_clipping.py. A guest: muon.py.
 """
 
+from collections.abc import Callable
+
 from .adamw import adamw_update, is_decayed
 from .clipping import global_norm
 from .flat import FlatParameters
@@ -18,7 +20,7 @@ __all__ = ["OPTIMIZERS", "AdamW", "FlatOptimizer", "FlatParameters", "Muon", "ad
            "linear_schedule"]
 
 # name -> class(parameters, lr=, betas=, weight_decay=)
-OPTIMIZERS: dict[str, type[FlatOptimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., FlatOptimizer]] = {
     "adamw": AdamW,
     "muon": Muon,
 }

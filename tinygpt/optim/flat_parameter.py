@@ -35,10 +35,10 @@ class FlatParameter(Parameter):
         grad[...] = 0 if parameter.grad is None else parameter.grad
         trainable = parameter.requires_grad
         if not isinstance(parameter, FlatParameter):
-            parameter.__class__ = FlatParameter  # type: ignore[assignment]
+            parameter.__class__ = FlatParameter
         parameter.__dict__.update(_data=data, _grad=grad, _trainable=trainable, _vacant=False)
 
-    @property  # type: ignore[override]
+    @property
     def data(self) -> Array:
         """The array; assigning copies into it."""
         return self._data
@@ -47,7 +47,7 @@ class FlatParameter(Parameter):
     def data(self, value: Array) -> None:
         self._copy_into(self._data, value)
 
-    @property  # type: ignore[override]
+    @property
     def grad(self) -> Array:
         """The gradient; assigning copies into it, and None means zeros."""
         self.settle()
@@ -61,7 +61,7 @@ class FlatParameter(Parameter):
             self._copy_into(self._grad, value)
         self._vacant = False
 
-    @property  # type: ignore[override]
+    @property
     def requires_grad(self) -> bool:
         """Whether it is trained; freeze it (False) before it is given a home."""
         return self._trainable
@@ -86,7 +86,7 @@ class FlatParameter(Parameter):
         return self._another(FlatParameter, grad)
 
     def _another(self, kind: type, grad: Array) -> Any:
-        another = kind.__new__(kind)
+        another: Any = object.__new__(kind)
         another._node = None
         another.__dict__.update(_data=self._data, _grad=grad, _trainable=self._trainable, _vacant=False)
         return another

@@ -125,7 +125,7 @@ def pipeline(task: str | None = None, model: str | Path | PretrainedModel | None
             raise ValueError(f"a model given as an object needs its tokenizer: pipeline({task!r}, model, tokenizer)")
         tokenizer = _tokenizer(tokenizer, model)
         if device is not None or dtype is not None:
-            model = model.to(_device(device), dtype=dtype)
+            model.to(_device(device), dtype=dtype)
     else:
         raise TypeError(f"the model is a {type(model).__module__}.{type(model).__name__}, expected a folder, or a "
                         "model of this package (tinygpt.load_model gives one)")

@@ -7,15 +7,20 @@
     check_model(model, batch)             what a language model promises
     op_db                                 examples of every operation
 
-Reading order: report.py, arguments.py, problem.py, oracles.py, compare.py, sweep.py, kinks.py; contracts.py,
-tensor_contracts.py, plain_contracts.py; sources.py, snippet.py, gradcheck.py; rules.py, vjp.py, twins.py; samples/;
-taylor.py, model.py; values.py, strategies.py.
+Reading order, in which imports point back only; each room lists its files in its own first lines:
+
+    oracles/     how a slope is known without a gradient, and what counts as agreement
+    reports/     what is said of it
+    samples/     examples of every operation
+    contracts/   what must hold whatever the numbers are
+    gradcheck.py, vjp.py, taylor.py, model.py, strategies.py     the calls above
+    registry.py  every operation and every fast twin, for `tinygpt gradcheck`
 """
 
 from . import strategies
 from .gradcheck import gradcheck
 from .model import check_model
-from .report import Finding, GradcheckError, GradcheckReport
+from .reports.report import Finding, GradcheckError, GradcheckReport
 from .samples import op_db
 from .strategies import given_grads
 from .taylor import taylor_test

@@ -1,10 +1,10 @@
 """`gradcheck`: one call that says whether a gradient is right.
 
-First the contracts (contracts.py), then the numbers: the gradient is taken with a random cotangent, the inputs are cut
-into groups of entries (sweep.py), and each group is compared with two oracles (compare.py); kinks are looked at from
-both sides (kinks.py). What cannot be decided is said and counted.
+First the contracts (contracts/), then the numbers: the gradient is taken with a random cotangent, the inputs are cut
+into groups of entries (oracles/sweep.py), and each group is compared with two oracles (oracles/compare.py); kinks are
+looked at from both sides (oracles/kinks.py). What cannot be decided is said and counted.
 
-Prerequisites: tensor_contracts.py, sweep.py, kinks.py. Next: vjp.py.
+Prerequisites: oracles/, reports/, contracts/tensors.py. Next: vjp.py.
 """
 
 from __future__ import annotations
@@ -14,20 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from .compare import Tolerance, Verdict
-from .contracts import Broken
-from .kinks import examine
-from .plain_contracts import check_plain
-from .problem import CallProblem, PlainProblem, TensorProblem, without_gradients
-from .report import Finding, GradcheckError, GradcheckReport
-from .snippet import snippet
-from .sweep import Sweep
-from .tensor_contracts import check_tensors
-from .values import draw_cotangent
+from .contracts.base import Broken
+from .contracts.plain import check_plain
+from .contracts.tensors import check_tensors
+from .oracles.compare import Tolerance, Verdict, check_method
+from .oracles.kinks import examine
+from .oracles.problem import CallProblem, PlainProblem, TensorProblem, draw_cotangent, restored
+from .oracles.sweep import Sweep
+from .reports.report import Finding, GradcheckReport
+from .reports.snippet import snippet
 
 __all__ = ["check_problem", "gradcheck"]
-
-METHODS = ("auto", "central", "complex")
 
 
 def gradcheck(func: Callable, *inputs: Any, grad: Callable | None = None, rtol: float | None = None,
@@ -54,13 +51,9 @@ def gradcheck(func: Callable, *inputs: Any, grad: Callable | None = None, rtol: 
         GradcheckError: the check failed or was inconclusive (with raise_exception); its `.report` says why.
         ValueError, TypeError: arguments that cannot be checked. What `func` raises itself is passed on.
     """
-    if method not in METHODS:
-        raise ValueError(f"gradcheck: unknown method {method!r}: expected one of {', '.join(METHODS)}")
+    check_method("gradcheck", method)
     problem = TensorProblem(func, inputs, kwargs) if grad is None else PlainProblem(func, grad, inputs, kwargs)
-    report = check_problem(problem, Tolerance(rtol, atol), method, seed)
-    if raise_exception and not report:
-        raise GradcheckError(report)
-    return report
+    return check_problem(problem, Tolerance(rtol, atol), method, seed).checked(raise_exception)
 
 
 def check_problem(problem: CallProblem, tolerance: Tolerance, method: str = "auto", seed: int = 0) -> GradcheckReport:
@@ -83,7 +76,7 @@ def _check(problem: CallProblem, tolerance: Tolerance, method: str, rng: np.rand
             return
     problem.start()
     if problem.finite is not None:
-        bad = problem.everything([x.copy() for x in problem.inputs])
+        bad = problem.everything(problem.copies())
         if np.isnan(bad).any():
             report.findings.append(Finding("inconclusive", f"{problem.name} returns {_strange(bad)} at this input "
                                            f"({int(np.isnan(bad).sum())} of {bad.size} outputs)"))
@@ -96,7 +89,7 @@ def _check(problem: CallProblem, tolerance: Tolerance, method: str, rng: np.rand
     if others:
         report.note(f"{problem.name} uses {len(others)} Tensors with a gradient that are not among its arguments: "
                     "theirs was not checked")
-    with without_gradients(others):
+    with restored(others):
         _compare(problem, v, tolerance, method, rng, report)
 
 
@@ -112,18 +105,15 @@ def _compare(problem: CallProblem, v: np.ndarray, tolerance: Tolerance, method: 
             for note in notes:
                 report.note(note)
     except Broken as broken:
-        report.oracles[f"contract: {broken.contract}"] += 1
-        report.findings.append(Finding("inconclusive" if broken.undecided else "contract", str(broken), broken.argument,
-                                       oracle=f"contract: {broken.contract}"))
+        report.oracles[broken.oracle] += 1
+        report.findings.append(broken.finding())
         return
     report.oracles["contracts"] += 1
-    gradient = []
     for name, g, x in zip(problem.names, found, problem.inputs):
         if g is None and x.size:
             report.note(f"no gradient arrived at {name}; it was compared as zero")
-        gradient.append(np.zeros(x.shape) if g is None else g)
 
-    sweep = Sweep(problem, gradient, v, tolerance, method, rng)
+    sweep = Sweep(problem, problem.dense(found), v, tolerance, method, rng)
     sweep.run()
     report.oracles.update(sweep.oracles)
     report.worst = sweep.worst
@@ -141,7 +131,7 @@ def _place(sweep: Sweep, k: int, i: int) -> tuple[str, tuple[int, ...] | None, f
     if i < 0:
         return "", None, 1.0
     index = tuple(int(n) for n in np.unravel_index(i, sweep.problem.inputs[k].shape))
-    return sweep.problem.names[k], index, float(sweep.scales[k].reshape(-1)[i])
+    return sweep.problem.names[k], index, float(sweep.scales[k].flat[i])
 
 
 def _finding(sweep: Sweep, k: int, i: int, verdict: Verdict, missing: bool) -> Finding:

@@ -1,9 +1,9 @@
 """`check_model`: what a language model promises, looked at on one batch.
 
-The promises of model_checks.py, then the gradient of the loss by a Taylor test, which sees a tied weight as what it is,
-one number in two places; and float32 against float64.
+The promises of contracts/models.py, then the gradient of the loss by a Taylor test, which sees a tied weight as what it
+is, one number in two places; and float32 against float64.
 
-Prerequisites: model_checks.py, taylor.py.
+Prerequisites: contracts/models.py, taylor.py. Next: strategies.py.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from .contracts import near
-from .model_checks import CHECKS, CLOSE32, Subject
-from .parameters import evaluating, in_float64, named
-from .problem import host_array
-from .report import Finding, GradcheckError, GradcheckReport
+from .contracts.base import near
+from .contracts.models import CHECKS, CLOSE32, Loss, Subject, loss_of_logits
+from .oracles.parameters import evaluating, in_float64, named
+from .oracles.problem import host_array
+from .reports.report import Finding, GradcheckReport
 from .taylor import taylor_test
 
 __all__ = ["check_model"]
 
 
-def check_model(model: Any, batch: Any, *, causal: bool | None = None, seed: int = 0,
-                raise_exception: bool = True) -> GradcheckReport:
+def check_model(model: Any, batch: Any, *, causal: bool | None = None, loss: Loss = loss_of_logits,
+                seed: int = 0, raise_exception: bool = True) -> GradcheckReport:
     """Check causality, cache, padding, batch independence, loss, accumulation, precision and gradient of a model.
 
-    The model is called as `model(ids)`, `model(ids, attention_mask=…)`, `model(ids, cache=model.new_cache(B, T))` and
-    `model.loss(**batch, reduction="sum" | "mean")`; encoder-decoders take `decoder_ids` as well. What it cannot do is
-    left out, and the report says so. It runs in evaluation mode and in float64; weights and mode are restored.
+    The model is called as `model(ids)`, `model(ids, attention_mask=…)` and `model(ids, cache=model.new_cache(B, T))`;
+    encoder-decoders take `decoder_ids` as well. What it cannot do is left out, and the report says so. It runs in
+    evaluation mode and in float64; weights and mode are restored.
 
     Args:
-        model: any object with these methods and `named_parameters()`.
-        batch: the arguments of `model.loss`; or ids (B, T) alone, whose targets are the next ids.
+        model: any object that can be called so, with `named_parameters()`.
+        batch: ids, targets, and what else the model takes, by name; or ids (B, T) alone, whose targets are the next
+            ids.
         causal: whether later tokens must not matter; by default if the model has a cache.
+        loss: (model, batch) -> the sum of the losses of the targets, and how many these are, as an objective has it; by
+            default the cross entropy of the logits.
         seed: of all random choices.
         raise_exception: raise GradcheckError unless all promises are kept.
 
@@ -51,9 +54,9 @@ def check_model(model: Any, batch: Any, *, causal: bool | None = None, seed: int
     rng = np.random.default_rng(seed)
     parameters = named(model)
     with evaluating(model):
-        narrow = Subject(model, batch, rng, causal).logits
-        with in_float64(parameters):
-            subject = Subject(model, batch, rng, causal)
+        narrow = Subject(model, batch, rng, causal, loss).logits
+        with in_float64(parameters, [model]):
+            subject = Subject(model, batch, rng, causal, loss)
             for name, check in CHECKS.items():
                 _record(report, name.replace("_", " "), _said(check, subject))
             wide = subject.logits
@@ -63,13 +66,15 @@ def check_model(model: Any, batch: Any, *, causal: bool | None = None, seed: int
     else:
         _record(report, "float32 against float64", None)
 
-    taylor = taylor_test(lambda: model.loss(**batch), model, seed=seed, raise_exception=False)
+    def mean_loss() -> Any:
+        total, count = loss(model, batch)
+        return total / count
+
+    taylor = taylor_test(mean_loss, model, seed=seed, raise_exception=False)
     report.oracles["gradient of the loss"] += 1
     report.findings += taylor.findings
     report.evaluations += taylor.evaluations
-    if raise_exception and not report:
-        raise GradcheckError(report)
-    return report
+    return report.checked(raise_exception)
 
 
 def _said(check: Callable[[Subject], str | None], subject: Subject) -> str | None:

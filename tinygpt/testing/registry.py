@@ -1,6 +1,6 @@
 """Every operation of `OPS` and every twin of it on its examples: the table that `tinygpt gradcheck` prints.
 
-Prerequisites: vjp.py, twins.py, samples/.
+Prerequisites: vjp.py, contracts/twins.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from ..autograd import OPS
 from ..engine.dispatch import twins_of
-from .arguments import function_name
-from .report import GradcheckReport
+from .contracts.twins import check_twin
+from .oracles.arguments import function_name
+from .reports.report import GradcheckReport
 from .samples import op_db
-from .twins import check_twin
 from .vjp import check_vjp
 
 __all__ = ["Row", "check_operation"]

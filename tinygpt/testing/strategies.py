@@ -12,7 +12,7 @@ shape, an array or a Tensor instead, it is an ordinary Hypothesis strategy.
 
 This is the one file that needs Hypothesis, and it is imported when a strategy is made.
 
-Prerequisites: gradcheck.py, values.py.
+Prerequisites: gradcheck.py.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Tensor
+from .contracts.base import LAYOUTS, in_layout
 from .gradcheck import gradcheck
-from .values import LAYOUTS, draw_values, in_layout
+from .samples.registry import draw_values
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -70,7 +71,7 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 
 def layouts() -> SearchStrategy[str]:
-    """Memory layouts: row-major, column-major, strided, reversed; see `values.in_layout`."""
+    """Memory layouts: row-major, column-major, strided, reversed; see `in_layout`."""
     st = _hypothesis().strategies
     return st.sampled_from(LAYOUTS)
 
@@ -228,36 +229,34 @@ def token_ids(n_vocab: Any, shape: Any = None) -> Any:
 # The decorator
 
 
+def _in_order(strategies: dict[str, Any]) -> list[str]:
+    """The arguments in an order in which each finds what it refers to."""
+    order: list[str] = []
+    waiting = dict(strategies)
+    while waiting:
+        ready = [name for name, s in waiting.items() if not isinstance(s, Dependent) or s.reference in order]
+        if not ready:
+            name, strategy = next(iter(waiting.items()))
+            raise ValueError(f"given_grads: the strategy of {name} refers to {strategy.reference!r}, which is not "
+                             f"drawn before it; the arguments are {', '.join(strategies)}")
+        order += ready
+        for name in ready:
+            del waiting[name]
+    return order
+
+
 def _drawn(strategies: dict[str, Any]) -> Any:
-    """One strategy for all arguments, in an order in which each finds what it refers to."""
-    st = _hypothesis().strategies
+    """One strategy for all arguments."""
+    st, order = _hypothesis().strategies, _in_order(strategies)
 
     @st.composite
     def arguments(draw: Callable[[Any], Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        waiting = dict(strategies)
-        while waiting:
-            ready = [name for name, s in waiting.items() if not isinstance(s, Dependent) or s.reference in values]
-            for name in ready:
-                strategy = waiting.pop(name)
-                values[name] = draw(strategy.make(values[strategy.reference]) if isinstance(strategy, Dependent)
-                                    else strategy)
+        for name in order:
+            s = strategies[name]
+            values[name] = draw(s.make(values[s.reference]) if isinstance(s, Dependent) else s)
         return values
     return arguments()
-
-
-def _check_references(strategies: dict[str, Any]) -> None:
-    known = {name for name, strategy in strategies.items() if not isinstance(strategy, Dependent)}
-    waiting = {name: strategy.reference for name, strategy in strategies.items() if name not in known}
-    while waiting:
-        ready = [name for name, reference in waiting.items() if reference in known]
-        if not ready:
-            name, reference = next(iter(waiting.items()))
-            raise ValueError(f"given_grads: the strategy of {name} refers to {reference!r}, which is not drawn before "
-                             f"it; the arguments are {', '.join(strategies)}")
-        known.update(ready)
-        for name in ready:
-            del waiting[name]
 
 
 def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> Callable[[Callable], Callable]:
@@ -276,7 +275,7 @@ def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> 
     """
     hypothesis = _hypothesis()
     st = hypothesis.strategies
-    _check_references(strategies)
+    arguments = _drawn(strategies)
 
     def decorate(test: Callable) -> Callable:
         signature = inspect.signature(test)
@@ -301,7 +300,7 @@ def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> 
         del run.__wrapped__  # type: ignore[attr-defined]
         run.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
             *others, *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("drawn", "seed"))])
-        property_test = hypothesis.given(drawn=_drawn(strategies), seed=st.integers(0, 2**32 - 1))(run)
+        property_test = hypothesis.given(drawn=arguments, seed=st.integers(0, 2**32 - 1))(run)
 
         @functools.wraps(property_test)
         def without_deadline(*args: Any, **kwargs: Any) -> Any:

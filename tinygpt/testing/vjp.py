@@ -4,28 +4,27 @@ A rule is `rule(xp, *arrays, **settings) -> (output, backward)`. Its closure can
 more is asked of it than of a function of Tensors: every returned gradient has its input's shape and dtype, a second
 call of the closure gives the same again, float32 comes back as float32 and agrees with float64.
 
-Prerequisites: gradcheck.py, rules.py. Next: twins.py.
+Prerequisites: gradcheck.py, contracts/rules.py. Next: taylor.py.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Operation, Tensor
-from .arguments import function_name
-from .compare import Tolerance
-from .contracts import Broken
-from .gradcheck import METHODS, check_problem
-from .problem import TensorProblem
-from .report import Finding, GradcheckError, GradcheckReport
-from .rule_snippet import rule_snippet
-from .rules import RuleCall, check_float32, check_rule, in_dtype
+from ..autograd import Tensor
+from .contracts.base import Broken
+from .contracts.rules import RuleUse, as_function, as_rule, check_float32, check_rule
+from .gradcheck import check_problem
+from .oracles.arguments import function_name
+from .oracles.compare import Tolerance, check_method
+from .oracles.problem import TensorProblem
+from .reports.report import GradcheckReport
+from .reports.snippet import rule_snippet
 
-__all__ = ["as_function", "as_rule", "check_vjp", "input_names"]
+__all__ = ["check_vjp"]
 
 
 def check_vjp(rule: Callable, *inputs: Any, constants: Sequence[str] = (), rtol: float | None = None,
@@ -46,34 +45,28 @@ def check_vjp(rule: Callable, *inputs: Any, constants: Sequence[str] = (), rtol:
     Raises:
         GradcheckError, ValueError, TypeError: as `gradcheck`.
     """
-    if method not in METHODS:
-        raise ValueError(f"check_vjp: unknown method {method!r}: expected one of {', '.join(METHODS)}")
+    check_method("check_vjp", method)
     rule = as_rule(rule)
     name = function_name(rule)
-    names = input_names(rule, len(inputs))
-    unknown = [constant for constant in constants if constant not in names]
+    use = RuleUse(rule, [_array(x) for x in inputs], settings, constants)
+    unknown = [constant for constant in constants if constant not in use.names]
     if unknown:
-        raise ValueError(f"check_vjp: {name} has no input {', '.join(unknown)}: its inputs are {', '.join(names)}")
-    plain = [_array(x) for x in inputs] + [None] * (len(names) - len(inputs))  # optional inputs that were left out
-    checked = [k for k, x in enumerate(plain) if names[k] not in constants
-               and getattr(getattr(x, "dtype", None), "kind", "") == "f"]
-    if not checked:
+        raise ValueError(f"check_vjp: {name} has no input {', '.join(unknown)}: its inputs are {', '.join(use.names)}")
+    if not use.checked:
         raise ValueError(f"check_vjp: {name} got no floating-point array to check")
 
     try:
-        _contracts(rule, plain, settings, names, checked, seed)
+        _contracts(use, np.random.default_rng(seed))
     except Broken as broken:
         report = GradcheckReport(name, seed)
-        report.oracles[f"contract: {broken.contract}"] += 1
-        report.findings.append(Finding("contract", str(broken), broken.argument, oracle=f"contract: {broken.contract}"))
+        report.oracles[broken.oracle] += 1
+        report.findings.append(broken.finding())
     else:
-        given = [Tensor(x, requires_grad=True) if k in checked else x for k, x in enumerate(plain)]
+        given = [Tensor(x, requires_grad=True) if k in use.checked else x for k, x in enumerate(use.inputs)]
         problem = TensorProblem(as_function(rule, name, settings), tuple(given[:len(inputs)]), {})
         report = check_problem(problem, Tolerance(rtol, atol), method, seed)
-    report.reproduce = lambda: rule_snippet(rule, plain, settings, names, constants, report.findings[0], seed)
-    if raise_exception and not report:
-        raise GradcheckError(report)
-    return report
+    report.reproduce = lambda: rule_snippet(rule, use.inputs, settings, use.names, constants, report.findings[0], seed)
+    return report.checked(raise_exception)
 
 
 def _array(x: Any) -> Any:
@@ -81,57 +74,10 @@ def _array(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, np.generic) else x
 
 
-def as_function(rule: Callable, name: str, settings: dict[str, Any]) -> Callable:
-    """The rule as a function of Tensors, without an entry in `OPS`."""
-    operation = Operation(name, rule)
-
-    def apply(*values: Any) -> Any:
-        return operation([list(values)] if operation.variadic else values, settings)
-    apply.__name__ = name
-    parameters = list(inspect.signature(rule).parameters.values())[1:]
-    apply.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
-        p for p in parameters if p.kind is not p.KEYWORD_ONLY])
-    return apply
-
-
-def _contracts(rule: Callable, inputs: list[Any], settings: dict[str, Any], names: list[str], checked: list[int],
-               seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    before = [x.copy() if hasattr(x, "copy") else x for x in inputs]
-    wide = in_dtype(inputs, np.float64)
-    call = RuleCall(rule, wide, settings, names, checked)
-    check_rule(call, in_dtype(before, np.float64), rng)
-    if "dtype" in settings:  # a conversion chooses its own
+def _contracts(use: RuleUse, rng: np.random.Generator) -> None:
+    call = use.in_dtype(np.float64).call()
+    check_rule(call, rng)
+    if "dtype" in use.settings:  # a conversion chooses its own
         return
-    narrow = in_dtype(inputs, np.float32)
-    reference = RuleCall(rule, in_dtype(narrow, np.float64), settings, names, checked)
-    check_float32(RuleCall(rule, narrow, settings, names, checked), reference, call.cotangents(rng))
-
-
-def as_rule(function: Callable) -> Callable:
-    """A rule with `xp` first: of an operation, of a rule, or of a function that does without it (a twin)."""
-    operation = getattr(function, "operation", None)
-    if isinstance(operation, Operation):
-        return operation.rule
-    parameters = list(inspect.signature(function).parameters.values())
-    if parameters and parameters[0].name == "xp":
-        return function
-
-    def rule(xp: Any, *inputs: Any, **settings: Any) -> Any:
-        return function(*inputs, **settings)
-    rule.__name__ = function_name(function)
-    rule.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
-        inspect.Parameter("xp", inspect.Parameter.POSITIONAL_ONLY), *(
-            p.replace(kind=p.POSITIONAL_ONLY) if p.kind is p.POSITIONAL_OR_KEYWORD else p for p in parameters)])
-    return rule
-
-
-def input_names(rule: Callable, n: int) -> list[str]:
-    """The names of a rule's inputs, of which n are given."""
-    names: list[str] = []
-    for p in list(inspect.signature(rule).parameters.values())[1:]:
-        if p.kind is p.VAR_POSITIONAL:
-            names += [f"{p.name}[{i}]" for i in range(n - len(names))]
-        elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-            names.append(p.name)
-    return names
+    narrow = use.in_dtype(np.float32)
+    check_float32(narrow.call(), narrow.in_dtype(np.float64).call(), call.cotangents(rng))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from tinygpt import Tensor
-from tinygpt.autograd import OPS, Operation, Twin
+from tinygpt.autograd import OPS, Operation
+from tinygpt.engine.dispatch import Twin, twins_of
 from tinygpt.testing import check_model, check_vjp, gradcheck, op_db
-from tinygpt.testing.parameters import ParameterProblem, evaluating, in_float64
-from tinygpt.testing.problem import Problem, TensorProblem
-from tinygpt.testing.report import GradcheckReport
+from tinygpt.testing.contracts.rules import as_function, input_names
+from tinygpt.testing.contracts.twins import check_twin
+from tinygpt.testing.oracles.parameters import ParameterProblem, evaluating, in_float64
+from tinygpt.testing.oracles.problem import Problem, TensorProblem
+from tinygpt.testing.reports.report import GradcheckReport
 from tinygpt.testing.samples import Sample
-from tinygpt.testing.twins import check_twin
-from tinygpt.testing.vjp import as_function, input_names
+from tinygpt.training import losses
 
 from .mutation import Edit, mutant
 
@@ -73,21 +76,26 @@ class FunctionExample(Example):
         yield _started(TensorProblem(self.func, self.inputs, {}))
 
 
+def _loss(model: Any, batch: Any) -> tuple[Tensor, float]:
+    """The loss that training has for a model."""
+    return losses.language_loss(model, batch), losses.count_targets(batch)
+
+
 @dataclass
 class ModelExample(Example):
-    """A model and a batch."""
+    """A language model and a batch."""
 
     model: Any
     batch: dict[str, np.ndarray]
 
     def ours(self, seed: int) -> GradcheckReport:
-        return check_model(self.model, self.batch, seed=seed, raise_exception=False)
+        return check_model(self.model, self.batch, loss=_loss, seed=seed, raise_exception=False)
 
     @contextlib.contextmanager
     def problem(self) -> Iterator[Problem]:
         parameters = dict(self.model.named_parameters())
         with evaluating(self.model), in_float64(parameters):
-            yield _started(ParameterProblem(lambda: self.model.loss(**self.batch), parameters))
+            yield _started(ParameterProblem(lambda: operator.truediv(*_loss(self.model, self.batch)), parameters))
 
 
 @dataclass
@@ -104,10 +112,13 @@ class TwinExample(Example):
     @contextlib.contextmanager
     def problem(self) -> Iterator[Problem]:
         operation = Operation(self.name, OPS[self.name].rule)
-        operation.twins = [self.twin]
+        twins_of(operation)[:] = [self.twin]
         inputs = [Tensor(x, requires_grad=True) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
                   for x in self.sample.inputs]
-        yield _started(TensorProblem(lambda *xs: operation(xs, self.sample.settings), tuple(inputs), {}))
+        try:
+            yield _started(TensorProblem(lambda *xs: operation(xs, self.sample.settings), tuple(inputs), {}))
+        finally:
+            twins_of(operation).clear()
 
 
 def _started(problem: Problem) -> Problem:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygpt import Tensor, ops
+from tinygpt import Tensor, ops, placement
+from tinygpt.autograd import OPS, graph
+from tinygpt.autograd import operation as operation_module
 from tinygpt.autograd import tensor as tensor_module
-from tinygpt.autograd.graph import Node, newest_first
-from tinygpt.autograd.tensor import Tensor as TensorClass
+from tinygpt.autograd.graph import Node, newest_first, parts_of, usable
+from tinygpt.engine.dispatch import twins_of
 
 from .cases import Bug, FunctionExample, add
 from .mutation import mutant
@@ -89,45 +91,45 @@ def several(rng: np.random.Generator) -> FunctionExample:
     return FunctionExample(f, (x,))
 
 
-def _backward(*edits: tuple[str, str]) -> Any:
-    return lambda: patched(TensorClass, "backward", mutant(TensorClass.backward, *edits))
+def _received(*edits: tuple[str, str]) -> Any:
+    """A computed value takes the gradients of its uses in another way."""
+    return lambda: patched(Node, "receive", mutant(Node.receive, *edits))
 
 
-ADDED = "pending[source] = _add(pending[source], dx)"
-add(Bug("engine: fan-out overwritten", fan_out, _backward((ADDED, "pending[source] = dx"))))
-add(Bug("engine: the first use only", fan_out, _backward((ADDED, "pass"))))
-add(Bug("engine: added in place to an array that others hold", shared, _backward((ADDED, "pending[source] += dx"))))
+def _received_by_leaves(*edits: tuple[str, str]) -> Any:
+    """A leaf does."""
+    return lambda: patched(placement, "_receive", mutant(placement._receive, *edits))
+
+
+ADDED = "as_array(self.g + dx)"
+add(Bug("engine: fan-out overwritten", fan_out, _received((ADDED, "dx"))))
+add(Bug("engine: the first use only", fan_out, _received((ADDED, "self.g"))))
+add(Bug("engine: added in place to an array that others hold", shared, _received((ADDED, "self.g.__iadd__(dx)"))))
 add(Bug("engine: nodes in the order they are found", skip, lambda: patched(
     tensor_module, "newest_first", mutant(
         newest_first, ('return sorted(found, key=operator.attrgetter("born"), reverse=True)', "return order"),
         ("found, waiting = {root}, [root]", "found, waiting, order = {root}, [root], [root]"),
         ("waiting.append(source)", "waiting.append(source)\n                order.append(source)")))))
-add(Bug("engine: a tied leaf overwritten", tied, lambda: patched(
-    TensorClass, "_accumulate", mutant(
-        TensorClass._accumulate, ("self.grad = _add(self.grad, g)", "self.grad = g.copy()")))))
-add(Bug("engine: a leaf keeps the array that it is handed", residual, lambda: patched(
-    TensorClass, "_accumulate", mutant(TensorClass._accumulate, ("self.grad = g.copy()", "self.grad = g")))))
-add(Bug("engine: the second backward replaces the first", chain, lambda: patched(
-    TensorClass, "_accumulate", mutant(TensorClass._accumulate, ("if self.grad is not None:", "if False:")))))
+add(Bug("engine: a tied leaf overwritten", tied, _received_by_leaves(("as_array(self.grad + g)", "g.copy()"))))
+add(Bug("engine: a leaf keeps the array that it is handed", residual, _received_by_leaves(("g.copy() if", "g if"))))
+add(Bug("engine: the second backward replaces the first", chain, _received_by_leaves(("if self.grad is None", "if True"))))
 add(Bug("engine: an unused output counts as ones", several, lambda: patched(
-    _whole(), "gradients", mutant(_whole().gradients, ("self.zeros(shape, dtype=self.dtype)",
-                                                       "self.zeros(shape, dtype=self.dtype) + 1"),
-                                  ("super()", "super(Whole, self)")))))
+    operation_module, "parts_of", mutant(parts_of, ("zeros(shape, dtype=dtype) if", "zeros(shape, dtype=dtype) + 1 if")))))
+add(Bug("engine: an output's gradient in another's place", several, lambda: patched(
+    operation_module, "parts_of", mutant(parts_of, ("gradients[i] = g", "gradients[-1 - i] = g")))))
 add(Bug("engine: shapes not checked, broadcast into place", chain, lambda: _unchecked()))
-
-
-def _whole() -> Any:
-    from tinygpt.autograd.graph import Whole
-    return Whole
 
 
 @contextlib.contextmanager
 def _unchecked() -> Iterator[None]:
     """No check of the gradient's shape, and an addition that forgets to undo broadcasting."""
-    from tinygpt.autograd import OPS
-    loose = mutant(Node.gradients, ("if dx.shape != source.shape or dx.dtype != source.dtype:", "if False:"))
-    rule = mutant(OPS["add"].rule, ("unbroadcast(g, y)", "g"))
-    twins = OPS["add"].twins
-    with patched(Node, "gradients", loose), patched(OPS["add"], "rule", rule), patched(OPS["add"], "twins", []):
-        yield
-    assert OPS["add"].twins is twins
+    loose = mutant(usable, ("if dx.shape != target.shape or dx.dtype != target.dtype:", "if False:"))
+    rule, twins = mutant(OPS["add"].rule, ("unbroadcast(g, y)", "g")), twins_of(OPS["add"])
+    before = list(twins)
+    twins.clear()
+    try:
+        with patched(graph, "usable", loose), patched(tensor_module, "usable", loose), \
+                patched(OPS["add"], "rule", rule):
+            yield
+    finally:
+        twins[:] = before

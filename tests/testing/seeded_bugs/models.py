@@ -11,7 +11,9 @@ import numpy as np
 import tinygpt
 from tinygpt import nn
 from tinygpt.models import GPT, GPTConfig
+from tinygpt.models import gpt as book
 from tinygpt.nn.cache import LayerCache
+from tinygpt.training import losses
 
 from .cases import Bug, ModelExample, add
 from .engine import patched
@@ -46,19 +48,19 @@ def llama(rng: np.random.Generator) -> ModelExample:
     return gpt(rng, architecture="llama")
 
 
-def _edited(owner: type, method: str, *edits: Edit, **names: Any) -> Callable[[], contextlib.AbstractContextManager]:
+def _edited(owner: Any, method: str, *edits: Edit, **names: Any) -> Callable[[], contextlib.AbstractContextManager]:
     return lambda: patched(owner, method, mutant(getattr(owner, method), *edits, **names))
 
 
-def model_bug(name: str, draw: Callable[[np.random.Generator], ModelExample], owner: type, method: str,
+def model_bug(name: str, draw: Callable[[np.random.Generator], ModelExample], owner: Any, method: str,
               *edits: Edit, **names: Any) -> None:
     add(Bug(name, draw, _edited(owner, method, *edits, **names), costly=True))
 
 
 model_bug("model: causal mask off by one", gpt, nn.MultiHeadAttention, "forward", (
-    "q, k, v, mask, causal=causal", "q, k, v, one_more(q, k) if mask is None else mask"),
+    "q, k, v, sight.bias, causal=sight.causal", "q, k, v, one_more(q, k) if sight.bias is None else sight.bias"),
     one_more=lambda q, k: np.tri(q.shape[2], k.shape[2], k.shape[2] - q.shape[2] + 1, dtype=bool))
-model_bug("model: no causal mask", gpt, nn.MultiHeadAttention, "forward", ("causal=causal", "causal=False"))
+model_bug("model: no causal mask", gpt, nn.MultiHeadAttention, "forward", ("causal=sight.causal", "causal=False"))
 model_bug("cache: keys stored one place late", gpt, LayerCache, "append", (
     "self.keys[:, :, self.length:end] = keys",
     "self.keys[:, :, max(0, self.length - 1):end - (self.length > 0)] = keys"))
@@ -66,21 +68,27 @@ model_bug("cache: positions start at 0 again", gpt, GPT, "features", (
     "positions_of(padding, start, end)", "positions_of(padding, 0, ids.shape[1])"))
 model_bug("cache: the last chunk only is looked at", gpt, LayerCache, "append", (
     "self.keys[:, :, :end], self.values[:, :, :end]", "keys, values"))
-model_bug("padding: mask ignored", gpt, GPT, "features", ("mask = None if padding is None else", "mask = None and"))
+model_bug("cache: the mask is that of the new tokens alone", gpt, nn.CachedSight, "__init__", (
+    "cache.length + n_queries", "n_queries"), ("super()", "super(CachedSight, self)"), CachedSight=nn.CachedSight)
+model_bug("padding: mask ignored", gpt, GPT, "features", (
+    "mask = self.mask if padding is None else", "mask = self.mask if True else"))
+model_bug("padding: the causal mask forgotten beside it", gpt, GPT, "features", (
+    "Both(self.mask, Padding(padding))", "Padding(padding)"))
 model_bug("padding: positions shift on the left", gpt2, GPT, "features", (
     "positions_of(padding, start, end)", "positions_of(None, start, end)"))
-model_bug("tied weights: the output's use detached", tied, GPT, "loss", (
-    "self.output_weight", "self.output_weight.detach()"))
+add(Bug("tied weights: the output's use detached", tied, lambda: patched(GPT, "output_weight", property(mutant(
+    GPT.output_weight.fget, ("return self.token_embedding.weight", "return self.token_embedding.weight.detach()")))),
+    costly=True))
 model_bug("tied weights: the input's use detached", tied, nn.Embedding, "forward", (
     "self.weight)", "self.weight.detach())"))
-model_bug("residual: the stream detached", gpt, nn.TransformerBlock, "_add", (
-    "return x + self.dropout(layer(norm(x)))", "return x.detach() + self.dropout(layer(norm(x)))"))
-model_bug("loss: mean over rows of means", gpt, GPT, "loss", (
-    "return ops.linear_cross_entropy(x, self.output_weight, None, targets, weights, reduction=reduction)",
-    "parts = [ops.linear_cross_entropy(x[i:i + 1], self.output_weight, None, targets[i:i + 1], None if weights is None "
-    "else weights[i:i + 1], reduction=reduction) for i in range(len(targets))]\n"
-    "    return sum(parts[1:], parts[0]) * (1 / len(parts) if reduction == 'mean' else 1)"))
-model_bug("loss: a batch's rows leak into each other", gpt, GPT, "features", (
+model_bug("residual: the stream detached", gpt, nn.Block, "forward", (
+    "x + self.dropout(", "x.detach() + self.dropout("))
+model_bug("loss: mean over rows of means", gpt, losses, "language_loss", (
+    "return ops.linear_cross_entropy(x, model.output_weight, None, targets, weights, reduction=\"sum\")",
+    "parts = [ops.linear_cross_entropy(x[i:i + 1], model.output_weight, None, targets[i:i + 1], None if weights is "
+    "None else weights[i:i + 1]) for i in range(len(targets))]\n"
+    "    return sum(parts[1:], parts[0]) * (count_targets(batch) / len(parts))"))
+model_bug("loss: a batch's rows leak into each other", gpt, book.GPT, "through", (
     "return self.norm(x)", "return self.norm(x + x.mean(axis=0, keepdims=True) * 0.01)"))
-model_bug("rotary: keys turned by half their angle", llama, nn.MultiHeadAttention, "forward", (
-    "rotary(k, angles)", "rotary(k.detach(), angles)"))
+model_bug("rotary: keys turned by half their angle", llama, nn.RotaryPositions, "turn", (
+    "ops.rotary_embedding(k, *angles)", "ops.rotary_embedding(k.detach(), *angles)"))

@@ -42,29 +42,29 @@ edit("silu: first term lost", "silu", ("(s + out * (1 - s))", "(out * (1 - s))")
 edit("relu: threshold at 0.1", "relu", ("(g * positive,)", "(g * (x > 0.1),)"))
 edit("relu: gradient 2 at 0", "relu", ("(g * positive,)", "(g * (positive + 2 * (x == 0)).astype(x.dtype),)"))
 edit("clip: upper bound ignored", "clip", ("inside &= x <= high", "pass"))
-edit("gelu: 3 lost from the cubic", "gelu", ("(1 + 3 * 0.044715 * x * x)", "(1 + 0.044715 * x * x)"))
-edit("gelu: a constant mistyped", "gelu", ("(c * (1 + 3 * 0.044715 * x * x))", "(c * (1 + 3 * 0.044175 * x * x))"))
+edit("gelu: 3 lost from the cubic", "gelu_tanh", ("(1 + 3 * 0.044715 * x * x)", "(1 + 0.044715 * x * x)"))
+edit("gelu: a constant mistyped", "gelu_tanh", ("(c * (1 + 3 * 0.044715 * x * x))", "(c * (1 + 3 * 0.044175 * x * x))"))
 edit("gelu: density without its constant", "gelu", ("(1 / math.sqrt(2 * math.pi))", "(1 / math.sqrt(math.pi))"))
 edit("erf: 0.1 % too large", "erf", ("g * (TWO_OVER_SQRT_PI", "g * (1.001 * TWO_OVER_SQRT_PI"))
 edit("negative: nothing arrives", "negative", ("(-g,)", "(None,)"))
 
 # -- reductions ----------------------------------------------------------------------------------------------------
 
-edit("sum: expanded at axis 0", "sum", ("_restore(g, x, axis)", "(g if g.ndim == x.ndim or axis is None else g[None])"))
-edit("mean: without 1/n", "mean", ("g / _count(x, axis)", "g"))
-edit("mean: n of the first axis", "mean", ("_count(x, axis)", "(x.shape[0] if x.ndim else 1)"))
-edit("var: without the 2", "var", ("(2 / _count(x, axis))", "(1 / _count(x, axis))"))
+edit("sum: expanded at axis 0", "sum", ("restore(g, x, axis)", "(g if g.ndim == x.ndim or axis is None else g[None])"))
+edit("mean: without 1/n", "mean", ("g / count(x, axis)", "g"))
+edit("mean: n of the first axis", "mean", ("count(x, axis)", "(x.shape[0] if x.ndim else 1)"))
+edit("var: without the 2", "var", ("(2 / count(x, axis))", "(1 / count(x, axis))"))
 edit("var: not centred", "var", ("* centred,)", "* x,)"))
-edit("var: n − 1 backward", "var", ("(2 / _count(x, axis))", "(2 / (_count(x, axis) - 1 or 1))"))
-edit("max: ties not shared", "max", _extreme=mutant(
-    reduction._extreme, (" / hit.sum(axis=axis, keepdims=True).astype(x.dtype)", "")))
-edit("min: halved where tied", "min", _extreme=mutant(
-    reduction._extreme, ("hit.sum(axis=axis, keepdims=True).astype(x.dtype)",
+edit("var: n − 1 backward", "var", ("(2 / count(x, axis))", "(2 / (count(x, axis) - 1 or 1))"))
+edit("max: ties not shared", "max", extreme=mutant(
+    reduction.extreme, (" / hit.sum(axis=axis, keepdims=True).astype(x.dtype)", "")))
+edit("min: halved where tied", "min", extreme=mutant(
+    reduction.extreme, ("hit.sum(axis=axis, keepdims=True).astype(x.dtype)",
                          "xp.where(hit.sum(axis=axis, keepdims=True) > 1, 2, 1).astype(x.dtype)")))
 edit("logsumexp: not normalised", "logsumexp", ("(powers / total)", "powers"))
-edit("sum: a negative axis counts from the front", "sum", _restore=mutant(
-    reduction._restore, ("axes = _reduced_axes(x, axis)",
-                         "axes = tuple(abs(a) for a in _reduced_axes(x, None)) if axis is None else tuple("
+edit("sum: a negative axis counts from the front", "sum", restore=mutant(
+    reduction.restore, ("axes = reduced_axes(x, axis)",
+                         "axes = tuple(abs(a) for a in reduced_axes(x, None)) if axis is None else tuple("
                          "-a - 1 if a < 0 else a for a in (axis if isinstance(axis, tuple) else (axis,)))")))
 
 # -- shapes and indices --------------------------------------------------------------------------------------------
@@ -113,21 +113,25 @@ edit("rms_norm: epsilon left out on the way back", "rms_norm", (
 # -- attention, rotary positions, dropout -------------------------------------------------------------------------
 
 ATTENTION = "scaled_dot_product_attention"
-edit("attention: 1/√d missing backward", ATTENTION, ("ds = (dscores * scale)", "ds = (dscores)"))
+edit("attention: 1/√d missing backward", ATTENTION, ("ds = dscores * scale", "ds = dscores"))
 edit("attention: the softmax's sum missing", ATTENTION, ("p * (dp - (dp * p).sum(axis=-1, keepdims=True))", "p * dp"))
 edit("attention: keys from the first query head of a group", ATTENTION, (
-    "dk = ds.swapaxes(-1, -2) @ q.reshape(grouped)",
-    "dk = ds[..., :length, :].swapaxes(-1, -2) @ q.reshape(grouped)[..., :length, :]"))
+    "_sum_groups(dkeys, k)", "first_of_groups(dkeys, k)"),
+    first_of_groups=lambda g, like: g.reshape(*like.shape[:-2], -1, *like.shape[-2:])[..., 0, :, :])
 edit("attention: causal mask off by one backward", ATTENTION, (
-    "dscores = p *", "p_ = p * (xp.arange(n_keys) < xp.arange(length)[:, None] + (n_keys - length)) if causal else p\n"
+    "dscores = p *", "p_ = p * (xp.arange(n_keys) < xp.arange(n_queries)[:, None] + (n_keys - n_queries)) if causal else p\n"
     "        dscores = p_ *"))
-edit("attention: dropped weights flow back to the values", ATTENTION, ("dv = weights.reshape", "dv = p.reshape"))
-edit("attention: dropout forgotten on the way back to the scores", ATTENTION, ("dp *= kept", "pass"))
+edit("attention: dropped weights flow back to the values", ATTENTION, ("dvalues = weights.swapaxes", "dvalues = p.swapaxes"))
+edit("attention: dropout forgotten on the way back to the scores", ATTENTION, ("dp = dweights if kept is None else dweights * kept", "dp = dweights"))
 edit("attention: an added mask gets no unbroadcast", ATTENTION, ("unbroadcast(dscores, mask)", "dscores"))
 edit("attention: scale of the mask's gradient", ATTENTION, (
     "unbroadcast(dscores, mask)", "unbroadcast(dscores * scale, mask)"))
 edit("attention: NaN where a query may look nowhere", ATTENTION, (
     "dscores = p *", "p_ = p / p.sum(axis=-1, keepdims=True)\n        dscores = p_ *"))
+edit("split_heads: parts joined in reverse", "split_heads", (
+    "xp.concatenate(gs, axis=1)", "xp.concatenate(gs[::-1], axis=1)"))
+edit("merge_heads: cut into heads without moving the axis", "merge_heads", (
+    "g.reshape(b, t, h, d).transpose(0, 2, 1, 3)", "g.reshape(b, h, t, d)"))
 edit("rotary: turned the same way back", "rotary_embedding", ("turn(g, -sin)", "turn(g, sin)"))
 edit("rotary: halves exchanged on the way back", "rotary_embedding", (
     "unbroadcast(turn(g, -sin), x)", "xp.concatenate([turn(g, -sin)[..., half:], turn(g, -sin)[..., :half]], axis=-1)"))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinygpt.testing.problem import Problem
+from tinygpt.testing.oracles.problem import Problem
 
 __all__ = ["STANDINS"]
 

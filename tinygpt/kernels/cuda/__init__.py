@@ -10,7 +10,7 @@ Reading order: ../cuda.cu → launch.py → activation.py → normalization.py �
 attention.py → loss.py → embedding.py → adamw.py.
 """
 
-from .activation import gated_activation_fused, gelu_fused, relu_fused, silu_fused
+from .activation import gated_activation_fused, gelu_fused, gelu_tanh_fused, relu_fused, silu_fused
 from .adamw import adamw_fused, squared_norm_fused
 from .attention import attention_fused
 from .dropout import dropout_fused
@@ -22,7 +22,8 @@ from .normalization import layer_norm_fused, rms_norm_fused
 
 __all__ = [
     "FUSED", "adamw_fused", "add_bfloat16", "attention_fused", "dropout_fused", "embedding_bfloat16", "embedding_fused",
-    "fused_kernels", "gated_activation_fused", "gelu_fused", "layer_norm_fused", "linear_activation_fused",
-    "linear_cross_entropy_fused", "linear_fused", "load", "relu_fused", "rms_norm_fused", "silu_fused",
+    "fused_kernels", "gated_activation_fused", "gelu_fused", "gelu_tanh_fused", "layer_norm_fused",
+    "linear_activation_fused", "linear_cross_entropy_fused", "linear_fused", "load", "relu_fused", "rms_norm_fused",
+    "silu_fused",
     "squared_norm_fused", "switch", "switched_on",
 ]

@@ -12,12 +12,13 @@ from typing import Any
 
 from ...autograd import Output
 from ...backend import Array, array_module, wide_dtype
-from ...ops import gated_activation, gelu, relu, silu
+from ...ops import gated_activation, gelu, gelu_tanh, relu, silu
 from .launch import THREADS, fused, grid, launch, row_threads, serves
 
-__all__ = ["KINDS", "activate", "activate_backward", "gated_activation_fused", "gelu_fused", "relu_fused", "silu_fused"]
+__all__ = ["KINDS", "activate", "activate_backward", "gated_activation_fused", "gelu_fused", "gelu_tanh_fused",
+           "relu_fused", "silu_fused"]
 
-KINDS = {"gelu": 0, "gelu_tanh": 1, "silu": 2, "relu": 3, None: 4}  # of those in ops.ACTIVATIONS; None: no activation
+KINDS = {"gelu": 0, "gelu_tanh": 1, "silu": 2, "relu": 3, None: 4}  # the kernels' numbers; None: no activation
 GROUPS = 256  # of rows, at most
 
 
@@ -63,6 +64,12 @@ def gelu_fused(x: Array, *, approximate: str = "none") -> Output:
     """x Φ(x), exactly or in the tanh form."""
     kind = {"none": "gelu", "tanh": "gelu_tanh"}.get(approximate)
     return NotImplemented if kind is None else _elementwise(x, kind)
+
+
+@fused(gelu_tanh)
+def gelu_tanh_fused(x: Array) -> Output:
+    """x Φ(x) in the tanh form."""
+    return _elementwise(x, "gelu_tanh")
 
 
 @fused(relu)

@@ -81,8 +81,8 @@ def _by_kernel(h: Array, shift: Array | None, activation: str | None) -> tuple[A
 
 
 def _by_arrays(h: Array, shift: Array | None, activation: str | None) -> tuple[Array, Back]:
-    """The same by the rule of the activation, where no kernel has it, or for bfloat16 without the kernels; h is float32
-    at least, if there is an activation."""
+    """The same by the rule of the activation, for bfloat16 without the kernels, and for an activation that they do not
+    know; h is float32 if there is one."""
     xp: Any = array_module(h)
     if shift is not None:
         h += shift.astype(h.dtype, copy=False)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...ops import ACTIVATIONS
-from ..values import draw_values
-from .registry import Sample, broadcast_shapes, draw_shape, samples_of
+from .registry import Sample, broadcast_shapes, draw_shape, draw_values, samples_of
 
 __all__: list[str] = []
 
@@ -48,7 +47,7 @@ for _name in ("add", "subtract", "multiply"):
     samples_of(_name)(_pair)
 for _name in ("maximum", "minimum"):
     samples_of(_name)(_pair_with_ties)
-for _name in ("negative", "exp", "sin", "cos", "tanh", "erf", "sigmoid", "silu"):
+for _name in ("negative", "exp", "sin", "cos", "tanh", "erf", "sigmoid", "silu", "gelu_tanh"):
     samples_of(_name)(_one)
 for _name in ("absolute", "relu", "relu_squared"):
     samples_of(_name)(_one_with_zeros)

@@ -16,8 +16,7 @@ import numpy as np
 from ...kernels.cpu.attention import ROWS
 from ...kernels.cpu.blocks import BLOCK
 from ...ops import ACTIVATIONS
-from ..values import draw_values
-from .registry import Sample, large_samples_of
+from .registry import Sample, draw_values, large_samples_of
 
 __all__: list[str] = []
 
@@ -37,7 +36,7 @@ def gelu(rng: Rng) -> Iterator[Sample]:
         yield sample
 
 
-for _name in ("silu", "relu"):
+for _name in ("gelu_tanh", "silu", "relu"):
     large_samples_of(_name)(_vectors)
 
 
@@ -62,6 +61,18 @@ def add(rng: Rng) -> Iterator[Sample]:
 @large_samples_of("split")
 def split(rng: Rng) -> Iterator[Sample]:
     yield Sample((draw_values(rng, (3, 40, 12, 8)),), {"lengths": (8, 2, 2), "axis": 2})
+
+
+@large_samples_of("split_heads")
+def split_heads(rng: Rng) -> Iterator[Sample]:
+    for length in (1, 40):  # a token alone has a way of its own
+        yield Sample((draw_values(rng, (3, length, 96)),), {"heads": (8, 2, 2)})
+
+
+@large_samples_of("merge_heads")
+def merge_heads(rng: Rng) -> Iterator[Sample]:
+    for length in (1, 40):
+        yield Sample((draw_values(rng, (3, 8, length, 8)),))
 
 
 def _rows(rng: Rng, width: int) -> Iterator[np.ndarray]:

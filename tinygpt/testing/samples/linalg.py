@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...ops import ACTIVATIONS
-from ..values import draw_values
-from .registry import Sample, broadcast_shapes, draw_shape, samples_of
+from .registry import Sample, broadcast_shapes, draw_shape, draw_values, samples_of
 
 __all__: list[str] = []
 

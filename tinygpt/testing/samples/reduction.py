@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..values import draw_values
-from .registry import Sample, draw_axes, draw_shape, samples_of
+from .registry import Sample, draw_axes, draw_shape, draw_values, samples_of
 
 __all__: list[str] = []
 

@@ -4,7 +4,7 @@ An example is positional arrays, settings, and the names of floating-point array
 structure (shapes, axes, keys, masks) and the numbers are drawn from one NumPy generator, so an operation, a seed and a
 count name a set of examples, with or without Hypothesis.
 
-Prerequisites: nothing here. Next: elementwise.py.
+Prerequisites: autograd/. Next: elementwise.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["OpSamples", "Sample", "broadcast_shapes", "draw_axes", "draw_shape", "large_samples_of", "op_db",
-           "samples_of"]
+__all__ = ["OpSamples", "Sample", "broadcast_shapes", "draw_axes", "draw_shape", "draw_values", "large_samples_of",
+           "op_db", "samples_of"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,15 @@ def large_samples_of(name: str) -> Callable[[Callable], Callable]:
         op_db[name] = replace(op_db[name], draw_large=draw)
         return draw
     return enter
+
+
+def draw_values(rng: np.random.Generator, shape: tuple[int, ...], low: float = -3.0, high: float = 3.0,
+                ties: bool = False) -> np.ndarray:
+    """Numbers between `low` and `high`, float64; with `ties` only a few different ones among them."""
+    if not ties:
+        return rng.uniform(low, high, shape)
+    few = rng.uniform(low, high, 2)
+    return few[rng.integers(0, 2, shape)]
 
 
 def _more_often_many(n: int) -> np.ndarray:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..values import draw_values
-from .registry import Sample, draw_shape, samples_of
+from .registry import Sample, draw_shape, draw_values, samples_of
 
 __all__: list[str] = []
 

@@ -8,7 +8,7 @@ S = Σ |g·u|, so the verdict does not change when the function is multiplied by
     at a kink             the caller looks at the slopes to either side (kinks.py)
     otherwise             inconclusive
 
-Prerequisites: oracles.py. Next: sweep.py.
+Prerequisites: ladder.py. Next: sweep.py.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .oracles import EPS, LARGE_STEP, SMALL_STEP, Estimate, Line
-from .problem import Problem
+from .ladder import Ladder
+from .line import LARGE_STEP, SMALL_STEP, Estimate, Line
+from .problem import EPS, Problem
 
-__all__ = ["BELOW", "EDGE", "Tolerance", "Verdict", "judge"]
+__all__ = ["BELOW", "EDGE", "Tolerance", "Verdict", "check_method", "judge"]
+
+METHODS = ("auto", "central", "complex")
 
 BELOW = "nothing: below the function's rounding"  # the oracle of a slope that no oracle can see
 CANCELLED = "digits that cancel inside the function make its values too coarse to tell the slope from them"
+DROWNED = ("the rounding of the input decides: its last digits move the function by a visible part of what the longest "
+           "steps do")
+UNRESOLVED = "the function turns faster than these steps can follow: shorter ones see another slope"
 EDGE = "the function is not finite, or raises, to one side of the input"
 
 RTOL = 1e-6              # of one entry: a thousand times smaller than an error of 0.1 %
@@ -36,6 +42,12 @@ CONFIRMED = 1e-2         # where the complex step is wrong, it is by more than t
 BENT = 1e-4              # slopes to either side that differ by more than this share of S deserve a second look
 VANISHED = 1e-12         # of the steepest slope nearby: at a minimum, where all terms cancel, rounding leaves so much
 CONSTANT = 1e-9          # slopes below this share of the function's values cannot be told from zero by differences
+
+
+def check_method(who: str, method: str) -> None:
+    """ValueError unless it is one of METHODS."""
+    if method not in METHODS:
+        raise ValueError(f"{who}: unknown method {method!r}: expected one of {', '.join(METHODS)}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ def judge(problem: Problem, gradient: Sequence[np.ndarray], largest: Sequence[tu
         u: the direction, an array for each input or None.
         v: the cotangent that the gradient was taken with.
         tolerance: what the user allows.
-        method: "auto", "central" or "complex".
+        method: one of METHODS.
 
     Returns:
         the verdict, and why the complex step was set aside ("" if it was not).
@@ -129,52 +141,59 @@ def _is_smaller(a: float, exact: float | None, rounding: float) -> bool:
     return a != 0 and exact is not None and exact != 0 and max(abs(a), abs(exact)) < rounding / 64
 
 
+def _is_small(exact: float | None, line: Line) -> bool:
+    """Whether the slope may be nothing but rounding; without a complex step, whether rounding is small itself."""
+    if exact is None:
+        return line.digits <= 1e-6 * max(1.0, line.values)
+    return abs(exact) <= 2 * NOISE * line.rounding
+
+
 def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | None, scale: float, allowed: float,
                     rough: float, n: int) -> Verdict:
     """The ladder's verdict, or "kink" where the slopes to either side differ."""
     shape = _shape(line, max(scale, abs(near.value) if near else 0.0))
     if shape == "kink" and (n > 1 or exact is None or abs(a - exact) > allowed):
         return Verdict("kink", "one-sided differences", a, near.value if near else np.nan, 0.0, scale)
-    estimate = line.ladder(a, allowed, scale)
-    if estimate is None:
+    ladder = Ladder(line, a, allowed, scale)
+    if ladder.estimate is None:
         return Verdict("inconclusive", "Richardson ladder", a, np.nan, np.inf, scale, EDGE)
-    d, error, oracle = estimate.value, estimate.error, "Richardson ladder"
+    d, error, oracle = ladder.estimate.value, ladder.estimate.error, "Richardson ladder"
     nothing = ROUNDING * line.problem.size  # a constant has no scale: where 1 − 3·⅓ is left, that is nothing
-    moved = max(max(rung.below, rung.above) for rung in line.rungs)
-    constant = moved <= nothing
-    staircase = line.problem.coarse and moved > 0  # a float16 is flat for short steps, whatever its function does
-    if line.is_still and not staircase and scale <= max(allowed, nothing if constant else 0.0):
+    constant = ladder.furthest <= nothing
+    staircase = line.problem.coarse and ladder.furthest > 0  # a float16 is flat for short steps, whatever it is of
+    if ladder.is_still and not staircase and scale <= max(allowed, nothing if constant else 0.0):
         return Verdict("pass", oracle, a, 0.0)
-    if line.is_flat and abs(a) <= 2 * NOISE * line.rounding * (scale > 0):  # constant, up to rounding
+    constant = ladder.is_flat and _is_small(exact, line) and not ladder.is_unresolved  # … up to rounding
+    if constant and abs(a) <= 2 * NOISE * line.rounding * (scale > 0):
         return Verdict("pass", oracle, a, d, error)
 
     size = max(scale, abs(d))
-    confirmed = error <= max(CONFIRMED * size, KNOWN_WELL * line.vanishing)
+    confirmed = error <= max(CONFIRMED * size, KNOWN_WELL * ladder.vanishing)
     if exact is not None and abs(exact - d) <= rough + 4 * error and confirmed:
         oracle = "complex step and Richardson ladder"
-        if abs(a - exact) <= allowed + VANISHED * line.vanishing:
+        if abs(a - exact) <= allowed + VANISHED * ladder.vanishing:
             return Verdict("pass", oracle, a, exact, 0.0, scale)
-        if shape != "kink" and abs(a - d) <= 4 * error and line.noise > NOISE * line.rounding:
+        if shape != "kink" and abs(a - d) <= 4 * error and ladder.noise > NOISE * line.rounding:
             return Verdict("inconclusive", oracle, a, exact, error, scale, CANCELLED)
         if shape != "kink":
             return Verdict("fail", oracle, a, exact, abs(exact - d), scale)
     if shape == "kink":
         return Verdict("kink", "one-sided differences", a, d, error, scale)
     wrong = abs(a - d) > 10 * error + allowed and shape in ("smooth", "edge")
-    if wrong and shape == "smooth" and abs(a - d) <= line.bend(SMALL_STEP) and line.is_bent:
+    if wrong and shape == "smooth" and abs(a - d) <= line.bend(SMALL_STEP) and ladder.is_bent:
         return Verdict("kink" if n > 1 else "inconclusive", oracle, a, d, error, scale,
                        "the slopes to either side differ by as much: a kink is near")
-    if wrong and line.is_drowned:
-        return Verdict("inconclusive", oracle, a, d, error, scale,
-                       "the last digits of the input move the function as far as any step")
-    if wrong and line.on_a_stair(d):
+    if wrong and ladder.on_a_stair(d):
         if exact is not None and abs(a - exact) <= allowed:
             return Verdict("pass", BELOW, a, exact)
         return Verdict("inconclusive", oracle, a, d, error, scale, CANCELLED)
+    if ladder.is_drowned and (wrong or not _is_small(exact, line)):
+        return Verdict("inconclusive", oracle, a, d, error, scale, DROWNED)
+    if ladder.is_unresolved:
+        return Verdict("inconclusive", oracle, a, d, error, scale, UNRESOLVED)
     if wrong:
         return Verdict("fail", oracle, a, d, error, scale)
-    values = float(np.abs(line.v) @ np.abs(line.problem.base))
-    known = max(KNOWN_WELL * size, CONSTANT * max(values, line.vanishing))
+    known = max(KNOWN_WELL * size, CONSTANT * max(line.values, ladder.vanishing))
     if error <= known and abs(a - d) <= allowed + min(4 * error, known):
         return Verdict("pass", oracle, a, d, error, scale)
     if KNOWN_WELL * size < error and abs(a - d) <= 4 * error and \
@@ -187,7 +206,10 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
 
 
 def _shape(line: Line, scale: float) -> str:
-    """"smooth", "kink", "steep" or "jump", by how the two one-sided slopes part as the step shrinks; or "edge"."""
+    """"smooth", "kink", "steep" or "jump", by how the two one-sided slopes part as the step shrinks.
+
+    "edge" where one side is missing, "rough" where nothing can be seen.
+    """
     small = line.bend(SMALL_STEP)
     if not np.isfinite(small):
         return "edge"
@@ -197,7 +219,9 @@ def _shape(line: Line, scale: float) -> str:
     ratio = small / large if large else np.inf  # 1/8 where smooth, 1 at a kink, 8 at a jump
     if ratio < 0.5 or line.is_near_kink:
         return "smooth"
-    return "kink" if ratio < 1.6 else "steep" if ratio < 4 else "jump"
+    if ratio < 1.6:
+        return {True: "kink", False: "smooth", None: "rough"}[line.is_kink]
+    return "steep" if ratio < 4 else "jump"
 
 
 def _not_finite(line: Line, a: float) -> Verdict:

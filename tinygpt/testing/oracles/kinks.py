@@ -7,7 +7,7 @@ the maximum rises by 1. So entries that act together are found and looked along 
 output at a time. Entries that act apart are not: relu(x₁) − relu(x₂) with gradient (0, 0) is right at 0, although the
 slope along (1, −1) is 1 to either side.
 
-Prerequisites: sweep.py. Next: gradcheck.py. The set of slopes is Clarke's generalised gradient (1975).
+Prerequisites: sweep.py. Next: reports/. The set of slopes is Clarke's generalised gradient (1975).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .oracles import EPS, LARGE_STEP, SMALL_STEP, Line
-from .problem import Problem
+from .line import LARGE_STEP, SMALL_STEP, Line, direction
+from .problem import EPS, Problem
 
 __all__ = ["KinkFailure", "examine"]
 
@@ -64,12 +64,12 @@ class Slopes:
 
     def along(self, entries: Sequence[Entry], weights: Sequence[float]) -> Sides | None:
         """The slopes of all outputs; None where the function is not finite nearby."""
-        u: list[np.ndarray | None] = [None] * len(self.problem.inputs)
-        for (k, i), weight in zip(entries, weights):
-            if u[k] is None:
-                u[k] = np.zeros(self.problem.inputs[k].shape)
-            u[k].reshape(-1)[i] = weight * self.sizes[k].reshape(-1)[i]  # type: ignore[union-attr]
-        line = Line(self.problem, u, self.ones)
+        chosen = {}
+        for k in {k for k, _ in entries}:
+            places = np.array([i for input_, i in entries if input_ == k])
+            mine = np.array([weight for weight, (input_, _) in zip(weights, entries) if input_ == k])
+            chosen[k] = places, mine * self.sizes[k].flat[places]
+        line = Line(self.problem, direction(self.problem.inputs, chosen), self.ones)
         sides = []
         doubt = np.zeros(self.problem.base.size)
         for sign in (-1, 1):
@@ -97,14 +97,11 @@ def _clusters(n: int, together: Iterator[tuple[int, int]]) -> list[list[int]]:
     return [[i for i in range(n) if label[i] == x] for x in sorted(set(label))]
 
 
-def _promised(gradient: Sequence[np.ndarray | None], entries: Sequence[Entry], weights: Sequence[float],
+def _promised(gradient: Sequence[np.ndarray], entries: Sequence[Entry], weights: Sequence[float],
               sizes: Sequence[np.ndarray]) -> float:
     """The slope that the gradient promises along weighted entries."""
-    total = 0.0
-    for (k, i), weight in zip(entries, weights):
-        g = gradient[k]
-        total += 0.0 if g is None else float(g.reshape(-1)[i]) * weight * float(sizes[k].reshape(-1)[i])
-    return total
+    return sum(float(gradient[k].flat[i]) * weight * float(sizes[k].flat[i])
+               for (k, i), weight in zip(entries, weights))
 
 
 def _outside(a: float, left: float, right: float, doubt: float, scale: float = 0.0) -> bool:
@@ -158,7 +155,7 @@ def examine(problem: Problem, gradient: Sequence[np.ndarray], kinks: Sequence[En
 
     smooth = np.where(bent, 0.0, v)  # what the kinked outputs leave
     if smooth.any():
-        rest = problem.vjp([x.copy() for x in problem.inputs], problem.spread(smooth))
+        rest = problem.gradient(smooth)
         for entry, sides in single.items():
             a, d = _promised(rest, [entry], [1.0], sizes), float(smooth @ (sides.left + sides.right)) / 2
             apart = 0.5 * np.abs(sides.right - sides.left)  # slight, but a sort of thousands has no larger kinks
@@ -184,7 +181,7 @@ def _one_output(problem: Problem, slopes: Slopes, single: dict[Entry, Sides],
     """The failures of one output at its kinked entries, alone and together; `rest` may belong to them as well."""
     unit = np.zeros(problem.base.size)
     unit[j] = 1.0
-    row = problem.vjp([x.copy() for x in problem.inputs], problem.spread(unit))
+    row = problem.gradient(unit)
     failures = []
     for entry in entries:
         left, right, doubt = _of_output(single[entry], j)

@@ -5,7 +5,7 @@ None if the model has nothing to keep it with (no cache, say). The model runs in
 
 Shapes: B batch, T time, V vocabulary.
 
-Prerequisites: parameters.py. Next: model.py.
+Prerequisites: base.py. Next: samples/, gradcheck.py.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, no_grad
-from ..backend import to_device, to_numpy
-from .contracts import near
+from ... import ops
+from ...autograd import Tensor, no_grad
+from ...backend import to_device, to_numpy
+from .base import near
 
-__all__ = ["CHECKS", "Subject"]
+__all__ = ["CHECKS", "CLOSE32", "Loss", "Subject", "loss_of_logits"]
 
 CLOSE = 1e-8  # of the largest logit, in float64: the same sums in another order
 CLOSE32 = 2e-2
+
+
+Loss = Callable[[Any, dict[str, np.ndarray]], tuple[Tensor, float]]
 
 
 class Subject:
@@ -31,9 +35,10 @@ class Subject:
 
     Args:
         model: called as model(ids, …) or, for an encoder-decoder, model(ids, decoder_ids, …).
-        batch: the keyword arguments of `model.loss`, among them ids and targets.
+        batch: ids and targets, and what else the model is called with.
         rng: draws everything that is random.
         causal: whether later tokens must not matter.
+        loss: (model, batch) -> the sum of the losses of its targets, and how many these are.
 
     Attributes:
         key: the batch's key for the text whose next tokens are predicted: "decoder_ids" or "ids".
@@ -42,8 +47,9 @@ class Subject:
         logits: (B, T, V) for the whole batch.
     """
 
-    def __init__(self, model: Any, batch: dict[str, np.ndarray], rng: np.random.Generator, causal: bool) -> None:
-        self.model, self.batch, self.rng, self.causal = model, batch, rng, causal
+    def __init__(self, model: Any, batch: dict[str, np.ndarray], rng: np.random.Generator, causal: bool,
+                 loss: Loss) -> None:
+        self.model, self.batch, self.rng, self.causal, self.loss = model, batch, rng, causal, loss
         self.key = "decoder_ids" if "decoder_ids" in batch else "ids"
         self.text = batch[self.key]
         self.parameters = dict(model.named_parameters())
@@ -79,6 +85,18 @@ class Subject:
     def unlike(self, tokens: np.ndarray) -> np.ndarray:
         """Other tokens, each different from the one in its place."""
         return (tokens + self.rng.integers(1, max(2, self.n_vocab), tokens.shape)) % self.n_vocab
+
+
+def loss_of_logits(model: Any, batch: dict[str, np.ndarray]) -> tuple[Tensor, float]:
+    """The sum of the cross entropies of what a model predicts, and the weight of all targets."""
+    inputs = {key: value for key, value in batch.items() if key not in ("targets", "weights")}
+    ordered = [inputs.pop(key) for key in ("ids", "decoder_ids") if key in inputs]
+    logits = model(*ordered, **inputs)
+    targets, weights = batch["targets"], batch.get("weights")
+    arrays = [None if x is None else to_device(x, logits.device) for x in (targets, weights)]
+    counted = targets != ops.IGNORE_INDEX
+    return ops.cross_entropy(logits, *arrays, reduction="sum"), float(
+        counted.sum() if weights is None else weights[counted].sum())
 
 
 def _gap(a: np.ndarray, b: np.ndarray) -> str:
@@ -222,8 +240,8 @@ def padding_gradient(s: Subject) -> str | None:
     return ""
 
 
-def loss_of_logits(s: Subject) -> str | None:
-    """The loss is the cross entropy of the logits, fused or not."""
+def loss(s: Subject) -> str | None:
+    """The loss is the cross entropy of the logits, fused or not, and counts its targets."""
     targets = s.batch["targets"]
     if targets.shape != s.logits.shape[:-1]:
         return None
@@ -233,12 +251,11 @@ def loss_of_logits(s: Subject) -> str | None:
     weights = (targets != -100) * s.batch.get("weights", np.ones(targets.shape))
     expected = float(((total - picked) * weights).sum())
     with no_grad():
-        got = {reduction: s.model.loss(**s.batch, reduction=reduction).item() for reduction in ("sum", "mean")}
-    if not near(np.asarray(expected), np.asarray(got["sum"]), 1.0, CLOSE):
-        return f"loss(reduction=\"sum\") is {got['sum']:.9g}, the cross entropy of the logits {expected:.9g}"
-    mean = expected / weights.sum() if weights.sum() else 0.0
-    if not near(np.asarray(mean), np.asarray(got["mean"]), 1.0, CLOSE):
-        return f"loss(reduction=\"mean\") is {got['mean']:.9g}, the cross entropy of the logits {mean:.9g}"
+        got, count = s.loss(s.model, s.batch)
+    if not near(np.asarray(expected), np.asarray(got.item()), 1.0, CLOSE):
+        return f"the loss is {got.item():.9g}, the sum of the cross entropies of the logits {expected:.9g}"
+    if not near(np.asarray(weights.sum()), np.asarray(float(count)), 1.0, CLOSE):
+        return f"the loss counts {float(count):.9g} targets, the batch has {weights.sum():.9g}"
     return ""
 
 
@@ -250,18 +267,20 @@ def accumulation(s: Subject) -> str | None:
     batch = {key: value.copy() for key, value in s.batch.items()}
     targets = batch["targets"]
     ragged = s.rng.random(targets.shape) < np.linspace(0.1, 0.7, rows).reshape(-1, *[1] * (targets.ndim - 1))
-    ragged.reshape(rows, -1)[:, 0] = False
+    for row in ragged:
+        row.flat[0] = False  # so that each row counts
     batch["targets"] = np.where(ragged, -100, targets)
     counted = (batch["targets"] != -100) * batch.get("weights", np.ones(targets.shape))
     if not counted.sum():
         return None
-    whole = s.gradients(s.model.loss(**batch, reduction="mean"))
+    total, count = s.loss(s.model, batch)
+    whole = s.gradients(total / count)
     cut = int(s.rng.integers(1, rows))
     for p in s.parameters.values():
         p.grad = None
     for part in (slice(0, cut), slice(cut, None)):
-        loss = s.model.loss(**{key: value[part] for key, value in batch.items()}, reduction="sum")
-        loss.backward(to_device(np.asarray(1 / counted.sum(), dtype=loss.dtype), loss.device))
+        total, _ = s.loss(s.model, {key: value[part] for key, value in batch.items()})
+        total.backward(to_device(np.asarray(1 / counted.sum(), dtype=total.dtype), total.device))
     for name, p in s.parameters.items():
         got = np.zeros(p.shape) if p.grad is None else to_numpy(p.grad)
         if not near(whole[name], got, 1e-6, CLOSE):
@@ -272,4 +291,4 @@ def accumulation(s: Subject) -> str | None:
 CHECKS: dict[str, Callable[[Subject], str | None]] = {
     check.__name__: check for check in (
         finite, repeatable, causal, causal_gradient, cache, batch_independence, padding, padding_gradient,
-        loss_of_logits, accumulation)}
+        loss, accumulation)}

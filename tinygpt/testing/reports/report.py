@@ -1,6 +1,6 @@
 """What a gradient check found: findings, the report that holds them, and the error that carries the report.
 
-Next: problem.py.
+Prerequisites: oracles/. Next: sources.py.
 """
 
 from __future__ import annotations
@@ -37,6 +37,16 @@ class Finding:
     numeric: float | None = None
     error: float | None = None
     oracle: str = ""
+
+    @property
+    def at(self) -> str:
+        """The element as it is written between brackets."""
+        return ", ".join(map(str, self.index or ())) or "()"
+
+    @property
+    def has_slope(self) -> bool:
+        """Whether it is about one number that a central difference shows."""
+        return self.kind == "gradient" and self.index is not None and self.oracle != "one-sided differences"
 
     def __str__(self) -> str:
         lines = [self.message]
@@ -103,6 +113,12 @@ class GradcheckReport:
     def snippet(self) -> str:
         """A program that reproduces the first finding; "" for a pass."""
         return self.reproduce() if self.findings and self.reproduce is not None else ""
+
+    def checked(self, raise_exception: bool) -> GradcheckReport:
+        """This report; GradcheckError instead, if it is asked for, unless the check passed."""
+        if raise_exception and not self.passed:
+            raise GradcheckError(self)
+        return self
 
     def note(self, text: str) -> None:
         """Add a note, once."""

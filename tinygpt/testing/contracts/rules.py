@@ -1,31 +1,105 @@
 """The contracts of a rule, whose closure can be held in the hand and called more than once.
 
-Prerequisites: contracts.py. Next: vjp.py, twins.py.
+Prerequisites: base.py. Next: twins.py.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..engine.deferred import Deferred
-from ..backend import Array, array_module, device_of, to_device, to_numpy
-from .contracts import Broken, arrays_in, check_form, near, overlap, same
+from ...autograd import Operation
+from ...backend import Array, array_module, device_of, to_device, to_numpy
+from ...engine.deferred import Deferred
+from ..oracles.arguments import function_name, is_floating
+from .base import Broken, Watch, arrays_in, check_form, near, overlap, same_gradient
 
-__all__ = ["FLOAT32", "RuleCall", "check_float32", "check_rule", "in_dtype"]
+__all__ = ["FLOAT32", "FLOOR32", "RuleCall", "RuleUse", "as_function", "as_rule", "check_float32", "check_rule",
+           "in_dtype", "input_names"]
 
 FLOAT32, FLOOR32 = 2e-3, 0.05  # of the largest entry (or of a number near 1): room for rounding, none for a mistake
 
 
-def _floating(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
+def as_rule(function: Callable) -> Callable:
+    """A rule with `xp` first: of an operation, of a rule, or of a function that does without it (a twin)."""
+    operation = getattr(function, "operation", None)
+    if isinstance(operation, Operation):
+        return operation.rule
+    parameters = list(inspect.signature(function).parameters.values())
+    if parameters and parameters[0].name == "xp":
+        return function
+
+    def rule(xp: Any, *inputs: Any, **settings: Any) -> Any:
+        return function(*inputs, **settings)
+    rule.__name__ = function_name(function)
+    rule.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+        inspect.Parameter("xp", inspect.Parameter.POSITIONAL_ONLY), *(
+            p.replace(kind=p.POSITIONAL_ONLY) if p.kind is p.POSITIONAL_OR_KEYWORD else p for p in parameters)])
+    return rule
+
+
+def input_names(rule: Callable, n: int) -> list[str]:
+    """The names of a rule's inputs, of which n are given."""
+    names: list[str] = []
+    for p in list(inspect.signature(rule).parameters.values())[1:]:
+        if p.kind is p.VAR_POSITIONAL:
+            names += [f"{p.name}[{i}]" for i in range(n - len(names))]
+        elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names.append(p.name)
+    return names
+
+
+def as_function(rule: Callable, name: str, settings: dict[str, Any]) -> Callable:
+    """The rule as a function of Tensors, without an entry in `OPS`."""
+    operation = Operation(name, rule)
+
+    def apply(*values: Any) -> Any:
+        return operation([list(values)] if operation.variadic else values, settings)
+    apply.__name__ = name
+    parameters = list(inspect.signature(rule).parameters.values())[1:]
+    apply.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+        p for p in parameters if p.kind is not p.KEYWORD_ONLY])
+    return apply
 
 
 def in_dtype(inputs: Sequence[Any], dtype: Any) -> list[Any]:
     """The inputs with the floating-point arrays among them converted; copies."""
-    return [x.astype(dtype) if _floating(x) else x for x in inputs]
+    return [x.astype(dtype) if is_floating(x) else x for x in inputs]
+
+
+class RuleUse:
+    """A rule with all its arguments, ready to be called.
+
+    Args:
+        rule: `rule(xp, *inputs, **settings)`.
+        inputs: the positional arguments; optional ones may be left out.
+        settings: the keyword arguments.
+        constants: names of the floating-point inputs without a gradient.
+
+    Attributes:
+        names: one for each input.
+        inputs: as given, with None for those that were left out.
+        checked: positions of the inputs whose gradient is wanted.
+    """
+
+    def __init__(self, rule: Callable, inputs: Sequence[Any], settings: dict[str, Any],
+                 constants: Sequence[str] = ()) -> None:
+        self.rule, self.settings, self.constants = rule, settings, constants
+        self.names = input_names(rule, len(inputs))
+        self.inputs = [*inputs, *[None] * (len(self.names) - len(inputs))]
+        self.checked = [k for k, (name, x) in enumerate(zip(self.names, self.inputs))
+                        if is_floating(x) and name not in constants]
+
+    def in_dtype(self, dtype: Any) -> RuleUse:
+        """The same with copies of the inputs in another dtype."""
+        return RuleUse(self.rule, in_dtype(self.inputs, dtype), self.settings, self.constants)
+
+    def call(self, rule: Callable | None = None) -> RuleCall:
+        """Call the rule, or another in its place."""
+        return RuleCall(self, self.rule if rule is None else rule)
 
 
 def _running(function: Callable[[], Any]) -> Any:
@@ -38,23 +112,21 @@ def _running(function: Callable[[], Any]) -> Any:
 
 
 class RuleCall:
-    """One call of a rule: its outputs, its closure, and the names of its inputs.
+    """One call of a rule: its outputs and its closure.
 
-    Args:
-        rule: `rule(xp, *inputs, **settings)`.
-        inputs: all of them.
-        names: one for each input.
-        checked: positions of those whose gradient is wanted.
+    Attributes:
+        watch: the inputs, which nobody may change.
 
     Raises:
         Broken: the rule returned something else than output and closure.
     """
 
-    def __init__(self, rule: Callable, inputs: Sequence[Any], settings: dict[str, Any], names: Sequence[str],
-                 checked: Sequence[int]) -> None:
-        self.inputs, self.names, self.checked = inputs, names, checked
+    def __init__(self, use: RuleUse, rule: Callable) -> None:
+        self.inputs, self.names, self.checked = use.inputs, use.names, use.checked
+        self.watch = Watch()
+        self.watch.add_inputs(self.names, self.inputs)
         with np.errstate(all="ignore"):
-            result = rule(array_module(*inputs), *inputs, **settings)
+            result = rule(array_module(*self.inputs), *self.inputs, **use.settings)
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
             raise Broken("form", f"a rule returns its output and a function backward(g), got {type(result).__name__}")
         self.several = isinstance(result[0], tuple)
@@ -90,45 +162,37 @@ class RuleCall:
         return found
 
 
-def check_rule(call: RuleCall, before: Sequence[Any], rng: np.random.Generator) -> None:
+def check_rule(call: RuleCall, rng: np.random.Generator) -> None:
     """Form, no mutation, memory of its own, repeatability.
 
     Args:
         call: the call.
-        before: copies of the inputs, made before it.
         rng: draws the cotangents.
 
     Raises:
         Broken: the first contract that does not hold.
     """
-    def unchanged(who: str) -> None:
-        for name, x, old in zip(call.names, call.inputs, before):
-            if hasattr(x, "dtype") and not same(x, old):
-                raise Broken("inputs unchanged", f"{who} changed its input {name} in place", name)
-
-    unchanged("the rule")
+    watch = call.watch
+    watch.check("the rule")
     for out in call.outputs:
         if out.dtype.kind != "f":
             raise Broken("dtype", f"the rule returned {out.dtype} for floating-point inputs")
-    watched = [("saved arrays", "an array that it had saved: its next call would see other numbers", array)
-               for array in arrays_in(call.backward)]
-    watched += [("output", "the output of the rule", out) for out in call.outputs]
-    cotangents = call.cotangents(rng)
-    watched += [("cotangent", "the gradient that it was given, which others may hold too", g) for g in cotangents]
-    kept = [array.copy() for _, _, array in watched]
+    saved, cotangents = list(arrays_in(call.backward)), call.cotangents(rng)
+    for array in saved:
+        watch.add("saved arrays", "an array that it had saved: its next call would see other numbers", array)
+    for out in call.outputs:
+        watch.add("output", "the output of the rule", out)
+    for g in cotangents:
+        watch.add("cotangent", "the gradient that it was given, which others may hold too", g)
 
     runs = []
     for _ in range(2):
         found = call.gradients(cotangents)
         runs.append([None if dx is None else dx.copy() for dx in found])
-        unchanged("backward")
-        for (what, whose, array), old in zip(watched, kept):
-            if not same(array, old):
-                raise Broken(f"{what} unchanged", f"backward changed {whose}")
+        watch.check("backward")
     for k in call.checked:
-        _own_memory(call, k, found[k], [array for what, _, array in watched if what == "saved arrays"])
-        a, b = runs[0][k], runs[1][k]
-        if (a is None) != (b is None) or (a is not None and not same(a, b)):
+        _own_memory(call, k, found[k], saved)
+        if not same_gradient(runs[0][k], runs[1][k]):
             raise Broken("rerun", f"a second call of the same closure gives another gradient of {call.names[k]}",
                          call.names[k])
     for k, dx in enumerate(call.deferred(cotangents)):

@@ -1,4 +1,4 @@
-"""Positions: the sines of Vaswani et al., rotary angles and their scalings, tables in the model's dtype."""
+"""Rotary positions: products depend on distances, lengths stay; the frequencies and their scalings; tables by dtype."""
 
 from __future__ import annotations
 
@@ -10,34 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygpt.autograd import Tensor
-from tinygpt.nn import RotaryPositions, SinusoidalPositions
-from tinygpt.nn.positional import rotary_frequencies, sinusoidal_table
+from tinygpt.nn import RotaryPositions
+from tinygpt.nn.rotary import rotary_frequencies
 
 few = settings(deadline=None, max_examples=40, derandomize=True)
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}
 
 
-@given(st.integers(1, 20), st.integers(1, 9))
-@few
-def test_the_table_of_sines(n, c):
-    table = sinusoidal_table(n, c)
-    half = (c + 1) // 2
-    for t in range(n):
-        for i in range(c):
-            angle = t / 10000 ** (2 * (i % half) / c)
-            assert table[t, i] == pytest.approx(math.sin(angle) if i < half else math.cos(angle), abs=1e-6)
-
-
-def test_sinusoidal_positions_are_added_by_position():
-    layer = SinusoidalPositions(10, 4)
-    x = np.random.default_rng(0).standard_normal((2, 3, 4))
-    table = sinusoidal_table(10, 4)
-    np.testing.assert_allclose(layer(Tensor(x), np.array([4, 5, 6])).data, x + table[4:7])
-    rows = np.array([[0, 0, 1], [7, 8, 9]])
-    np.testing.assert_allclose(layer(Tensor(x), rows).data, x + table[rows])
-    assert layer(Tensor(x.astype(np.float32)), np.arange(3)).dtype == np.float32
-    assert not layer.state_dict()  # computed, not learned
+def turned(positions: RotaryPositions, x: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """x as a query, which must be what it is as a key."""
+    q, k = positions.turn(Tensor(x), Tensor(x), where)
+    np.testing.assert_array_equal(q.data, k.data)
+    return q.data
 
 
 @given(st.sampled_from([2, 4, 8]), st.integers(0, 40), st.integers(0, 40), st.integers(0, 60), st.integers(0, 99))
@@ -47,8 +32,7 @@ def test_after_turning_a_product_depends_on_the_distance_only(d, i, j, shift, se
     q, k = np.random.default_rng(seed).standard_normal((2, 1, 1, 1, d))
 
     def product(i, j):
-        return float((positions(Tensor(q), positions.angles(Tensor(q), np.array([i]))).data
-                      * positions(Tensor(k), positions.angles(Tensor(k), np.array([j]))).data).sum())
+        return float((turned(positions, q, np.array([i])) * turned(positions, k, np.array([j]))).sum())
 
     assert product(i, j) == pytest.approx(product(i + shift, j + shift), abs=1e-9)
     assert product(i, i) == pytest.approx(float((q * k).sum()), abs=1e-9)
@@ -60,12 +44,35 @@ def test_turning_keeps_lengths_and_position_zero_turns_nothing(d, seed):
     positions = RotaryPositions(16, d)
     x = np.random.default_rng(seed).standard_normal((2, 3, 5, d))
     rows = np.random.default_rng(seed).integers(16, size=(2, 5))
-    turned = positions(Tensor(x), positions.angles(Tensor(x), rows)).data
-    np.testing.assert_allclose(np.linalg.norm(turned, axis=-1), np.linalg.norm(x, axis=-1))
-    np.testing.assert_array_equal(positions(Tensor(x), positions.angles(Tensor(x), np.zeros(5, int))).data, x)
+    found = turned(positions, x, rows)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), np.linalg.norm(x, axis=-1))
+    np.testing.assert_array_equal(turned(positions, x, np.zeros(5, int)), x)
     for b in range(2):  # positions (B, T) are those of each row
-        alone = positions(Tensor(x[b:b + 1]), positions.angles(Tensor(x), rows[b])).data
-        np.testing.assert_array_equal(turned[b:b + 1], alone)
+        np.testing.assert_array_equal(found[b:b + 1], turned(positions, x[b:b + 1], rows[b]))
+
+
+def test_queries_and_keys_may_have_other_numbers_of_heads_and_nothing_is_added_at_the_entrance():
+    positions = RotaryPositions(8, 4)
+    q, k = np.random.default_rng(0).standard_normal((2, 6, 3, 4)), np.random.default_rng(1).standard_normal((2, 2, 3, 4))
+    both = positions.turn(Tensor(q), Tensor(k), np.arange(3))
+    for out, x in zip(both, (q, k)):
+        np.testing.assert_array_equal(out.data, turned(positions, x, np.arange(3)))
+    x = Tensor(q)
+    assert positions.add(x, np.arange(3)) is x and positions.bias(3, 3) is None and not positions.state_dict()
+
+
+def test_angles_that_are_kept_are_not_given_for_other_positions_or_types():
+    """Every layer of a pass asks with the same array; the next pass asks with another, or in another dtype."""
+    positions = RotaryPositions(8, 4)
+    x = np.random.default_rng(0).standard_normal((1, 1, 2, 4))
+    first, second = np.array([0, 1]), np.array([5, 6])
+    expected = {id(where): turned(RotaryPositions(8, 4), x, where) for where in (first, second)}
+    for where in (first, first, second, first):
+        np.testing.assert_array_equal(turned(positions, x, where), expected[id(where)])
+    single = positions.turn(Tensor(x.astype(np.float32)), Tensor(x.astype(np.float32)), first)[0]
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single.data, expected[id(first)], rtol=1e-6, atol=1e-6)  # of float32
+    np.testing.assert_array_equal(turned(positions, x, first), expected[id(first)])
 
 
 def test_frequencies_and_their_scalings():

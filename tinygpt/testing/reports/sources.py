@@ -4,7 +4,7 @@ Functions of installed packages are imported; others are copied from their file,
 use are looked up in their closure and their module: modules, numbers, arrays, other functions. What has no text (an
 open file, a trained model) becomes a line that says so.
 
-Prerequisites: nothing here. Next: snippet.py.
+Prerequisites: report.py. Next: snippet.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
+from ...autograd import Tensor
 
 __all__ = ["MAX_PRINTED", "Program", "array_text"]
 

@@ -5,7 +5,7 @@ The oracles see a function from a list of arrays to one vector (all outputs, joi
 arrays that returns one number, with a gradient written by hand. Both hand out arrays on the host; where the arguments
 live on a GPU, so do the arrays that the function gets.
 
-Prerequisites: arguments.py. Next: oracles.py.
+Prerequisites: arguments.py. Next: line.py.
 """
 
 from __future__ import annotations
@@ -16,28 +16,55 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Operation, Tensor, no_grad
-from ..backend import Array, to_device, to_numpy
+from ...autograd import Operation, Tensor, no_grad
+from ...backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
-__all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "euclidean", "host_array",
-           "without_gradients"]
+__all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "draw_cotangent", "euclidean",
+           "gradients_of", "host_array", "restored"]
 
 EPS = float(np.finfo(np.float64).eps)
 AMPLIFIED = 1000.0  # how many times its own size a number inside may move an output, at the most
 
 
 @contextlib.contextmanager
-def without_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """No `.grad` inside the block; what there was is restored after it."""
-    before = [t.grad for t in tensors]
+def restored(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """No `.grad` inside the block; after it, also after an error, values and gradients are what they were.
+
+    Copies are kept, for the arrays of a parameter that an optimizer holds are always the same ones, written to.
+    """
+    tensors = list(tensors)
+    before = [[(array, None if array is None else array.copy()) for array in (t.data, t.grad)] for t in tensors]
     try:
         for t in tensors:
             t.grad = None
         yield
     finally:
-        for t, grad in zip(tensors, before):
-            t.grad = grad
+        for t, kept in zip(tensors, before):
+            for array, values in kept:
+                if array is not None and not np.array_equal(to_numpy(array), to_numpy(values), equal_nan=True):
+                    array[...] = values
+            t.data, t.grad = (array for array, _ in kept)
+
+
+def gradients_of(tensors: Iterable[Tensor]) -> list[np.ndarray | None]:
+    """What arrived at each Tensor, on the host."""
+    return [None if t.grad is None else to_numpy(t.grad) for t in tensors]
+
+
+def host_array(x: Any) -> np.ndarray:
+    """A result of any engine as a NumPy array: CuPy's, a Tensor's, a number, or whatever NumPy can read."""
+    if isinstance(x, Tensor):
+        x = x.data
+    try:
+        return to_numpy(x)
+    except TypeError:
+        return np.asarray(x)
+
+
+def draw_cotangent(rng: np.random.Generator, n: int) -> np.ndarray:
+    """n numbers of both signs, none near zero, and exact in any floating-point type."""
+    return rng.integers(64, 193, n) / 128 * rng.choice([-1.0, 1.0], n)
 
 
 def euclidean(x: np.ndarray) -> float:
@@ -78,6 +105,18 @@ class Problem:
         """The gradient of Σ v·forward for each input; None where none arrived."""
         raise NotImplementedError
 
+    def copies(self) -> list[np.ndarray]:
+        """`inputs`, for a function that may write to them."""
+        return [x.copy() for x in self.inputs]
+
+    def dense(self, found: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        """A gradient with zeros where none arrived."""
+        return [np.zeros(x.shape) if g is None else g for g, x in zip(found, self.inputs)]
+
+    def gradient(self, v: np.ndarray) -> list[np.ndarray]:
+        """The gradient of Σ v·forward at `inputs`, zeros where none arrived."""
+        return self.dense(self.vjp(self.copies(), v))
+
     def everything(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """All outputs joined to one vector."""
         self.evaluations += 1
@@ -94,7 +133,7 @@ class Problem:
 
     def start(self) -> None:
         """Evaluate at `inputs`, and note which outputs are finite there."""
-        self.base = self.everything([x.copy() for x in self.inputs])
+        self.base = self.everything(self.copies())
         if not np.isfinite(self.base).all():
             self.finite = np.isfinite(self.base)
             self.base = self.base[self.finite]
@@ -173,7 +212,7 @@ class TensorProblem(CallProblem):
 
     def others(self) -> list[Tensor]:
         """The leaves that the function uses and was not given: parameters in its closure, say."""
-        mine = self.tensors([x.copy() for x in self.inputs])
+        mine = self.tensors(self.copies())
         with np.errstate(all="ignore"):
             waiting: list[Any] = [out._node or out for out in self.call(mine) if out.requires_grad]
         seen = {id(t) for t in mine}
@@ -218,17 +257,7 @@ class TensorProblem(CallProblem):
     def vjp(self, arrays: Sequence[np.ndarray], v: np.ndarray) -> list[np.ndarray | None]:
         tensors = self.tensors(arrays)
         self.pull(tensors, v)
-        return [None if t.grad is None else to_numpy(t.grad) for t in tensors]
-
-
-def host_array(x: Any) -> np.ndarray:
-    """A result of any engine as a NumPy array: CuPy's, a Tensor's, a number, or whatever NumPy can read."""
-    if isinstance(x, Tensor):
-        x = x.data
-    try:
-        return to_numpy(x)
-    except TypeError:
-        return np.asarray(x)
+        return gradients_of(tensors)
 
 
 class PlainProblem(CallProblem):

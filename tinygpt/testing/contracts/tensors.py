@@ -8,7 +8,7 @@ linearity       the gradient is linear in the cotangent, and zero for zero
 fan-out         a value used twice, and a Tensor passed as two arguments, get the sum of both gradients
 layouts         column-major, strided and reversed arrays mean the same numbers
 
-Prerequisites: contracts.py. Next: gradcheck.py.
+Prerequisites: base.py. Next: plain.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Operation, Tensor
-from ..backend import Array, to_numpy
-from .contracts import NONDETERMINISTIC, Broken, check_form, near, overlap, same, saved_arrays, size_of
-from .problem import EPS, TensorProblem, euclidean
-from .values import LAYOUTS, in_layout, scales
+from ...autograd import Operation, Tensor
+from ...backend import Array, to_numpy
+from ..oracles.line import scales
+from ..oracles.problem import EPS, TensorProblem, euclidean, gradients_of
+from .base import (LAYOUTS, NONDETERMINISTIC, Broken, Watch, arrays_in, check_form, in_layout, near, overlap, same,
+                   size_of)
 
 __all__ = ["check_tensors"]
 
@@ -31,7 +32,26 @@ COARSE = 1e-3  # how near is near where the function computes in float32 or less
 NOISE = 1024.0  # times the outputs' rounding: gradients so small may be nothing but rounding
 
 
-class _Watched:
+def _saved_arrays(outputs: Sequence[Tensor]) -> list[tuple[str, Array]]:
+    """(operation, array) for the arrays that the closures of a graph hold on to, each once."""
+    seen: set[int] = set()
+    found: list[tuple[str, Array]] = []
+    waiting = [out._node for out in outputs if out._node is not None]
+    visited = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        for array in arrays_in(node.backward):
+            if id(array) not in seen:
+                seen.add(id(array))
+                found.append((node.name, array))
+        for source in node.sources:
+            if source is not None and not isinstance(source, Tensor) and source not in visited:
+                visited.add(source)
+                waiting.append(source)
+    return found
+
+
+class _Pass:
     """One forward and one backward pass, with everything that must not change watched.
 
     Args:
@@ -39,34 +59,28 @@ class _Watched:
     """
 
     def __init__(self, problem: TensorProblem, v: np.ndarray, frozen: bool) -> None:
-        self.problem = problem
-        self.tensors = problem.tensors([x.copy() for x in problem.inputs])
-        before = [to_numpy(t.data).copy() for t in self.tensors]
+        self.tensors = problem.tensors(problem.copies())
+        watch = Watch()
+        watch.add_inputs(problem.names, [t.data for t in self.tensors])
         if frozen:
             _freeze([t.data for t in self.tensors])
         self.outputs = problem.call(self.tensors)
-        self._inputs_unchanged("the function", before)
+        watch.check("the function")
 
         self.cotangents = problem.split(self.outputs, problem.spread(v))
-        watched = [(f"saved arrays of {name}", f"backward of {name} changed an array that it had saved: whoever else "
-                    "holds that array sees other numbers", array) for name, array in saved_arrays(self.outputs)]
-        self.saved = [array for _, _, array in watched]
-        watched += [("output", "backward changed the output of the forward pass", out.data) for out in self.outputs]
-        watched += [("cotangent", "backward changed the gradient that it was given, which others may hold too", g)
-                    for g in self.cotangents]
-        kept = [array.copy() for _, _, array in watched]
+        saved = _saved_arrays(self.outputs)
+        self.saved = [array for _, array in saved]
+        for name, array in saved:
+            watch.add(f"saved arrays of {name}",
+                      "an array that it had saved: whoever else holds that array sees other numbers", array)
+        for out in self.outputs:
+            watch.add("output", "the output of the forward pass", out.data)
+        for g in self.cotangents:
+            watch.add("cotangent", "the gradient that it was given, which others may hold too", g)
         if frozen:
             _freeze(self.cotangents)
         problem.start_backward(self.outputs, self.cotangents)
-        self._inputs_unchanged("backward", before)
-        for (what, message, array), old in zip(watched, kept):
-            if not same(array, old):
-                raise Broken(f"{what} unchanged", message)
-
-    def _inputs_unchanged(self, who: str, before: list[np.ndarray]) -> None:
-        for name, t, old in zip(self.problem.names, self.tensors, before):
-            if not same(t.data, old):
-                raise Broken("inputs unchanged", f"{who} changed its input {name} in place", name)
+        watch.check("backward")
 
 
 def _freeze(arrays: Sequence[Array]) -> None:
@@ -75,16 +89,16 @@ def _freeze(arrays: Sequence[Array]) -> None:
             x.flags.writeable = False
 
 
-def _watch(problem: TensorProblem, v: np.ndarray) -> _Watched:
+def _first_pass(problem: TensorProblem, v: np.ndarray) -> _Pass:
     """A first pass on read-only arrays; if something objects, one on writable arrays finds out what was written to."""
     with np.errstate(all="ignore"):
         try:
-            return _Watched(problem, v, frozen=True)
+            return _Pass(problem, v, frozen=True)
         except Broken:
             raise
         except Exception:
             try:
-                return _Watched(problem, v, frozen=False)
+                return _Pass(problem, v, frozen=False)
             except Broken:
                 raise
             except Exception as error:
@@ -94,9 +108,9 @@ def _watch(problem: TensorProblem, v: np.ndarray) -> _Watched:
 class _Contracts:
     """The contracts, and what they share: the first gradient g, how large numbers are, and how near is near."""
 
-    def __init__(self, problem: TensorProblem, v: np.ndarray, first: _Watched) -> None:
+    def __init__(self, problem: TensorProblem, v: np.ndarray, first: _Pass) -> None:
         self.problem, self.v, self.first = problem, v, first
-        self.gradient: Gradients = [None if t.grad is None else to_numpy(t.grad) for t in first.tensors]
+        self.gradient = gradients_of(first.tensors)
         inside = [*first.saved, *(out.data for out in first.outputs)]
         problem.saw_sizes(map(size_of, inside))
         coarse = any(x.dtype.kind == "f" and x.dtype.itemsize < 8 for x in inside)
@@ -110,7 +124,7 @@ class _Contracts:
         self.sizes = [slope / float(np.median(scales(x))) if x.size else 0.0 for x in problem.inputs]
 
     def leaves(self) -> list[Tensor]:
-        return self.problem.tensors([x.copy() for x in self.problem.inputs])
+        return self.problem.tensors(self.problem.copies())
 
     def agree(self, contract: str, message: str, expected: Sequence[Any], got: Sequence[Any],
               sizes: Sequence[float] | None = None, equal: Callable[[Any, Any], bool] | None = None) -> None:
@@ -156,8 +170,7 @@ class _Contracts:
     def linearity(self, rng: np.random.Generator) -> None:
         g, n = self.gradient, self.v.size
         w, s, t = rng.standard_normal(n), *rng.uniform(0.5, 2.0, 2)
-        inputs = [x.copy() for x in self.problem.inputs]
-        g_w, g_mix, g_zero = (self.problem.vjp(inputs, c) for c in (w, s * self.v + t * w, np.zeros(n)))
+        g_w, g_mix, g_zero = (self.problem.vjp(self.problem.copies(), c) for c in (w, s * self.v + t * w, np.zeros(n)))
         sizes = [size + sum(size_of(dx) for dx in pair if dx is not None) for size, *pair in zip(self.sizes, g, g_w)]
         expected = [None if a is None or b is None else s * a + t * b for a, b in zip(g, g_w)]
         self.agree("linear in the cotangent", "the gradient of {name} is not linear in the cotangent", expected, g_mix,
@@ -183,7 +196,7 @@ class _Contracts:
         if pair is None:
             return
         i, j = pair
-        arrays = [x.copy() for x in problem.inputs]
+        arrays = problem.copies()
         arrays[j] = arrays[i].copy()
         try:
             apart = problem.vjp(arrays, self.v)
@@ -227,7 +240,7 @@ class _Contracts:
     def broadcast_cotangent(self) -> None:
         """What a sum hands back: one number seen as an array, all strides 0."""
         problem, leaves = self.problem, self.leaves()
-        ones = problem.vjp([x.copy() for x in problem.inputs], np.ones(self.v.size))
+        ones = problem.vjp(problem.copies(), np.ones(self.v.size))
         with np.errstate(all="ignore"):
             outputs = problem.call(leaves)
             if problem.finite is not None or any(out.device != "cpu" for out in outputs):
@@ -256,7 +269,7 @@ def check_tensors(problem: TensorProblem, v: np.ndarray, rng: np.random.Generato
     Raises:
         Broken: the first contract that does not hold.
     """
-    contracts = _Contracts(problem, v, _watch(problem, v))
+    contracts = _Contracts(problem, v, _first_pass(problem, v))
     contracts.form()
     contracts.rerun_and_accumulation()
     if all(g is None or np.isfinite(g).all() for g in contracts.gradient):

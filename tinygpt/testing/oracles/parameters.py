@@ -2,24 +2,25 @@
 
 While a check runs, the weights are float64 and the model is in evaluation mode; afterwards everything is as it was.
 
-Prerequisites: problem.py. Next: taylor.py, model.py.
+Prerequisites: problem.py. Next: line.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, no_grad
-from ..backend import Array, to_device, to_numpy
+from ...autograd import Tensor, no_grad
+from ...backend import Array, to_device, to_numpy
+from ...nn.module import Module, Parameter
 from .arguments import function_name
-from .problem import Problem, host_array
+from .problem import Problem, gradients_of, host_array, restored
 
-__all__ = ["ParameterProblem", "evaluating", "in_float64", "named"]
+__all__ = ["ParameterProblem", "around", "evaluating", "in_float64", "named"]
 
 
 def named(params: Any) -> dict[str, Tensor]:
@@ -59,25 +60,55 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_float64(parameters: dict[str, Tensor]) -> Iterator[bool]:
+def in_float64(parameters: dict[str, Tensor], holders: Iterable[Any] = ()) -> Iterator[dict[str, Tensor]]:
     """Float64 weights inside the block; weights and gradients are restored after it.
 
+    A parameter that an optimizer holds keeps its type, float32. In a model, another Parameter takes its place for the
+    while; without the model there is no place to put one, and the weight stays as it is.
+
+    Args:
+        parameters: by name.
+        holders: the Modules among these have the parameters.
+
     Yields:
-        whether all weights are float64 (those that live in a FlatParameters buffer keep its type).
+        the parameters to be checked, by name.
     """
-    before = {name: (p.data, p.data.copy(), p.grad) for name, p in parameters.items()}
-    try:
+    with restored(parameters.values()):
+        places: dict[int, Tensor] = {}
         for p in parameters.values():
             if p.dtype != np.float64:
                 p.data = p.data.astype(np.float64)
-            p.grad = None
-        yield all(p.dtype == np.float64 for p in parameters.values())
+            if p.dtype != np.float64:
+                places[id(p)] = Parameter(p.data.astype(np.float64))
+        with _exchanged(holders, places) as done:
+            yield {name: places[id(p)] if id(p) in done else p for name, p in parameters.items()}
+
+
+@contextlib.contextmanager
+def _exchanged(holders: Iterable[Any], places: dict[int, Tensor]) -> Iterator[set[int]]:
+    """Other Parameters in the attributes of models, by the id of those whose place they take; yields the ids found."""
+    done: set[int] = set()
+
+    def exchange(value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and any(id(item) in places for item in value):
+            return type(value)(map(exchange, value))
+        if id(value) in places:
+            done.add(id(value))
+        return places.get(id(value), value)
+
+    before = []
+    try:
+        modules = [module for model in holders if places and isinstance(model, Module) for module in model.modules()]
+        for module in modules:
+            for name, value in list(vars(module).items()):
+                other = exchange(value)
+                if other is not value:
+                    before.append((module, name, value))
+                    setattr(module, name, other)
+        yield done
     finally:
-        for name, p in parameters.items():
-            array, values, grad = before[name]
-            array[...] = values
-            p.data = array
-            p.grad = grad
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 class ParameterProblem(Problem):
@@ -90,7 +121,7 @@ class ParameterProblem(Problem):
 
     def __init__(self, f: Callable, parameters: dict[str, Tensor]) -> None:
         super().__init__(function_name(f), list(parameters), [
-            np.array(to_numpy(p.data), dtype=np.float64) for p in parameters.values()])
+            np.array(to_numpy(p.data), dtype=np.float64, order="C") for p in parameters.values()])
         self.f, self.parameters = f, list(parameters.values())
         self.takes = _n_arguments(f)
 
@@ -114,7 +145,16 @@ class ParameterProblem(Problem):
         loss = self.loss(arrays)
         if loss.requires_grad:
             loss.backward(v.reshape(loss.shape))
-        return [None if p.grad is None else to_numpy(p.grad).astype(np.float64) for p in self.parameters]
+        return [None if g is None else g.astype(np.float64) for g in gradients_of(self.parameters)]
+
+
+def around(f: Callable) -> list[Any]:
+    """What a function finds outside its arguments: its owner, and the values in its closure and its module."""
+    try:
+        found = inspect.getclosurevars(f)
+    except TypeError:  # an object that can be called
+        return [f]
+    return [getattr(f, "__self__", None), *found.nonlocals.values(), *found.globals.values()]
 
 
 def _n_arguments(f: Callable) -> int:

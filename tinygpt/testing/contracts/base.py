@@ -1,10 +1,10 @@
-"""What the contracts are made of: equal, near, overlapping, of the right form; and the arrays that a graph holds on to.
+"""What the contracts are made of: equal, near, overlapping, unchanged, of the right form, in any memory layout.
 
 A projection Σ g·u broadcasts, so a gradient of the wrong shape can have the right projection; a rule that writes into
 its cotangent is right until somebody else needs that array. The contracts look for such things before any number is
 compared. Each raises `Broken` with a sentence that says what was found.
 
-Prerequisites: problem.py. Next: tensor_contracts.py, plain_contracts.py, rules.py.
+Prerequisites: oracles/, reports/report.py. Next: tensors.py, plain.py, rules.py.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
-from ..backend import Array, device_of, to_numpy
+from ...autograd import Tensor
+from ...backend import Array, device_of, to_numpy
+from ..reports.report import Finding
 
-__all__ = ["Broken", "NONDETERMINISTIC", "arrays_in", "check_form", "near", "overlap", "same", "saved_arrays",
-           "size_of"]
+__all__ = ["Broken", "CLOSE", "LAYOUTS", "NONDETERMINISTIC", "Watch", "arrays_in", "check_form", "in_layout", "near",
+           "overlap", "same", "same_gradient", "size_of"]
 
-NONDETERMINISTIC = ("the function gives other results when it is called again with the same input: seed its "
-                    "randomness, or keep its state out of it")
+NONDETERMINISTIC = ("not deterministic: the function gives other results when it is called again with the same input; "
+                    "seed its randomness, or keep its state out of it")
 CLOSE = 1e-9  # of the largest entry: sums in another order, far from any mistake
+LAYOUTS = ("C", "F", "strided", "reversed")  # row-major; column-major; every other element of a larger array; backwards
 
 
 class Broken(Exception):
@@ -38,11 +40,26 @@ class Broken(Exception):
         super().__init__(message)
         self.contract, self.argument, self.undecided = contract, argument, undecided
 
+    @property
+    def oracle(self) -> str:
+        """How a report calls it."""
+        return f"contract: {self.contract}"
+
+    def finding(self, where: str = "") -> Finding:
+        """What a report says of it; `where` comes first."""
+        return Finding("inconclusive" if self.undecided else "contract", f"{where}{self}", self.argument,
+                       oracle=self.oracle)
+
 
 def same(a: Any, b: Any) -> bool:
     """Equal to the bit, NaN included."""
     a, b = to_numpy(a), to_numpy(b)
     return a.shape == b.shape and a.dtype == b.dtype and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+
+
+def same_gradient(a: Any, b: Any) -> bool:
+    """Both None, or equal to the bit."""
+    return a is b if a is None or b is None else same(a, b)
 
 
 def near(a: Any, b: Any, scale: float = 0.0, close: float = CLOSE) -> bool:
@@ -98,20 +115,51 @@ def arrays_in(x: Any, depth: int = 0) -> Iterator[Array]:
                 pass
 
 
-def saved_arrays(outputs: Sequence[Tensor]) -> list[tuple[str, Array]]:
-    """(operation, array) for the arrays that the closures of a graph hold on to, each once."""
-    seen: set[int] = set()
-    found: list[tuple[str, Array]] = []
-    waiting = [out._node for out in outputs if out._node is not None]
-    visited = set(waiting)
-    while waiting:
-        node = waiting.pop()
-        for array in arrays_in(node.backward):
-            if id(array) not in seen:
-                seen.add(id(array))
-                found.append((node.name, array))
-        for source in node.sources:
-            if source is not None and not isinstance(source, Tensor) and source not in visited:
-                visited.add(source)
-                waiting.append(source)
-    return found
+class Watch:
+    """Arrays that somebody is given to read, and not to write to."""
+
+    def __init__(self) -> None:
+        self._watched: list[tuple[str, str, str, Any, Any]] = []
+
+    def add(self, what: str, message: str, array: Any, argument: str = "") -> None:
+        """Watch one array.
+
+        Args:
+            what: its name in the contract: "cotangent".
+            message: how the sentence goes on that begins "backward changed".
+            array: the array; what is none (a number, None) is left out.
+            argument: the argument that it belongs to.
+        """
+        if hasattr(array, "dtype"):
+            self._watched.append((what, message, argument, array, array.copy()))
+
+    def add_inputs(self, names: Sequence[str], arrays: Sequence[Any]) -> None:
+        """Watch a function's inputs."""
+        for name, x in zip(names, arrays):
+            self.add("inputs", f"its input {name} in place", x, name)
+
+    def check(self, who: str) -> None:
+        """Broken if an array is not what it was; `who` had it."""
+        for what, message, argument, array, before in self._watched:
+            if not same(array, before):
+                raise Broken(f"{what} unchanged", f"{who} changed {message}", argument)
+
+
+def in_layout(x: Array, layout: str) -> Array:
+    """The same numbers in another memory layout; a copy.
+
+    Args:
+        x: any array.
+        layout: one of LAYOUTS.
+    """
+    if layout == "C":
+        return x.copy(order="C")
+    if layout == "F":
+        return x.copy(order="F")
+    if layout == "strided":
+        wide = x.repeat(2, axis=-1) if x.ndim else x.copy()
+        return wide[..., ::2] if x.ndim else wide
+    if layout == "reversed":
+        flip = (slice(None, None, -1),) * x.ndim
+        return x[flip].copy()[flip]
+    raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")

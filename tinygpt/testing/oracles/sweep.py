@@ -3,7 +3,7 @@
 Few entries are looked along one by one. Many are dealt out at random to groups, and within a group the direction is
 random. A group that does not pass is cut in half, until single entries are left or every part is acquitted by itself.
 
-Prerequisites: compare.py, values.py. Next: kinks.py, gradcheck.py.
+Prerequisites: compare.py. Next: kinks.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from .compare import BELOW, EDGE, Tolerance, Verdict, judge
+from .line import direction, scales
 from .problem import Problem
-from .values import scales
 
 __all__ = ["Sweep"]
 
@@ -104,17 +104,13 @@ class Sweep:
 
     def _along(self, k: int, part: np.ndarray, weights: np.ndarray) -> list[np.ndarray | None]:
         """The direction that is `weights` at some entries of input k and zero elsewhere."""
-        x = self.problem.inputs[k]
-        flat = np.zeros(x.size)
-        flat[part] = weights
-        return [flat.reshape(x.shape) if i == k else None for i in range(len(self.problem.inputs))]
+        return direction(self.problem.inputs, {k: (part, weights)})
 
     def _stride(self, k: int, part: np.ndarray, verdict: Verdict) -> Verdict:
         """Another look at what could not be seen: in longer steps, for a tiny entry may stand among numbers near 1; and
         in shorter ones, for it may stand close to the edge of the domain, or to a pole. But a function that computes
         coarsely is a staircase, flat for short steps: there, the complex step has to agree."""
-        size = self.scales[k].reshape(-1)
-        usual = float(size[part].max())
+        usual = float(self.scales[k].flat[part].max())
         longer = [step for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0) if step > 2 * usual]
         shorter = [usual / 2**10, usual / 2**20] if part.size == 1 else []
         for step in longer + shorter:
@@ -124,13 +120,13 @@ class Sweep:
             if step < usual and "complex" not in other.oracle and (verdict.reason != EDGE or other.numeric == 0):
                 continue
             if other.oracle != BELOW and other.kind != "inconclusive" and (other.kind == "pass" or part.size == 1):
-                verdict, size[part] = other, step
+                verdict = other
+                self.scales[k].flat[part] = step
         return verdict
 
     def _look(self, k: int, part: np.ndarray) -> bool:
         """Judge a group of entries of input k, cutting it where it does not pass; True if all is well, kinks apart."""
-        size = self.scales[k].reshape(-1)
-        verdict = self._judge(self._along(k, part, size[part] * self._weights(part.size)))
+        verdict = self._judge(self._along(k, part, self.scales[k].flat[part] * self._weights(part.size)))
         if verdict.oracle == BELOW or verdict.kind == "inconclusive" and part.size == 1:
             verdict = self._stride(k, part, verdict)
         if verdict.kind == "pass" and not verdict.close and part.size > 1 and self.spare > 0:
@@ -164,7 +160,7 @@ class Sweep:
             return
         gradient = [np.array(g) for g in self.gradient]
         for k, i, verdict in self.verdicts:
-            gradient[k].reshape(-1)[i] = verdict.numeric / self.scales[k].reshape(-1)[i]
+            gradient[k].flat[i] = verdict.numeric / self.scales[k].flat[i]  # row-major, whatever the layout
         u = [size * self.rng.uniform(0.5, 1.5, size.shape) for size in self.scales]
         together, _ = judge(self.problem, gradient, self.largest, u, self.v, self.tolerance, self.method)
         gap = abs(together.analytic - together.numeric) - sum(verdict.error for _, _, verdict in self.verdicts)

@@ -3,7 +3,7 @@
 The rule has been checked against the oracles; the twin has to say the same. Its contracts are those of a rule. Of a
 twin that is asked only where nothing is recorded, the outputs are compared.
 
-Prerequisites: vjp.py, kernels/twins.py.
+Prerequisites: rules.py, samples/, kernels/twins.py. Next: models.py.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Operation, no_grad
-from ..engine.dispatch import Twin
-from ..backend import array_module, to_device, to_numpy
-from .arguments import function_name
-from .contracts import Broken, near, same
-from .report import Finding, GradcheckReport
-from .rules import FLOAT32, FLOOR32, RuleCall, check_float32, check_rule, in_dtype
-from .samples import Sample
-from .values import LAYOUTS, in_layout
-from .vjp import as_rule, input_names
+from ...autograd import Operation, no_grad
+from ...backend import array_module, to_device, to_numpy
+from ...engine.dispatch import Twin
+from ..oracles.arguments import function_name
+from ..reports.report import GradcheckReport
+from ..samples.registry import Sample
+from .base import CLOSE, LAYOUTS, Broken, Watch, in_layout, near
+from .rules import FLOAT32, FLOOR32, RuleUse, as_rule, check_float32, check_rule, in_dtype
 
 __all__ = ["check_twin", "serves"]
 
 FEW = 10_000  # elements, up to which every memory layout is tried
-CLOSE = 1e-9  # of the largest entry (or of a number near 1), in float64: the same mathematics in another order
 
 
 def _placed(sample: Sample, dtype: Any, device: str) -> list[Any]:
@@ -57,8 +54,7 @@ def check_twin(operation: Operation, twin: Twin, sample: Sample, seed: int = 0) 
                 compare = _compare if twin.recorded else _compare_outputs
                 report.worst = max(report.worst, compare(operation, twin, sample, dtype, layout, seed))
             except Broken as broken:
-                report.findings.append(Finding("contract", f"{np.dtype(dtype)}, {layout}: {broken}", broken.argument,
-                                               oracle=f"contract: {broken.contract}"))
+                report.findings.append(broken.finding(f"{np.dtype(dtype)}, {layout}: "))
         report.oracles[f"the rule in {np.dtype(dtype)}"] += 1
     return report
 
@@ -77,55 +73,70 @@ def _or_rule(operation: Operation, twin: Twin) -> Callable:
     return either
 
 
+def _inputs(sample: Sample, dtype: Any, layout: str, device: str) -> list[Any]:
+    return [in_layout(x, layout) if getattr(x, "ndim", 0) else x for x in _placed(sample, dtype, device)]
+
+
+def _tolerances(dtype: Any) -> tuple[float, float]:
+    """The size of things at the least, and how near is near: what `near` takes."""
+    return (FLOOR32, FLOAT32) if dtype == np.float32 else (1.0, CLOSE)
+
+
 def _compare_outputs(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layout: str, seed: int) -> float:
-    """The output of a twin without a way back; its inputs stay as they were."""
-    inputs = [in_layout(x, layout) if getattr(x, "ndim", 0) else x for x in _placed(sample, dtype, twin.device)]
-    before = [x.copy() if hasattr(x, "copy") else x for x in inputs]
+    """The outputs of a twin without a way back; its inputs stay as they were."""
+    inputs = _inputs(sample, dtype, layout, twin.device)
+    watch = Watch()
+    watch.add_inputs([""] * len(inputs), inputs)
     with np.errstate(all="ignore"):
         result = twin.function(*inputs, **sample.settings)
         if result is NotImplemented:  # an odd layout, left to the rule
             return 0.0
         expected, _ = operation.rule(array_module(*inputs), *in_dtype(inputs, np.float64), **sample.settings)
-    out, backward = to_numpy(result[0]), result[1]
-    expected = to_numpy(np.asarray(expected) if isinstance(expected, np.generic) else expected)
+    outs, backward = result[0] if isinstance(result[0], tuple) else (result[0],), result[1]
+    wanted = expected if isinstance(expected, tuple) else (np.asarray(expected) if isinstance(
+        expected, np.generic) else expected,)
     if backward is not None:
         raise Broken("form", "a twin that is not asked where anything is recorded returns None for backward")
-    for x, old in zip(inputs, before):
-        if hasattr(x, "dtype") and not same(x, old):
-            raise Broken("inputs unchanged", "the twin changed an input in place")
+    watch.check("the twin")
+    if len(outs) != len(wanted):
+        raise Broken("form", f"the twin has {len(outs)} outputs, the rule {len(wanted)}")
+    worst = 0.0
+    for out, expected in zip(map(to_numpy, outs), map(to_numpy, wanted)):
+        _check_shape(out, expected)
+        if out.dtype != dtype:
+            raise Broken("dtype", f"the twin returned {out.dtype} for {np.dtype(dtype)}")
+        if not near(expected, out, *_tolerances(dtype)):
+            raise Broken("same as the rule", f"the output differs from the rule's by up to {_gap(out, expected):.3g}")
+        worst = max(worst, _gap(out, expected))
+    return worst if dtype == np.float64 else 0.0
+
+
+def _check_shape(out: Any, expected: Any) -> None:
     if out.shape != expected.shape:
         raise Broken("shape", f"the twin's output has shape {out.shape}, the rule's {expected.shape}")
-    if out.dtype != dtype:
-        raise Broken("dtype", f"the twin returned {out.dtype} for {np.dtype(dtype)}")
-    if not near(expected, out, *((FLOOR32, FLOAT32) if dtype == np.float32 else (1.0, CLOSE))):
-        raise Broken("same as the rule", "the output differs from the rule's by up to "
-                     f"{np.abs(out - expected).max(initial=0):.3g}")
-    return float(np.abs(out - expected).max(initial=0)) if dtype == np.float64 else 0.0
+
+
+def _gap(a: Any, b: Any) -> float:
+    return float(np.abs(to_numpy(a) - to_numpy(b)).max(initial=0))
 
 
 def _compare(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layout: str, seed: int) -> float:
-    inputs = [in_layout(x, layout) if getattr(x, "ndim", 0) else x for x in _placed(sample, dtype, twin.device)]
-    wide = in_dtype(inputs, np.float64)
-    names = input_names(operation.rule, len(inputs))
-    inputs, wide = ([*given, *[None] * (len(names) - len(given))] for given in (inputs, wide))
-    checked = [k for k, x in enumerate(inputs) if names[k] not in sample.constants
-               and getattr(getattr(x, "dtype", None), "kind", "") == "f"]
+    """Output and gradients; the largest difference in float64."""
+    use = RuleUse(operation.rule, _inputs(sample, dtype, layout, twin.device), sample.settings, sample.constants)
     rng = np.random.default_rng(seed)
-    before = [x.copy() if hasattr(x, "copy") else x for x in inputs]
     twin_rule = _or_rule(operation, twin)
-    call = RuleCall(twin_rule, inputs, sample.settings, names, checked)
-    check_rule(call, before, rng)
-    reference = RuleCall(operation.rule, wide, sample.settings, names, checked)
+    call = use.call(twin_rule)
+    check_rule(call, rng)
+    reference = use.in_dtype(np.float64).call()
     if len(call.outputs) != len(reference.outputs):
         raise Broken("form", f"the twin has {len(call.outputs)} outputs, the rule {len(reference.outputs)}")
     cotangents = reference.cotangents(rng)
     for out, expected in zip(call.outputs, reference.outputs):
-        if out.shape != expected.shape:
-            raise Broken("shape", f"the twin's output has shape {out.shape}, the rule's {expected.shape}")
+        _check_shape(out, expected)
     with no_grad():  # nothing is kept for a backward pass then: another way through the twin, perhaps
-        unrecorded = RuleCall(twin_rule, inputs, sample.settings, names, checked)
+        unrecorded = use.call(twin_rule)
     for out, again in zip(call.outputs, unrecorded.outputs):
-        if not near(out, again, 1.0, CLOSE if dtype == np.float64 else FLOAT32):
+        if not near(out, again, 1.0, _tolerances(dtype)[1]):
             raise Broken("no_grad", "the twin's output under no_grad differs from that on the tape")
     if dtype == np.float32:
         check_float32(call, reference, cotangents)
@@ -133,7 +144,7 @@ def _compare(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layou
     worst = 0.0
     pairs = [("output", out, expected) for out, expected in zip(call.outputs, reference.outputs)]
     pairs += [(f"gradient of {name}", dx, expected) for name, dx, expected in zip(
-        names, call.gradients(cotangents), reference.gradients(cotangents))]
+        use.names, call.gradients(cotangents), reference.gradients(cotangents))]
     for what, got, expected in pairs:
         if (got is None) != (expected is None):
             raise Broken("form", f"the {what} is None for one of twin and rule")
@@ -141,8 +152,8 @@ def _compare(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layou
             continue
         if got.dtype != expected.dtype:
             raise Broken("dtype", f"the {what} is {got.dtype}, the rule's {expected.dtype}")
-        gap = float(np.abs(to_numpy(got) - to_numpy(expected)).max(initial=0))
-        if not near(expected, got, 1.0, CLOSE):
+        gap = _gap(got, expected)
+        if not near(expected, got, *_tolerances(dtype)):
             raise Broken("same as the rule", f"the {what} differs from the rule's by up to {gap:.3g}")
         worst = max(worst, gap)
     return worst

@@ -4,7 +4,7 @@ Arguments may be nested in tuples, lists and dictionaries. The floating-point ar
 integers, masks, strings and the like are passed on as they are. If a Tensor says `requires_grad=True`, the choice has
 been made explicitly: then those Tensors are checked, and the others are constants.
 
-Prerequisites: report.py. Next: problem.py.
+Prerequisites: autograd/. Next: problem.py.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
-from ..backend import Array, device_of, to_device, to_numpy
+from ...autograd import Tensor
+from ...backend import Array, device_of, to_device, to_numpy
 
-__all__ = ["Arguments", "function_name", "leaves", "rebuild"]
+__all__ = ["Arguments", "Path", "function_name", "is_floating", "leaves", "rebuild"]
 
 Path = tuple[Any, ...]
 
@@ -54,7 +54,8 @@ def function_name(func: Any) -> str:
     return name
 
 
-def _is_floating(x: Any) -> bool:
+def is_floating(x: Any) -> bool:
+    """True for an array or a Tensor of real floating-point numbers."""
     dtype = getattr(x, "dtype", None)
     return isinstance(dtype, np.dtype) and dtype.kind == "f"
 
@@ -77,7 +78,7 @@ class Arguments:
                 raise TypeError(f"gradcheck: argument {self._name(func, path)} is complex; only real arguments have a "
                                 "gradient here: pass real and imaginary part as two arguments")
         explicit = [path for path, leaf in found if isinstance(leaf, Tensor) and leaf.requires_grad]
-        self.paths = explicit or [path for path, leaf in found if _is_floating(leaf)] or [
+        self.paths = explicit or [path for path, leaf in found if is_floating(leaf)] or [
             path for path, leaf in found if type(leaf) is float]
         if not self.paths:
             given = ", ".join(type(leaf).__name__ for _, leaf in found) or "nothing"
@@ -99,7 +100,7 @@ class Arguments:
             self.values.append(np.array(to_numpy(array), dtype=np.float64, order="C"))
         if explicit:
             for path, leaf in found:
-                if _is_floating(leaf) and path not in explicit:
+                if is_floating(leaf) and path not in explicit:
                     self.notes.append(f"{self._name(func, path)} was taken as a constant (no requires_grad)")
 
     @staticmethod

@@ -1,0 +1,75 @@
+"""The tables of parts: every row builds one, every architecture's names are in them, and its model is made of these."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig
+from tinygpt.models.kinds import (FEED_FORWARDS, MASKS, NORMS, POSITIONS, new_attention, new_feed_forward, new_mask,
+                                  new_norm, new_positions)
+from tinygpt.models.layout import LAYOUTS
+from tinygpt.nn import (AlibiPositions, Block, Causal, CrossAttention, CrossBlock, FusedFeedForward, GatedFeedForward,
+                        LayerNorm, LearnedPositions, Mask, MultiHeadAttention, Positions, PostNormBlock, RMSNorm,
+                        RotaryPositions, SinusoidalPositions, Window)
+
+SIZES = dict(vocab_size=17, block_size=12, n_layer=1, n_head=4, n_embd=16)
+LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)
+MISTRAL = GPTConfig(**SIZES, architecture="mistral", n_kv_head=2, window=3)  # has every field that a row reads
+MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA), "mistral": GPT(MISTRAL),
+          "bert": BERT(BERTConfig(**SIZES)),
+          "roberta": BERT(BERTConfig(**SIZES, architecture="roberta")),
+          "bart": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart")),
+          "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES))}
+KINDS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions, "rotary": RotaryPositions,
+         "alibi": AlibiPositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
+         "plain": FusedFeedForward, "gated": GatedFeedForward}
+
+
+def test_every_row_builds_its_part():
+    for table, base in ((POSITIONS, Positions), (MASKS, Mask), (NORMS, (LayerNorm, RMSNorm))):
+        made = {name: build(MISTRAL) for name, build in table.items()}
+        assert all(isinstance(part, base) for part in made.values())
+        assert len({type(part) for part in made.values()}) == len(made)  # no two names for one kind
+    made = {name: build(LLAMA, 16, 20, activation="silu") for name, build in FEED_FORWARDS.items()}
+    assert len({type(part) for part in made.values()}) == len(made)
+    assert all(part.activation == "silu" and part.down.weight.shape == (16, 20) for part in made.values())
+
+
+@pytest.mark.parametrize("architecture", LAYOUTS)
+def test_a_model_is_made_of_what_its_layout_names(architecture):
+    model, layout = MODELS[architecture], LAYOUTS[architecture]
+    assert layout.norm in NORMS and layout.positions in POSITIONS and layout.mask in MASKS \
+        and layout.feed_forward in FEED_FORWARDS
+    stack = model.decoder if isinstance(model, EncoderDecoder) else model
+    block = stack.blocks[0]
+    assert type(stack.positions) is KINDS[layout.positions]
+    assert type(block.attention_norm) is type(block.feed_forward_norm) is KINDS[layout.norm]
+    assert block.attention_norm.epsilon == layout.norm_epsilon
+    assert type(block.feed_forward) is KINDS[layout.feed_forward]
+    assert block.feed_forward.activation == layout.activation
+    assert (block.attention.qkv.bias is not None) == layout.bias
+    assert type(block) is (Block if layout.norm_first else
+                           CrossBlock if isinstance(model, EncoderDecoder) else PostNormBlock)
+    assert (getattr(stack, "embedding_norm", None) is not None) == layout.embedding_norm
+    assert type(new_mask(model.config)) is KINDS[layout.mask]
+    if isinstance(model, EncoderDecoder):
+        assert type(model.encoder.blocks[0]) is PostNormBlock and type(model.encoder.positions) is type(stack.positions)
+
+
+def test_what_a_configuration_says_reaches_the_parts():
+    attention = new_attention(LLAMA, std=0.5)
+    assert (attention.n_head, attention.n_kv_head, attention.head_dim, attention.qkv.bias) == (4, 2, 4, None)
+    cross = new_attention(MODELS["bart"].config, CrossAttention, n_head=2)
+    assert type(cross) is CrossAttention and (cross.n_head, cross.head_dim) == (2, 8)
+    assert type(new_attention(LLAMA)) is MultiHeadAttention
+    assert new_feed_forward(LLAMA, n_inner=7).down.weight.shape == (16, 7)
+    assert new_feed_forward(LLAMA).down.weight.shape == (16, LLAMA.n_inner)
+    assert new_norm(GPTConfig(**SIZES, bias=False)).bias is None
+    assert new_norm(GPTConfig(**SIZES, architecture="llama", norm_epsilon=0.5)).epsilon == 0.5
+    scaled = GPTConfig(**SIZES, architecture="llama", rope_theta=100.0,
+                       rope_scaling={"rope_type": "linear", "factor": 2.0})
+    where = np.arange(12)
+    plain, slower = (new_positions(config) for config in (LLAMA, scaled))
+    like = MODELS["gpt2"].token_embedding.weight
+    np.testing.assert_allclose(slower.angles(like, where[::2])[0], plain.angles(like, where[:6])[0], atol=1e-6)
