@@ -99,7 +99,7 @@ def test_configurations_are_frozen():
     ("gpt2", dict(positions="rotary", n_embd=6), "head_dim must be even, got 3"),
     ("gpt2", dict(positions="relative"), "positions='relative' is not supported; choose one of 'learned'"),
     ("gpt2", dict(window=0), "window must be at least 1, got 0"),
-    ("mistral", dict(bias=True), "Mistral's layout has no biases"),
+    ("mistral", dict(bias=True), "architecture='mistral' has no biases"),
     ("mistral", dict(window=4, positions="learned", rope_scaling={"rope_type": "linear", "factor": 2.0}), "rotary"),
     ("gpt2", dict(feed_forward="wide"), "feed_forward='wide' is not supported; choose one of 'plain', 'gated'"),
     ("gpt2", dict(block_size=2**31 - 1, positions="sinusoidal"), "is too much: a table of 24 numbers"),

@@ -10,20 +10,21 @@ from tinygpt.models.kinds import (FEED_FORWARDS, MASKS, NORMS, POSITIONS, new_at
                                   new_norm, new_positions)
 from tinygpt.models.layout import LAYOUTS
 from tinygpt.nn import (AlibiPositions, Block, Causal, CrossAttention, CrossBlock, FusedFeedForward, GatedFeedForward,
-                        LayerNorm, LearnedPositions, Mask, MultiHeadAttention, Positions, PostNormBlock, RMSNorm,
-                        RotaryPositions, SinusoidalPositions, Window)
+                        LayerNorm, LearnedPositions, Mask, MixtureOfExperts, MultiHeadAttention, Positions,
+                        PostNormBlock, RMSNorm, RotaryPositions, SinusoidalPositions, Window)
 
 SIZES = dict(vocab_size=17, block_size=12, n_layer=1, n_head=4, n_embd=16)
 LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)
 MISTRAL = GPTConfig(**SIZES, architecture="mistral", n_kv_head=2, window=3)  # has every field that a row reads
 MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA), "mistral": GPT(MISTRAL),
+          "mixtral": GPT(GPTConfig(**SIZES, architecture="mixtral")),
           "bert": BERT(BERTConfig(**SIZES)),
           "roberta": BERT(BERTConfig(**SIZES, architecture="roberta")),
           "bart": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart")),
           "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES))}
 KINDS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions, "rotary": RotaryPositions,
          "alibi": AlibiPositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
-         "plain": FusedFeedForward, "gated": GatedFeedForward}
+         "plain": FusedFeedForward, "gated": GatedFeedForward, "experts": MixtureOfExperts}
 
 
 def test_every_row_builds_its_part():
@@ -33,7 +34,9 @@ def test_every_row_builds_its_part():
         assert len({type(part) for part in made.values()}) == len(made)  # no two names for one kind
     made = {name: build(LLAMA, 16, 20, activation="silu") for name, build in FEED_FORWARDS.items()}
     assert len({type(part) for part in made.values()}) == len(made)
-    assert all(part.activation == "silu" and part.down.weight.shape == (16, 20) for part in made.values())
+    for part in made.values():
+        layer = part.experts[0] if isinstance(part, MixtureOfExperts) else part
+        assert layer.activation == "silu" and layer.down.weight.shape == (16, 20)
 
 
 @pytest.mark.parametrize("architecture", LAYOUTS)
@@ -47,7 +50,8 @@ def test_a_model_is_made_of_what_its_layout_names(architecture):
     assert type(block.attention_norm) is type(block.feed_forward_norm) is KINDS[layout.norm]
     assert block.attention_norm.epsilon == layout.norm_epsilon
     assert type(block.feed_forward) is KINDS[layout.feed_forward]
-    assert block.feed_forward.activation == layout.activation
+    layer = block.feed_forward.experts[0] if layout.feed_forward == "experts" else block.feed_forward
+    assert layer.activation == layout.activation
     assert (block.attention.qkv.bias is not None) == layout.bias
     assert type(block) is (Block if layout.norm_first else
                            CrossBlock if isinstance(model, EncoderDecoder) else PostNormBlock)
