@@ -328,6 +328,8 @@ PADDING = np.arange(8) < np.array([[8], [5], [7]])
 MODELS = {
     "gpt2": lambda: (GPT(GPTConfig(**GPT_OPTIONS)), BATCH),
     "llama": lambda: (GPT(GPTConfig(**GPT_OPTIONS | {"dropout": 0.0}, architecture="llama", n_kv_head=1)), BATCH),
+    "mistral": lambda: (GPT(GPTConfig(**GPT_OPTIONS, architecture="mistral", n_kv_head=1, window=2)), BATCH),
+    "gpt2-alibi": lambda: (GPT(GPTConfig(**GPT_OPTIONS, positions="alibi")), BATCH),
     "bert": lambda: (BERT.for_masked_lm(BERTConfig(**GPT_OPTIONS)), BATCH | {"attention_mask": PADDING}),
     "marian": lambda: (EncoderDecoder(EncoderDecoderConfig(**GPT_OPTIONS)), BATCH | {
         "attention_mask": PADDING, "decoder_ids": IDS17[:, ::-1]}),
@@ -375,7 +377,7 @@ def test_ids_and_targets_are_checked_before_they_go_to_the_device(name):
             loss_of(model, **batch | {key: wrong})
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "marian"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gpt2-alibi", "marian"])
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"seed": 1, "top_k": 5, "top_p": 0.9}, {"num_beams": 2}])
 def test_generation_equals_numpys(name, options):
     tg.manual_seed(0)

@@ -36,6 +36,7 @@ CONFIGS = {
     "mistral-causal": GPTConfig(**SIZES, architecture="mistral", window=None),
     "mistral-classifier": GPTConfig(**SIZES, architecture="mistral", window=3, head="classification", n_labels=2,
                                     pad_token_id=0),
+    "mixtral-window": GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, window=4, n_experts=3),
     "gpt2-classifier": GPTConfig(**SIZES, head="classification", id2label=LABELS, pad_token_id=0),
     "llama-classifier": GPTConfig(**SIZES, architecture="llama", head="classification", n_labels=2, pad_token_id=0),
     "bert": BERTConfig(**SIZES),
