@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...models.config import GPTConfig
 from .base import Objective
 from .causal import Causal
 from .classification import Labels
@@ -50,7 +51,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "causal": Kind(
-        Causal, "pretrain", "the next token", ("gpt2", "llama", "mistral", "mixtral"), True,
+        Causal, "pretrain", "the next token", GPTConfig.ARCHITECTURES, True,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0),
         own_options=("n_kv_head", "bias", "positions", "window", "feed_forward")),
     "masked": Kind(
@@ -64,7 +65,7 @@ KINDS: dict[str, Kind] = {
         dict(n_layer=2, n_head=4, n_embd=64, block_size=64, dropout=0.1),
         own_options=("add_prefix_space",), adapters="q,v,embedding"),
     "instruction": Kind(
-        Instructions, "finetune", "an answer to an instruction", ("gpt2", "llama", "mistral", "mixtral"), True,
+        Instructions, "finetune", "an answer to an instruction", GPTConfig.ARCHITECTURES, True,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=128, dropout=0.0)),
     "translation": Kind(
         Translation, "finetune", "a translation", ("marian", "bart"), False,
