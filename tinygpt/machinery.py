@@ -21,7 +21,7 @@
 The lower half stands by itself: a name in its place is imported where it is used, and the class says which one of the
 book it extends. The upper half has to be there before anything runs, and is put there by `install`.
 
-Prerequisites: all that it names. Next: docs/map.md.
+Prerequisites: placement.py, and what the table names. Next: docs/map.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A kind of positions has three moments at which it may say where a token stands, and uses one of them: when tokens enter
 the model, when a query is compared with a key, and when the scores are there. Here are learned positions, GPT-2's way:
-a row of numbers for each place, added to the token's. The others are in files of their own, and kinds.py lists them.
+a row of numbers for each place, added to the token's. The others are in files of their own, and models/kinds.py lists
+them.
 
 Prerequisites: dropout.py, embedding.py. Next: masks.py.
 """
