@@ -1,8 +1,8 @@
 """tinygpt: a language model's whole life in pure NumPy.
 
 The package is a house in two storeys. Downstairs is the book: short files from one differentiable number to a GPT that
-is trained and writes. Read them in order; arrays.py is the first, and each says which is next. Upstairs is the machinery
-for speed, devices, safe files and other models, in rooms; machinery.py says what takes the place of what.
+is trained and writes. Read them in order; arrays.py is the first, and each says which is next. Upstairs is the
+machinery for speed, devices, safe files and other models, in rooms; machinery.py says what takes the place of what.
 
 docs/map.md lists the book in its order, and the rooms. docs/reading.md follows one training step through the book.
 

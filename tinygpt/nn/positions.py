@@ -1,4 +1,4 @@
-"""Positions: attention sees a set of tokens, so their order must be told it in some other way.
+"""Positions: attention sees a set of tokens, so their order must be supplied in some other way.
 
 A kind of positions has three moments at which it may say where a token stands, and uses one of them: when tokens enter
 the model, when a query is compared with a key, and when the scores are there. Here are learned positions, GPT-2's way:
