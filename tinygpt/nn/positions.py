@@ -19,7 +19,7 @@ __all__ = ["LearnedPositions", "Positions"]
 
 
 class Positions(Module):
-    """The three moments; as it stands here, nothing is said at any of them.
+    """The three moments. This class says nothing at any of them.
 
     `where` are the positions of the T tokens that are looked at, integers (T,), or (B, T) where rows differ.
     """
