@@ -14,6 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygpt import models
+from tinygpt.backend import manual_seed
+from tinygpt.data.windows import WindowSampler
+from tinygpt.models import gpt
+from tinygpt.optim import adamw
+from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss, loop
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tinygpt"
 MOST_LINES = 2800
@@ -193,6 +200,32 @@ def test_its_gradients_are_differences(alone_and_whole):
     """Central differences of step 1e-5 in float64 are right to about 1e-9, where weights are of order 1."""
     for found in alone_and_whole:
         assert found["worst"] < 1e-8
+
+
+# -- the machinery takes the same steps -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_trainer_takes_the_steps_of_the_books_loop(threads):
+    """Twenty steps from the same weights on the same batches, with decay and clipping: the Trainer's model, loss, flat
+    optimizer, replicas and schedule arrive where the book's do. In float64 only the order of sums differs."""
+    config = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
+    batches = WindowSampler(np.random.default_rng(0).integers(13, size=300), 8, 6, seed=1)
+    options = TrainingOptions(steps=20, batch_size=6, lr=0.01, weight_decay=0.1, clip=0.5, seed=1, threads=threads)
+    manual_seed(0)
+    public = models.GPT(models.GPTConfig(**config)).to(dtype="float64")
+    trainer = Trainer(public, Criterion(language_loss), batches, options)
+
+    manual_seed(0)
+    model = gpt.GPT(gpt.GPTConfig(**config))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(np.float64)
+    optimizer = adamw.AdamW(model.named_parameters(), betas=(options.beta1, options.beta2), weight_decay=0.1)
+    losses = list(loop.train(model, loop.NextToken(), batches.batch, optimizer, trainer.lr_at, 20, clip=0.5, seed=1))
+    trainer.run()
+    assert losses[-1] < losses[0]
+    for name, weights in public.state_dict().items():
+        np.testing.assert_allclose(weights, model.state_dict()[name], rtol=0, atol=1e-9, err_msg=name)
 
 
 # -- the pages --------------------------------------------------------------------------------------------------------

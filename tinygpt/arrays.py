@@ -4,7 +4,7 @@ Nothing in the book asks which of the two it works on. It writes `xp.exp(x)`, wh
 that the array belongs to, and everything else follows. Random numbers are drawn by NumPy in any case, so that they are
 the same wherever a program runs.
 
-Prerequisites: NumPy. Next: autograd/graph.py.
+Prerequisites: nothing but NumPy. Next: autograd/graph.py.
 """
 
 from __future__ import annotations

@@ -8,20 +8,20 @@
 | methods of `Tensor` | placement.py: `TENSOR` | devices | tests/test_fake_device.py |
 | NumPy's functions of a `Tensor` | ops/numpy_functions.py | `np.exp(tensor)` | tests/test_operators.py |
 | methods of `Module` | placement.py: `MODULE` | devices, types | tests/nn/test_module.py |
-| `Parameter` | optim/flat_parameter.py: `FlatParameter` | one array for all | tests/test_book.py |
-| `FeedForward` | nn/gated.py: `FusedFeedForward` | one pass | tests/test_book.py |
-| `Sight` | nn/cache.py: `CachedSight` | decoding | tests/test_book.py |
-| `GPT` | models/decoder.py: `GPT` | layouts, padding, folders | tests/test_book.py |
-| `AdamW` | optim/flat_adamw.py: `AdamW` | in place | tests/optim/test_adamw.py |
+| `Parameter` | optim/flat_parameter.py: `FlatParameter` | one array for all | tests/optim/test_flat_adamw.py |
+| `FeedForward` | nn/gated.py: `FusedFeedForward` | one pass | tests/nn/test_gated.py |
+| `Sight` | nn/cache.py: `CachedSight` | decoding | tests/nn/test_cache.py |
+| `GPT` | models/decoder.py: `GPT` | layouts, padding, folders | tests/models/test_book_gpt.py |
+| `AdamW` | optim/flat_adamw.py: `AdamW` | in place | tests/optim/test_flat_adamw.py |
 | `TextbookBPE`, `Characters` | tokenizers/byte_bpe.py, char.py | speed, files | tests/tokenizers/ |
 | `generate` | generation/decode.py | cache, padding, stops | tests/generation/test_loop.py |
-| `cross_entropy` of logits | training/losses.py, by ops/linear_loss.py | in chunks | tests/test_book.py |
+| `cross_entropy` of logits | training/losses.py, by ops/linear_loss.py | in chunks | tests/training/test_losses.py |
 | `train` | training/trainer.py: `Trainer` | replicas, checkpoints | tests/test_book.py |
 
 The lower half stands by itself: a name in its place is imported where it is used, and the class says which one of the
 book it extends. The upper half has to be there before anything runs, and is put there by `install`.
 
-Prerequisites: all that it names. Next: docs/map.md.
+Prerequisites: placement.py, and what the table names. Next: docs/map.md.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Node:
     def send(self) -> None:
         """Turn the gradient of the output into those of the inputs, and send each to its source."""
         g, self.g = self.g, None
-        if g is not None:  # None: all that was computed from the output said that it has no gradient
+        if g is not None:  # None: no consumer sent a gradient
             assert self.backward is not None
             gradients = self.backward(g)
             if len(gradients) != len(self.sources):

@@ -1,7 +1,7 @@
 """`tinygpt chat`: talk with a model that was tuned to answer.
 
 On a terminal it asks, streams the answer and asks again: Ctrl-C stops an answer, Ctrl-D leaves. With questions from a
-pipe, one a line, it writes the answers and nothing else to standard output.
+pipe, one per line, it writes the answers and nothing else to standard output.
 
 Prerequisites: ../chat.py.
 """

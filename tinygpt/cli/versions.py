@@ -1,6 +1,6 @@
 """What `tinygpt --version --verbose` says: the versions that an answer to "it is slow here" begins with.
 
-Prerequisites: backend.py. Used by __init__.py.
+Prerequisites: backend/. Used by __init__.py.
 """
 
 from __future__ import annotations

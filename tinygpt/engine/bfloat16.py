@@ -11,7 +11,7 @@ Backward, the gradient from above is widened, and what goes down has the type of
 weight gets its gradient in float32, never rounded. So the type flows with the data, from one cast at a model's
 entrance.
 
-    Precision.ROUNDED  what is said above; every operation, unless `PRECISION` says otherwise
+    Precision.ROUNDED  as above; every operation, unless `PRECISION` says otherwise
     Precision.WIDE     the result stays float32: losses
     Precision.AS_IS    the rule gets its inputs as they are: it moves numbers, or converts them, and computes nothing
 

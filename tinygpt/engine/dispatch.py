@@ -30,8 +30,8 @@ class Twin:
 
     Attributes:
         function: `function(*arrays, **settings) -> (output, backward)`, or NotImplemented where it cannot serve.
-        recorded: False for one that is asked only where nothing is put on the tape. It has no way back to prepare, and
-            returns None for it.
+        recorded: False for one that is asked only where nothing is put on the tape. It is forward-only, and
+            returns None for the closure.
     """
 
     __slots__ = ("function", "device", "recorded")

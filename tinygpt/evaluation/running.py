@@ -32,7 +32,7 @@ def evaluating(model: Module) -> Iterator[None]:
 
 
 class Track(Protocol):
-    """`track(batches, total)`: yields the batches, and shows how far it is."""
+    """`track(batches, total)`: yields the batches, and shows progress."""
 
     def __call__(self, batches: Iterable[T], total: int, /) -> Iterator[T]: ...
 

@@ -5,7 +5,7 @@ for decoders: multiple choice by likelihood, answers to instructions, and the va
 
 A new task is one function here, and one row in TASKS.
 
-Prerequisites: all other files here. Next: cli/evaluate.py.
+Prerequisites: the other files of evaluation/. Next: cli/evaluate.py.
 """
 
 from __future__ import annotations

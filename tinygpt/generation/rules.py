@@ -51,7 +51,7 @@ class Rules:
 
     Attributes:
         suppressed: tokens that are never written; of `ends` none counts.
-        no_repeat_ngram_size: no so many tokens in a row twice; 0 for no such rule.
+        no_repeat_ngram_size: no n-gram of this size is repeated; 0 for no such rule.
         ends: tokens that end a text.
         min_length: before so many tokens, a prompt's included, no text ends.
         max_length: how many tokens a text has, a prompt's included, where it is cut.

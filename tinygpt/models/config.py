@@ -235,7 +235,7 @@ class EncoderDecoderConfig(Configuration):
         decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for Marian.
         forced_bos_token_id, forced_eos_token_id: generated first, and last when the length runs out; None: not forced.
         suppress_token_ids: never generated (Marian's padding).
-        no_repeat_ngram_size: no so many tokens in a row are generated twice; 0 for no such rule.
+        no_repeat_ngram_size: no n-gram of this size is repeated; 0 for no such rule.
         min_length: no target ends before it has so many tokens, the start token included.
         renormalize_logits: beams are scored by probabilities of what is left then, not by the model's own.
         tie_word_embeddings: one matrix for both embeddings and the output; otherwise three.

@@ -1,7 +1,7 @@
 """Masks: which tokens a query may look at.
 
 A model that predicts the next token must not see it, or it learns to copy. A mask answers, for T queries that are the
-last of S tokens, which of the S each of them may look at. kinds.py lists all masks.
+last of S tokens, which of the S each of them may look at. models/kinds.py lists all masks.
 
 Prerequisites: positions.py. Next: sight.py.
 """

@@ -1,8 +1,9 @@
-"""Positions: attention sees a set of tokens, so their order must be told it in some other way.
+"""Positions: attention sees a set of tokens, so their order must be supplied in some other way.
 
 A kind of positions has three moments at which it may say where a token stands, and uses one of them: when tokens enter
 the model, when a query is compared with a key, and when the scores are there. Here are learned positions, GPT-2's way:
-a row of numbers for each place, added to the token's. The others are in files of their own, and kinds.py lists them.
+a row of numbers for each place, added to the token's. The others are in files of their own, and models/kinds.py lists
+them.
 
 Prerequisites: dropout.py, embedding.py. Next: masks.py.
 """
@@ -18,7 +19,7 @@ __all__ = ["LearnedPositions", "Positions"]
 
 
 class Positions(Module):
-    """The three moments; as it stands here, nothing is said at any of them.
+    """The three moments. This class says nothing at any of them.
 
     `where` are the positions of the T tokens that are looked at, integers (T,), or (B, T) where rows differ.
     """

@@ -1,6 +1,6 @@
 """What Tensors do under +, @, [] and the like, and their methods: one table, bound to the rules.
 
-Prerequisites: the rules. Next: nn/module.py.
+Prerequisites: loss.py. Next: nn/module.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """config.json and generation_config.json to the fields of our configurations, and back.
 
-The fields are a plain dict, with `architecture` among them: the configurations themselves live a floor higher, in
+The fields are a plain dict, with `architecture` among them: the configurations themselves stand above, in
 models/config.py, and check what this file lets pass.
 Prerequisites: options.py. Next: names.py.
 """

@@ -10,7 +10,7 @@
 Reading order, in which imports point back only; each room lists its files in its own first lines:
 
     oracles/     how a slope is known without a gradient, and what counts as agreement
-    reports/     what is said of it
+    reports/     what a check reports
     samples/     examples of every operation
     contracts/   what must hold whatever the numbers are
     gradcheck.py, vjp.py, taylor.py, model.py, strategies.py     the calls above

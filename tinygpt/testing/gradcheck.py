@@ -2,7 +2,7 @@
 
 First the contracts (contracts/), then the numbers: the gradient is taken with a random cotangent, the inputs are cut
 into groups of entries (oracles/sweep.py), and each group is compared with two oracles (oracles/compare.py); kinks are
-looked at from both sides (oracles/kinks.py). What cannot be decided is said and counted.
+looked at from both sides (oracles/kinks.py). What cannot be decided is reported and counted.
 
 Prerequisites: oracles/, reports/, contracts/tensors.py. Next: vjp.py.
 """

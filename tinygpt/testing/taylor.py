@@ -31,7 +31,7 @@ STEPS = tuple(2.0**-k for k in range(3, 24, 2))
 ORDER = 1.8     # remainders that fall slower than h^1.8 …
 BEYOND_REACH = ("an optimizer holds weights in float32, whose seven digits are too few for this test: give taylor_test "
                 "the model, and let the loss call it; or test before the optimizer is made")
-FEW = 1_000_000  # weights, up to which every parameter is looked along by itself
+FEW = 1_000_000  # weights, up to which every parameter is perturbed by itself
 SLOPE = 1e-7    # … and are more than this share of the slope, are a wrong gradient
 
 

@@ -73,10 +73,10 @@ def split_batch(batch: Batch, n: int) -> list[Batch]:
 
 
 def processes_pay(flat: FlatParameters, n: int) -> bool:
-    """Whether n replicas had better be processes than threads, and may be.
+    """Whether n replicas should run as processes, and can.
 
-    Processes do not wait for one another's lock, which is a fifth of a small model's step. They need a gradient array
-    each, which for a large model is much memory and little time.
+    Processes do not wait for one another's lock (docs/performance.md says what that costs a small model). They need a
+    gradient array each, which for a large model is much memory and little time.
     """
     return n > 1 and flat.device == "cpu" and flat.data.nbytes <= SMALL and can_fork()
 

@@ -95,7 +95,7 @@ class RunOptions(TrainingOptions):
         behind the sum train well only with the whole of it.
         """
         if self.kind not in kinds_of(self.command):
-            return  # which `_check_choices` reports
+            return  # which the check of choices reports
         self._default("architecture", self.row.layouts[0])
         for name, value in self.row.new.items():
             self._default(name, value)

@@ -287,7 +287,7 @@ class Trainer:
         device = self.optimizer.flat.device
         memory = device_memory(device)
         free = "" if memory is None else f"; {memory[0] / 2**30:.2f} of its {memory[1] / 2**30:.2f} GiB are free"
-        asked = str(error).rstrip(".") or "it is not said how much was asked for"
+        asked = str(error).rstrip(".") or "the requested size is unknown"
         return (f"step {self.step + 1}: out of memory on {device}: {asked}{free}. The last checkpoint is kept; reduce "
                 "--batch-size, or cut each batch into more parts with --accumulate, or reduce --block-size")
 

@@ -36,7 +36,7 @@ def is_float(*arrays: Any) -> bool:
 def average(width: int, dtype: np.dtype) -> np.ndarray:
     """(width,): the vector whose product with a row is the row's mean."""
     vector = np.full(width, 1 / width, dtype=dtype)
-    vector.flags.writeable = False  # it is everybody's
+    vector.flags.writeable = False  # it is cached and shared
     return vector
 
 

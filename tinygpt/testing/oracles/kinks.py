@@ -3,7 +3,7 @@
 There is no derivative at a kink, but there are slopes to either side, and a gradient is right if the slope that it
 promises lies between them. Looking along single entries is not enough: a maximum that gives each of two equal entries
 the whole gradient promises 1 for either, which is the slope to the right of it; only the two together promise 2, where
-the maximum rises by 1. So entries that act together are found and looked along together, with positive weights, one
+the maximum rises by 1. So entries that act together are found and perturbed together, with positive weights, one
 output at a time. Entries that act apart are not: relu(x₁) − relu(x₂) with gradient (0, 0) is right at 0, although the
 slope along (1, −1) is 1 to either side.
 

@@ -1,6 +1,6 @@
-"""All entries of all inputs, looked along in groups; a group that looks wrong is cut until the entry is found.
+"""All entries of all inputs, perturbed in groups; a group that looks wrong is cut until the entry is found.
 
-Few entries are looked along one by one. Many are dealt out at random to groups, and within a group the direction is
+Few entries are perturbed one by one. Many are dealt out at random to groups, and within a group the direction is
 random. A group that does not pass is cut in half, until single entries are left or every part is acquitted by itself.
 
 Prerequisites: compare.py. Next: kinks.py.

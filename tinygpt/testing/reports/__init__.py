@@ -1,4 +1,4 @@
-"""What is said of a check: findings, and a program that shows the first of them without the checker.
+"""Reports of a check: findings, and a program that shows the first of them without the checker.
 
     report.py       Finding, GradcheckReport, GradcheckError
     sources.py      the text of a function and of what it needs

@@ -34,9 +34,9 @@ class Kind:
         layouts: the architectures of a new model, the default first.
         pre_norm: whether these put their norms before the sums. Such models begin with GPT-2's small weights and take
             large steps; with the norm behind the sum, small steps.
-        new: what a new model is like where nothing is said.
+        new: sizes of a new model, unless options give others.
         own_options: names of options that only this kind has.
-        adapters: which matrices have adapters (--lora) where nothing is said.
+        adapters: which matrices have adapters (--lora) by default.
     """
 
     objective: type[Objective]
