@@ -6,8 +6,8 @@ are all its architecture's opens in transformers; config.py says which parts may
 Prerequisites: nn/. Next: kinds.py, which builds the parts; configuration.py, which answers from this table.
 
 Papers: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), Mistral and Mixtral (Jiang et al. 2023, 2024), BERT
-(Devlin et al. 2018), RoBERTa (Liu et al. 2019), BART (Lewis et al. 2019), Marian (Junczys-Dowmunt et al. 2018), which is
-the layout of Vaswani et al. 2017.
+(Devlin et al. 2018), RoBERTa (Liu et al. 2019), BART (Lewis et al. 2019), Marian (Junczys-Dowmunt et al. 2018), which
+is the layout of Vaswani et al. 2017.
 """
 
 from dataclasses import dataclass
