@@ -69,7 +69,7 @@ model_bug("cache: positions start at 0 again", gpt, GPT, "features", (
 model_bug("cache: the last chunk only is looked at", gpt, LayerCache, "append", (
     "self.keys[:, :, :end], self.values[:, :, :end]", "keys, values"))
 model_bug("cache: the mask is that of the new tokens alone", gpt, nn.CachedSight, "__init__", (
-    "cache.length + n_queries", "n_queries"), ("super()", "super(CachedSight, self)"), CachedSight=nn.CachedSight)
+    "cache.kept + n_queries", "n_queries"), ("super()", "super(CachedSight, self)"), CachedSight=nn.CachedSight)
 model_bug("padding: mask ignored", gpt, GPT, "features", (
     "mask = self.mask if padding is None else", "mask = self.mask if True else"))
 model_bug("padding: the causal mask forgotten beside it", gpt, GPT, "features", (
