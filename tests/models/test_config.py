@@ -9,7 +9,8 @@ from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.models.layout import LAYOUTS
 from tinygpt.ops import ACTIVATIONS
 
-CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
+CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig,
+           "roberta": BERTConfig,
            "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
 
 
@@ -40,6 +41,9 @@ def test_parts_other_than_the_architectures_own():
     assert config.to_dict()["positions"] == "rotary" and type(config)(**config.to_dict()) == config
     assert make("llama", positions="learned").to_dict()["positions"] == "learned"
     assert not {"positions", "feed_forward"} & make("llama", positions="rotary").to_dict().keys()
+    assert make("gpt2", window=3).mask == make("mistral").mask == "window" and make("gpt2").mask == "causal"
+    assert make("mistral", window=3).endless and make("gpt2", window=3, positions="alibi").endless
+    assert not (make("mistral").endless or make("gpt2", window=3).endless or make("gpt2", positions="alibi").endless)
     assert make("llama", n_embd=6, positions="alibi").head_dim == 3  # only what turns needs pairs
     assert make("llama", block_size=2**31 - 1, positions="alibi").block_size == 2**31 - 1  # no table
 
@@ -93,7 +97,10 @@ def test_configurations_are_frozen():
     ("gpt2", dict(rope_scaling={"rope_type": "linear", "factor": 2.0}), "needs rotary positions"),
     ("llama", dict(rope_scaling={"rope_type": "linear", "factor": 2.0}, positions="alibi"), "needs rotary positions"),
     ("gpt2", dict(positions="rotary", n_embd=6), "head_dim must be even, got 3"),
-    ("gpt2", dict(positions="relative"), "positions='relative' is not supported; choose one of 'learned', 'sinusoidal'"),
+    ("gpt2", dict(positions="relative"), "positions='relative' is not supported; choose one of 'learned'"),
+    ("gpt2", dict(window=0), "window must be at least 1, got 0"),
+    ("mistral", dict(bias=True), "architecture='mistral' has no biases"),
+    ("mistral", dict(window=4, positions="learned", rope_scaling={"rope_type": "linear", "factor": 2.0}), "rotary"),
     ("gpt2", dict(feed_forward="wide"), "feed_forward='wide' is not supported; choose one of 'plain', 'gated'"),
     ("gpt2", dict(block_size=2**31 - 1, positions="sinusoidal"), "is too much: a table of 24 numbers"),
     ("llama", dict(rope_scaling={"rope_type": "yarn", "factor": 2.0}), "rope_type='yarn' is not supported"),

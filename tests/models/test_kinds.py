@@ -9,29 +9,34 @@ from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoder
 from tinygpt.models.kinds import (FEED_FORWARDS, MASKS, NORMS, POSITIONS, new_attention, new_feed_forward, new_mask,
                                   new_norm, new_positions)
 from tinygpt.models.layout import LAYOUTS
-from tinygpt.nn import (Block, Causal, CrossAttention, CrossBlock, FusedFeedForward, GatedFeedForward, LayerNorm,
-                        LearnedPositions, Mask, MultiHeadAttention, Positions, PostNormBlock, RMSNorm, RotaryPositions,
-                        SinusoidalPositions)
+from tinygpt.nn import (AlibiPositions, Block, Causal, CrossAttention, CrossBlock, FusedFeedForward, GatedFeedForward,
+                        LayerNorm, LearnedPositions, Mask, MixtureOfExperts, Module, MultiHeadAttention, Positions,
+                        PostNormBlock, RMSNorm, RotaryPositions, SinusoidalPositions, Window)
 
 SIZES = dict(vocab_size=17, block_size=12, n_layer=1, n_head=4, n_embd=16)
-LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)  # has every field that a row reads
-MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA), "bert": BERT(BERTConfig(**SIZES)),
+LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)
+FULL = GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, window=3)  # has every field that a row reads
+MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA),
+          "mistral": GPT(GPTConfig(**SIZES, architecture="mistral", window=3)),
+          "mixtral": GPT(GPTConfig(**SIZES, architecture="mixtral")), "bert": BERT(BERTConfig(**SIZES)),
           "roberta": BERT(BERTConfig(**SIZES, architecture="roberta")),
           "bart": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart")),
           "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES))}
 KINDS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions, "rotary": RotaryPositions,
-         "full": Mask, "causal": Causal, "layer": LayerNorm, "rms": RMSNorm,
-         "plain": FusedFeedForward, "gated": GatedFeedForward}
+         "alibi": AlibiPositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
+         "plain": FusedFeedForward, "gated": GatedFeedForward, "experts": MixtureOfExperts}
 
 
 def test_every_row_builds_its_part():
-    for table, base in ((POSITIONS, Positions), (MASKS, Mask), (NORMS, (LayerNorm, RMSNorm))):
-        made = {name: build(LLAMA) for name, build in table.items()}
-        assert all(isinstance(part, base) for part in made.values())
-        assert len({type(part) for part in made.values()}) == len(made)  # no two names for one kind
-    made = {name: build(LLAMA, 16, 20, activation="silu") for name, build in FEED_FORWARDS.items()}
-    assert len({type(part) for part in made.values()}) == len(made)
-    assert all(part.activation == "silu" and part.down.weight.shape == (16, 20) for part in made.values())
+    assert set(KINDS) == POSITIONS.keys() | MASKS.keys() | NORMS.keys() | FEED_FORWARDS.keys()
+    for table, base in ((POSITIONS, Positions), (MASKS, Mask), (NORMS, Module)):
+        made = {name: build(FULL) for name, build in table.items()}
+        assert all(isinstance(part, base) and type(part) is KINDS[name] for name, part in made.items())
+    for name, build in FEED_FORWARDS.items():
+        part = build(FULL, 16, 20, activation="silu")
+        assert type(part) is KINDS[name]
+        for layer in getattr(part, "experts", [part]):
+            assert layer.activation == "silu" and layer.down.weight.shape == (16, 20)
 
 
 @pytest.mark.parametrize("architecture", LAYOUTS)
@@ -45,7 +50,8 @@ def test_a_model_is_made_of_what_its_layout_names(architecture):
     assert type(block.attention_norm) is type(block.feed_forward_norm) is KINDS[layout.norm]
     assert block.attention_norm.epsilon == layout.norm_epsilon
     assert type(block.feed_forward) is KINDS[layout.feed_forward]
-    assert block.feed_forward.activation == layout.activation
+    for layer in getattr(block.feed_forward, "experts", [block.feed_forward]):
+        assert layer.activation == layout.activation
     assert (block.attention.qkv.bias is not None) == layout.bias
     assert type(block) is (Block if layout.norm_first else
                            CrossBlock if isinstance(model, EncoderDecoder) else PostNormBlock)

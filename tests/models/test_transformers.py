@@ -30,6 +30,12 @@ CONFIGS = {
     "mixtral-untied": GPTConfig(**SIZES, architecture="mixtral", tie_word_embeddings=False, n_experts=3,
                                 n_experts_per_token=1, n_inner=24, activation="gelu"),
     "mixtral-classifier": GPTConfig(**SIZES, architecture="mixtral", head="classification", n_labels=2, pad_token_id=0),
+    "mistral": GPTConfig(**SIZES, architecture="mistral", n_kv_head=2, window=4, eos_token_id=(1, 2)),
+    "mistral-untied": GPTConfig(**SIZES, architecture="mistral", window=2, head_dim=6, rope_theta=500.0,
+                                tie_word_embeddings=False),
+    "mistral-causal": GPTConfig(**SIZES, architecture="mistral", window=None),
+    "mistral-classifier": GPTConfig(**SIZES, architecture="mistral", window=3, head="classification", n_labels=2,
+                                    pad_token_id=0),
     "gpt2-classifier": GPTConfig(**SIZES, head="classification", id2label=LABELS, pad_token_id=0),
     "llama-classifier": GPTConfig(**SIZES, architecture="llama", head="classification", n_labels=2, pad_token_id=0),
     "bert": BERTConfig(**SIZES),
@@ -123,8 +129,8 @@ def test_both_ways(transformers, tmp_path, kind):
     again = load_model(tmp_path / "theirs")
     assert type(again) is type(model)
     np.testing.assert_array_equal(logits_of(again, config, ids, mask, decoder_ids), ours)
-    for name in ("architecture", "head", "activation", "tie_word_embeddings", "norm_epsilon", "block_size"):
-        assert getattr(again.config, name) == getattr(config, name), name
+    for name in ("architecture", "head", "activation", "tie_word_embeddings", "norm_epsilon", "block_size", "window"):
+        assert getattr(again.config, name, None) == getattr(config, name, None), name
 
 
 def until_end(tokens, ends):
@@ -136,7 +142,8 @@ def until_end(tokens, ends):
 
 @pytest.mark.filterwarnings("ignore:Unfeasible length")    # theirs, where the least length is above the most
 @pytest.mark.parametrize("kind, rules", [
-    ("gpt2", dict(eos_token_id=(3, 11))), ("llama", {}), ("bart", {}), ("bart", dict(forced_bos_token_id=7)),
+    ("gpt2", dict(eos_token_id=(3, 11))), ("llama", {}), ("mistral", {}), ("bart", {}),
+    ("bart", dict(forced_bos_token_id=7)),
     ("marian", dict(suppress_token_ids=(1, 8, 9))), ("bart-rules", {}),
     ("marian", dict(no_repeat_ngram_size=1, min_length=4)),
     ("marian", dict(suppress_token_ids=(1, 8), renormalize_logits=True)),

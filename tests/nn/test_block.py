@@ -23,7 +23,8 @@ def tokens(t: int = 5, seed: int = 0) -> np.ndarray:
 @given(st.booleans(), st.sampled_from(["layer", "rms"]), st.booleans(), st.integers(0, 99))
 @settings(deadline=None, max_examples=20, derandomize=True)
 def test_norms_stand_before_the_layers(causal, norm, gated, seed):
-    block, x, sight = block_of(Block, seed, norm=norm, gated=gated), Tensor(tokens(seed=seed)), sight_of(5, causal=causal)
+    block, sight = block_of(Block, seed, norm=norm, gated=gated), sight_of(5, causal=causal)
+    x = Tensor(tokens(seed=seed))
     middle = x + block.attention(block.attention_norm(x), sight)
     expected = middle + block.feed_forward(block.feed_forward_norm(middle))
     np.testing.assert_allclose(block(x, sight).data, expected.data, rtol=1e-10, atol=1e-10)

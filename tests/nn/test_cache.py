@@ -77,7 +77,7 @@ def test_reordering_a_cache_takes_rows_as_they_were(layers, rows, data):
         np.testing.assert_array_equal(k2[:, :, 4:], k[:, :, :1])
 
 
-# -- CachedSight in the place of Sight ----------------------------------------------------------------------------------
+# -- CachedSight in the place of Sight --------------------------------------------------------------------------------
 
 
 class Slopes(Positions):

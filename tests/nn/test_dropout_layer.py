@@ -93,4 +93,5 @@ def test_a_block_drops_from_what_its_layers_add_and_nothing_from_the_stream():
     for layer in (block.attention.out, block.feed_forward.down):
         layer.weight.data, layer.bias.data = layer.weight.data * 0, layer.bias.data + 1  # each layer adds 1
     added = block(Tensor(x), sight_of(5)).data - x
-    assert set(np.round(added, 5).ravel().tolist()) == {0.0, 2.0, 4.0}  # dropped twice, once, never: kept ones count twice
+    # Dropped twice, once, never: what is kept counts twice.
+    assert set(np.round(added, 5).ravel().tolist()) == {0.0, 2.0, 4.0}

@@ -1,4 +1,4 @@
-"""FusedFeedForward in the place of the book's FeedForward: the same bits, also with an adapter; gated initial weights."""
+"""FusedFeedForward in the place of the book's FeedForward: the same bits, also with an adapter; initial weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygpt.ops import ACTIVATIONS
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_fused_or_not_it_is_the_same_output_and_gradients(activation, bias, dtype, twins):
-    """The rules do the same operations in the same order: equal to the bit. The twins sum in other orders: to rounding."""
+    """The rules do the same operations in the same order: equal to the bit. Twins take other orders: to rounding."""
     found = []
     for kind in (FeedForward, FusedFeedForward):
         layer = randomized(kind(6, 20, activation=activation, bias=bias), 3).to(dtype=dtype)
@@ -52,8 +52,8 @@ def test_the_seed_gives_the_weights_that_the_book_gives(kind):
     if kind is FusedFeedForward:
         assert all((states[0][name] == states[1][name]).all() for name in states[0])
     else:
-        assert abs(states[1]["gate.weight"].std() - 0.5) < 0.1 and (states[1]["gate.weight"] != states[1]["up.weight"]).any()
-        assert abs(states[1]["down.weight"].std() - 0.125) < 0.03
+        gate, up, down = (states[1][f"{part}.weight"] for part in ("gate", "up", "down"))
+        assert abs(gate.std() - 0.5) < 0.1 and abs(down.std() - 0.125) < 0.03 and (gate != up).any()
 
 
 def test_an_adapter_on_the_first_matrix_acts_before_the_activation():

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygpt.autograd import Tensor
-from tinygpt.nn import (Block, Dropout, Embedding, FeedForward, LayerNorm, Linear, Module, MultiHeadAttention, Parameter)
+from tinygpt.nn import (Block, Dropout, Embedding, FeedForward, LayerNorm, Linear, Module, MultiHeadAttention,
+                        Parameter)
 from tinygpt.optim import AdamW, FlatParameters
 
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)

@@ -28,7 +28,8 @@ def test_norms_stand_after_the_sums(causal, cross, norm, gated, seed):
     block = block_of(CrossBlock if cross else PostNormBlock, seed, norm=norm, gated=gated)
     x, memory = Tensor(tokens(seed=seed)), Tensor(tokens(3, seed + 1))
     sight = decoding(memory, causal=causal) if cross else sight_of(5, causal=causal)
-    layers = [(block.attention_norm, lambda h: block.attention(h, sight)), (block.feed_forward_norm, block.feed_forward)]
+    layers = [(block.attention_norm, lambda h: block.attention(h, sight)),
+              (block.feed_forward_norm, block.feed_forward)]
     if cross:
         layers.insert(1, (block.cross_attention_norm, lambda h: block.cross_attention(h, sight)))
     expected = x
@@ -85,7 +86,8 @@ def test_decoder_layer_is_pytorchs():
     expected.backward(torch.tensor(g))
     np.testing.assert_allclose(mine.grad, yours.grad.numpy(), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(source.grad, theirs_source.grad.numpy(), rtol=1e-7, atol=1e-9)
+    cross = ours.cross_attention
     for part in ("weight", "bias"):
-        both = np.concatenate([getattr(layer, part).grad for layer in (ours.cross_attention.q, ours.cross_attention.kv)])
+        both = np.concatenate([getattr(layer, part).grad for layer in (cross.q, cross.kv)])
         np.testing.assert_allclose(both, theirs.get_parameter(f"multihead_attn.in_proj_{part}").grad.numpy(),
                                    rtol=1e-7, atol=1e-9)

@@ -53,7 +53,7 @@ def test_turning_keeps_lengths_and_position_zero_turns_nothing(d, seed):
 
 def test_queries_and_keys_may_have_other_numbers_of_heads_and_nothing_is_added_at_the_entrance():
     positions = RotaryPositions(8, 4)
-    q, k = np.random.default_rng(0).standard_normal((2, 6, 3, 4)), np.random.default_rng(1).standard_normal((2, 2, 3, 4))
+    q, k = (np.random.default_rng(heads).standard_normal((2, heads, 3, 4)) for heads in (6, 2))
     both = positions.turn(Tensor(q), Tensor(k), np.arange(3))
     for out, x in zip(both, (q, k)):
         np.testing.assert_array_equal(out.data, turned(positions, x, np.arange(3)))

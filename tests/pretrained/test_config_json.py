@@ -20,8 +20,10 @@ BASE = {
              "encoder_attention_heads": 2, "decoder_attention_heads": 3, "encoder_ffn_dim": 72, "decoder_ffn_dim": 36,
              "pad_token_id": 1, "eos_token_id": 0, "decoder_start_token_id": 1, "forced_eos_token_id": 0},
 }
-BASE |= {"mixtral": BASE["llama"] | {"num_key_value_heads": 1}, "roberta": BASE["bert"], "marian": BASE["bart"]}
-CONFIGS = {"gpt2": GPTConfig, "llama": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig, "roberta": BERTConfig,
+BASE |= {"mistral": BASE["llama"] | {"num_key_value_heads": 2}, "mixtral": BASE["llama"] | {"num_key_value_heads": 1},
+         "roberta": BASE["bert"], "marian": BASE["bart"]}
+CONFIGS = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig,
+           "roberta": BERTConfig,
            "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
 
 
@@ -51,7 +53,7 @@ def resolved(fields):
 def test_absent_options_are_what_transformers_takes(folder, architecture):
     config = resolved(read_config(folder(architecture)))
     assert config.n_embd == 24 and config.n_layer == 2 and config.vocab_size == 69
-    assert config.dropout == (0.0 if architecture in ("llama", "mixtral") else 0.1)
+    assert config.dropout == (0.0 if architecture in ("llama", "mistral", "mixtral") else 0.1)
     assert config.block_size == (22 if architecture == "roberta" else 24)
 
 
@@ -74,6 +76,16 @@ def test_what_is_written_is_read_back(folder, tmp_path, architecture):
         write_config(tmp_path, config.to_dict() | {"head": config.head})
         assert resolved(read_config(tmp_path)) == config
         assert config.head == head and json.loads((tmp_path / "config.json").read_bytes())["architectures"] == [first]
+
+
+@pytest.mark.parametrize("options, window", [({}, 4096), ({"sliding_window": None}, None), ({"sliding_window": 7}, 7)])
+def test_mistrals_window(folder, tmp_path, options, window):
+    config = resolved(read_config(folder("mistral", **options)))
+    assert config.window == window
+    write_config(tmp_path, config.to_dict())
+    written = json.loads((tmp_path / "config.json").read_bytes())
+    assert (written["model_type"], written["sliding_window"]) == ("mistral", window)  # null must be said: 4096 else
+    assert resolved(read_config(tmp_path)) == config
 
 
 @pytest.mark.parametrize("options", [
@@ -208,6 +220,8 @@ def test_a_folder_without_model_type(folder):
     ("llama", {"rope_scaling": ["linear"]}, "rope_parameters must be an object"),
     ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor=0.5 is not supported"),
     ("llama", {"rope_theta": "big"}, "rope_theta must be a finite number"),
+    ("mistral", {"sliding_window": 0}, "sliding_window must be an integer of at least 1, got 0"),
+    ("mistral", {"layer_types": ["full_attention"]}, "layer_types=.*is not supported"),
     ("marian", {"share_encoder_decoder_embeddings": False}, "share_encoder_decoder_embeddings=False is not supported"),
     ("marian", {"bad_words_ids": [[1, 2]]}, "bad_words_ids=.*is not supported"),
 ])

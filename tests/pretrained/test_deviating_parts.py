@@ -33,6 +33,18 @@ def test_every_kind_of_a_part_is_saved_and_read_back(tmp_path, architecture, par
     assert ("architectures" in written, written.get(part)) == (not own, kind if own else None)
 
 
+@pytest.mark.parametrize("architecture", DECODERS)
+def test_a_window_is_mistrals_own_and_deviates_elsewhere(tmp_path, architecture):
+    model = GPT(GPTConfig(**SIZES, architecture=architecture, window=2)).eval()
+    model.save_pretrained(tmp_path)
+    again, ids = load_model(tmp_path), np.array([[1, 5, 2, 9]])
+    assert again.config == model.config
+    np.testing.assert_array_equal(again(ids).data, model(ids).data)
+    written = json.loads((tmp_path / "config.json").read_bytes())
+    assert (written["model_type"], written.get("window"), written.get("sliding_window")) == (
+        ("mistral", None, 2) if architecture == "mistral" else ("tinygpt", 2, None))
+
+
 def test_a_part_that_the_layout_has_no_name_for_keeps_ours(tmp_path):
     GPT(GPTConfig(**SIZES, architecture="llama", positions="learned")).save_pretrained(tmp_path)
     names = SafetensorsFile(tmp_path / "model.safetensors").keys()

@@ -28,19 +28,21 @@ ROPE_SCALINGS = {  # Hugging Face's rope_type -> the numbers it needs
 
 @dataclass(frozen=True)
 class GPTConfig(Configuration):
-    """A decoder-only model: GPT-2's, Llama's or Mixtral's layout.
+    """A decoder-only model: GPT-2's, Llama's, Mistral's or Mixtral's layout.
 
     Args:
         vocab_size: V, the number of token ids.
-        block_size: the longest context, in tokens.
+        block_size: the longest context, in tokens; of an `endless` model, that of a training example.
         n_layer, n_head, n_embd: L blocks of H heads over C channels.
         n_kv_head: heads of keys and values (grouped queries; not in GPT-2's layout). Default `n_head`.
         head_dim: D, channels of one head. Default C / H; GPT-2's layout has no other.
         n_inner: width of the feed-forward, or of one expert. Default 4·C, or for gated ones 8·C/3 rounded up to a
             multiple of 32.
-        architecture: "gpt2", "llama" or "mixtral".
+        architecture: "gpt2", "llama", "mistral" or "mixtral".
         positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
             "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
+        window: how many tokens a query looks at, its own included; None for all. Transformers opens such a model in
+            Mistral's and Mixtral's layout only.
         feed_forward: a key of `kinds.FEED_FORWARDS`, "plain", "gated" or "experts". As for positions.
         activation: a key of `ops.ACTIVATIONS`. Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
@@ -73,6 +75,7 @@ class GPTConfig(Configuration):
     architecture: str = "gpt2"
     positions: str = None               # type: ignore[assignment]
     feed_forward: str = None               # type: ignore[assignment]
+    window: int | None = None
     activation: str = None               # type: ignore[assignment]
     bias: bool = None               # type: ignore[assignment]
     dropout: float = 0.0
@@ -92,7 +95,7 @@ class GPTConfig(Configuration):
     n_experts_per_token: int = 2
     router_aux_loss_coef: float = 0.001
 
-    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mixtral")
+    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mistral", "mixtral")
     HEADS: ClassVar = ("lm", "classification")
     PARTS: ClassVar = ("positions", "feed_forward")
 
@@ -104,6 +107,10 @@ class GPTConfig(Configuration):
             self._check_choice(name, tuple(kinds))
         self._default("bias", LAYOUTS[self.architecture].bias)
         self._check_flag("bias")
+        if self.bias and self.architecture in ("mistral", "mixtral"):
+            self._fail(f"architecture={self.architecture!r} has no biases; leave bias out, or choose 'llama'")
+        if self.window is not None:
+            self._check_size("window")
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
         plain = self.feed_forward == "plain"
@@ -113,7 +120,7 @@ class GPTConfig(Configuration):
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
         if self.positions == "rotary" and self.head_dim % 2:
             self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
-        if self.positions in ("rotary", "sinusoidal"):
+        if self.positions in ("rotary", "sinusoidal") and not self.endless:
             self._check_table(self.head_dim if self.positions == "rotary" else self.n_embd)
         plain_heads = self.n_kv_head == self.n_head and self.head_dim == self.n_embd // self.n_head
         if self.architecture == "gpt2" and not plain_heads:
@@ -127,8 +134,17 @@ class GPTConfig(Configuration):
         self._check_number("router_aux_loss_coef", 0.0)
         if self.n_experts_per_token > self.n_experts:
             self._fail(f"n_experts_per_token={self.n_experts_per_token} is more than n_experts={self.n_experts}")
-        if self.architecture == "mixtral" and self.bias:
-            self._fail("architecture='mixtral' has no biases; leave bias out, or choose another architecture")
+
+    @property
+    def mask(self) -> str:
+        """Which mask: a name in `kinds.MASKS`."""
+        return self.layout.mask if self.window is None else "window"
+
+    @property
+    def endless(self) -> bool:
+        """Whether a text may be longer than `block_size`, without end: what a query looks at has a fixed size, and
+        positions are distances, for which no table is needed."""
+        return self.window is not None and self.positions in ("rotary", "alibi")
 
     def _check_rope_scaling(self) -> None:
         if self.rope_scaling is None:

@@ -1,7 +1,8 @@
 """The public GPT: the book's, in every layout that decoders come in, with padding, a cache, two heads, and folders.
 
 The configuration's `architecture` decides between GPT-2's layout (learned positions, LayerNorm, GELU), Llama's (rotary
-positions, RMSNorm, SwiGLU, grouped queries) and Mixtral's (Llama's with experts); layout.py has the table.
+positions, RMSNorm, SwiGLU, grouped queries), Mistral's (Llama's with a sliding window) and Mixtral's (Llama's with
+experts); layout.py has the table.
 
 Shapes: B batch, T time, C channels, V vocabulary.
 
@@ -11,6 +12,7 @@ Prerequisites: gpt.py, kinds.py, config.py, base.py. Next: bert.py. Touvron et a
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -20,7 +22,8 @@ from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from ..generation import Sampling, beam_search, check_beams, generate, stream, stream_text
-from ..nn import Block, Both, Cache, CachedSight, Linear, Mask, Module, Padding, Positions, balance_loss
+from ..nn import (Block, Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
+                  balance_loss)
 from . import gpt
 from .base import PretrainedModel
 from .config import GPTConfig
@@ -80,7 +83,7 @@ class GPT(gpt.GPT, PretrainedModel):
         ids = token_ids("GPT", ids, self.config.vocab_size, device)
         start = 0 if cache is None else cache.length
         end = start + ids.shape[1]
-        if end > self.config.block_size:
+        if end > self.config.block_size and not self.config.endless:
             raise ValueError(f"GPT: a text of {end} tokens does not fit the context of {self.config.block_size} tokens "
                              "(block_size)")
         padding = attention_mask_on("GPT", attention_mask, (ids.shape[0], end))
@@ -116,7 +119,7 @@ class GPT(gpt.GPT, PretrainedModel):
             (B, T, V), or (B, n_labels) for head="classification".
 
         Raises:
-            ValueError: a context longer than `block_size`, or shapes that do not fit.
+            ValueError: a context longer than `block_size` (see `GPTConfig.endless`), or shapes that do not fit.
             IndexError: an id outside the vocabulary.
         """
         x = self.features(ids, attention_mask, cache)
@@ -143,10 +146,13 @@ class GPT(gpt.GPT, PretrainedModel):
     # -- generating ---------------------------------------------------------------------------------------------------
 
     def new_cache(self, batch_size: int, capacity: int | None = None) -> Cache:
-        """An empty cache for `batch_size` sequences of up to `capacity` tokens (the whole context by default)."""
-        c = self.config
-        return Cache(c.n_layer, batch_size, c.n_kv_head, c.block_size if capacity is None else capacity, c.head_dim,
-                     dtype=self.dtype if self.compute_dtype is None else self.compute_dtype, device=self.device)
+        """An empty cache for `batch_size` sequences of up to `capacity` tokens (the whole context by default; of an
+        endless model, any number)."""
+        c, new_layer = self.config, self.mask.layer_cache if isinstance(self.mask, Window) else LayerCache
+        if capacity is None:
+            capacity = sys.maxsize if c.endless else c.block_size
+        return Cache(c.n_layer, batch_size, c.n_kv_head, capacity, c.head_dim, device=self.device, new_layer=new_layer,
+                     dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
     @no_grad()
     def step(self, ids: Any, cache: Cache | None = None, attention_mask: Any = None) -> Array:
@@ -159,10 +165,13 @@ class GPT(gpt.GPT, PretrainedModel):
         c = self.config
         if self.score is not None:
             raise ValueError("GPT: a classifier does not generate text; load a model with head='lm'")
-        capacity = min(c.block_size, np.shape(ids)[-1] + max_new_tokens)
+        capacity = np.shape(ids)[-1] + max_new_tokens
+        if not c.endless:
+            capacity = min(c.block_size, capacity)
         return dict(
             make_cache=(lambda batch_size: self.new_cache(batch_size, capacity)) if use_cache else None,
-            context_length=c.block_size, max_new_tokens=max_new_tokens, pad_token_id=c.pad_token_id,
+            context_length=None if c.endless else c.block_size,
+            max_new_tokens=max_new_tokens, pad_token_id=c.pad_token_id,
             eos_token_id=c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id)
 
     def generate(self, ids: Any, max_new_tokens: int = 20, *, seed: int | None = None, stop: Any = None,

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..nn import (AlibiPositions, Causal, FusedFeedForward, GatedFeedForward, LayerNorm, LearnedPositions, Mask,
                   MixtureOfExperts, Module, MultiHeadAttention, Positions, RMSNorm, RotaryPositions,
-                  SinusoidalPositions)
+                  SinusoidalPositions, Window)
 
 __all__ = ["FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "new_attention", "new_feed_forward", "new_mask", "new_norm",
            "new_positions"]
@@ -23,13 +23,15 @@ __all__ = ["FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "new_attention", "new
 POSITIONS: dict[str, Callable[[Any], Positions]] = {
     "learned": lambda c: LearnedPositions(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
     "sinusoidal": lambda c: SinusoidalPositions(c.block_size, c.n_embd),
-    "rotary": lambda c: RotaryPositions(c.block_size, c.head_dim, theta=c.rope_theta, scaling=c.rope_scaling),
+    "rotary": lambda c: RotaryPositions(None if c.endless else c.block_size, c.head_dim, theta=c.rope_theta,
+                                        scaling=c.rope_scaling),
     "alibi": lambda c: AlibiPositions(c.n_head),
 }
 
 MASKS: dict[str, Callable[[Any], Mask]] = {
     "full": lambda c: Mask(),
     "causal": lambda c: Causal(),
+    "window": lambda c: Causal() if c.window is None else Window(c.window),
 }
 
 NORMS: dict[str, Callable[[Any], Module]] = {

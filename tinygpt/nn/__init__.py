@@ -1,8 +1,8 @@
 """The layers of a transformer, each a Module of a few lines.
 
 docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, alibi.py,
-rms_norm.py, experts.py, padding.py, post_norm.py, cross_attention.py), what takes the place of the book's (gated.py,
-cache.py), and lora.py.
+rms_norm.py, experts.py, padding.py, window.py, post_norm.py, cross_attention.py), what takes the place of the book's
+(gated.py, cache.py), and lora.py.
 """
 
 from .module import Module, Parameter
@@ -25,12 +25,13 @@ from .experts import MixtureOfExperts, balance_loss
 from .padding import Both, Padding
 from .post_norm import CrossBlock, PostNormBlock
 from .cache import Cache, CachedSight, DecoderSight, LayerCache
+from .window import Window, WindowCache
 from .cross_attention import CrossAttention
 
 __all__ = [
     "AlibiPositions", "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight",
     "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm",
     "LearnedPositions", "Linear", "Mask", "MixtureOfExperts", "Module", "MultiHeadAttention", "Padding", "Parameter",
-    "Positions", "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "balance_loss",
-    "seed_dropout",
+    "Positions", "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "Window",
+    "WindowCache", "balance_loss", "seed_dropout",
 ]

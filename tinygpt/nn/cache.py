@@ -3,7 +3,7 @@
 Without it the n-th new token would cost a pass over all n tokens; with it, a pass over one. Attention knows nothing of
 it: a `CachedSight` shows a pass the earlier tokens beside its own.
 
-Prerequisites: attention.py, padding.py. Next: cross_attention.py.
+Prerequisites: attention.py, padding.py. Next: window.py.
 """
 
 from __future__ import annotations
@@ -31,21 +31,36 @@ class LayerCache:
         self.keys, self.values = xp.zeros(shape, dtype=dtype), xp.zeros(shape, dtype=dtype)
         self.length = 0
 
+    @property
+    def kept(self) -> int:
+        """How many tokens the next ones look at beside themselves."""
+        return self.length
+
     def append(self, keys: Array, values: Array) -> tuple[Array, Array]:
         """Store new keys and values (B, Hkv, T, D); return views of all so far (B, Hkv, length, D).
 
         Raises:
             ValueError: more rows or tokens than there is room for.
         """
+        self.check_room(keys, self.keys.shape[2])
         end = self.length + keys.shape[2]
-        if keys.shape[0] != self.keys.shape[0] or end > self.keys.shape[2]:
-            raise ValueError(f"cache: room for {self.keys.shape[0]} sequences of {self.keys.shape[2]} tokens, "
-                             f"got {keys.shape[0]} sequences of {end}")
         with on_device(device_of(self.keys)):
             self.keys[:, :, self.length:end] = keys
             self.values[:, :, self.length:end] = values
             self.length = end
             return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def check_room(self, keys: Array, capacity: float) -> None:
+        """Refuse keys of more rows, or with more tokens in all, than there is room for."""
+        end = self.length + keys.shape[2]
+        if keys.shape[0] != self.keys.shape[0] or end > capacity:
+            raise ValueError(f"cache: room for {self.keys.shape[0]} sequences of {capacity} tokens, "
+                             f"got {keys.shape[0]} sequences of {end}")
+
+    def reorder(self, rows: Array) -> None:
+        """Make row i a copy of what row rows[i] was."""
+        for table in (self.keys, self.values):
+            table[:, :, :self.length] = table[rows, :, :self.length]
 
 
 class Cache:
@@ -54,13 +69,14 @@ class Cache:
     Args:
         n_layer, batch_size, n_kv_head, capacity, head_dim: its size; `capacity` in tokens.
         dtype, device: as the model's.
+        new_layer: makes the cache of a layer; a mask that shows less than all may have one of its own.
     """
 
     def __init__(self, n_layer: int, batch_size: int, n_kv_head: int, capacity: int, head_dim: int, *,
-                 dtype: Any, device: str) -> None:
+                 dtype: Any, device: str, new_layer: Callable[..., LayerCache] = LayerCache) -> None:
         xp = array_module(to_device([0.0], resolve_device(device)))
         with on_device(device):
-            self.layers = [LayerCache(xp, (batch_size, n_kv_head, capacity, head_dim), dtype) for _ in range(n_layer)]
+            self.layers = [new_layer(xp, (batch_size, n_kv_head, capacity, head_dim), dtype) for _ in range(n_layer)]
         self.capacity = capacity
         self._length = 0
         self.memories: dict[int, tuple[Array, Array]] = {}  # cross attention layer -> its keys and values of the source
@@ -75,8 +91,13 @@ class Cache:
 
     @property
     def length(self) -> int:
-        """How many tokens are stored."""
+        """How many tokens have come."""
         return self.layers[0].length if self.layers else self._length
+
+    @property
+    def kept(self) -> int:
+        """How many of them the next ones look at."""
+        return self.layers[0].kept if self.layers else self._length
 
     def advance(self, n: int) -> None:
         """Count tokens for a model without layers, which stores nothing."""
@@ -88,8 +109,7 @@ class Cache:
             place = device_of(layer.keys)
             rows = to_device(rows, place)
             with on_device(place):
-                for table in (layer.keys, layer.values):
-                    table[:, :, :layer.length] = table[rows, :, :layer.length]
+                layer.reorder(rows)
         for key, (k, v) in self.memories.items():
             rows = to_device(rows, device_of(k))
             with on_device(device_of(k)):
@@ -108,12 +128,12 @@ class CachedSight(Sight):
     def __init__(self, positions: Positions, mask: Mask, where: Array, cache: Cache | None, device: str) -> None:
         self.cache = cache
         n_queries = where.shape[-1]
-        super().__init__(positions, mask, where, n_queries if cache is None else cache.length + n_queries)
+        super().__init__(positions, mask, where, n_queries if cache is None else cache.kept + n_queries)
         if self.bias is not None:
             self.bias = to_device(self.bias, device)
 
     def of(self, layer: object, q: Tensor, k: Any, v: Any) -> tuple[Tensor, Any, Any]:
-        """Queries, and keys and values of all tokens so far."""
+        """Queries, and keys and values of all tokens so far that they look at."""
         q, k = self.positions.turn(q, k, self.where)
         if self.cache is not None:
             k, v = self.cache.of(layer).append(k.data, v.data)  # (B, Hkv, S, D)

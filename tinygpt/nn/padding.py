@@ -1,6 +1,6 @@
 """Masks for padding, and two masks at once.
 
-Prerequisites: masks.py. Next: window.py.
+Prerequisites: masks.py. Next: post_norm.py.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from ..backend import Array, on_device
+from ..backend import Array, array_module, on_device, resolve_device, to_device, wide_dtype
 from .sinusoidal import Tables
 
 __all__ = ["RotaryPositions", "rotary_frequencies"]
@@ -49,21 +49,28 @@ class RotaryPositions(Tables):
     """Turns queries and keys by angles that grow with the position.
 
     Args:
-        n: how many positions there are. head_dim: D.
+        n: how many positions a table of angles is made for; None for no table: the angles of any positions are computed
+            anew in each pass. head_dim: D.
         theta, scaling: as for `rotary_frequencies`.
     """
 
-    def __init__(self, n: int, head_dim: int, *, theta: float = 10000.0,
+    def __init__(self, n: int | None, head_dim: int, *, theta: float = 10000.0,
                  scaling: Mapping[str, Any] | None = None) -> None:
-        angles = np.arange(n)[:, None] * rotary_frequencies(head_dim, theta, scaling)  # (n, D/2)
+        self.frequencies = rotary_frequencies(head_dim, theta, scaling)  # (D/2,)
+        angles = np.arange(n or 0)[:, None] * self.frequencies  # (n, D/2)
         super().__init__(np.cos(angles), np.sin(angles))
+        self.has_table = n is not None
         self._last: tuple[Array | None, Any, tuple[Array, Array] | None] = (None, None, None)
 
     def angles(self, like: Tensor, where: Array) -> tuple[Array, Array]:
         """cos and sin for positions (T,) or (B, T): (T, D/2), or (B, 1, T, D/2), to go with (B, H, T, D)."""
-        cos, sin = self.tables(like)
         with on_device(like.device):
-            cos, sin = cos[where], sin[where]
+            if self.has_table:
+                cos, sin = (table[where] for table in self.tables(like))
+            else:
+                xp, dtype = array_module(where), wide_dtype(like.dtype)
+                angles = where[..., None] * to_device(self.frequencies, resolve_device(like.device))
+                cos, sin = xp.cos(angles).astype(dtype), xp.sin(angles).astype(dtype)
             return (cos, sin) if where.ndim == 1 else (cos[:, None], sin[:, None])
 
     def turn(self, q: Tensor, k: Tensor, where: Array) -> tuple[Tensor, Tensor]:

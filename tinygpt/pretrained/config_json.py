@@ -23,10 +23,10 @@ GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_tok
               "forced_eos_token_id")                          # what generation_config.json may say again, and better
 MAX_SIZE = 1 << 31
 LARGEST = sys.float_info.max                                  # JSON's integers may be larger; NaN is below nothing
-DECODERS = ("gpt2", "llama", "mixtral")                       # the layouts of GPT
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 OWN_TYPE = "tinygpt"                                          # the model_type of what transformers has no class for
-THETAS = {"llama": 1e4, "mixtral": 1e6}                       # the layouts that turn by default, and their rope_theta
+DECODERS = ("gpt2", "llama", "mistral", "mixtral")              # the layouts of GPTs
+THETAS = {"llama": 1e4, "mistral": 1e4, "mixtral": 1e6}       # those of them that turn by default, and their rope_theta
 HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
 
 

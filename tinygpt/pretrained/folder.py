@@ -127,7 +127,7 @@ def _from_present(reader: _Reader, entry: Entry) -> Entry:
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read a Hugging Face folder: GPT-2, Llama, Mixtral, BERT, RoBERTa, BART or Marian.
+    """Read a Hugging Face folder: GPT-2, Llama, Mistral, Mixtral, BERT, RoBERTa, BART or Marian.
 
     Args:
         folder: holds config.json and model.safetensors, or the shards that model.safetensors.index.json names.

@@ -7,7 +7,9 @@ checked, and fused rows split, without building a model:
     Q, K rows of all queries, of all keys         I, J width of the feed-forward (the encoder's, the decoder's)
     E experts
 
-In a name the first `{}` is the block's number, a second one the number of a part of the block (an expert). Prerequisites: config_json.py. Next: tables.py, then folder.py.
+In a name the first `{}` is the block's number, a second one the number of a part of the block (an expert).
+
+Prerequisites: config_json.py. Next: tables.py, then folder.py.
 """
 
 from __future__ import annotations

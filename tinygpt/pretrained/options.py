@@ -73,15 +73,19 @@ LLAMA = (
     Option("pad_token_id", "pad_token_id", "id", None),
 )
 
+MISTRAL_DEFAULTS = {"block_size": 4096 * 32, "n_inner": 14336, "n_kv_head": 8}
+MISTRAL = (*(Option(row.ours, row.theirs, row.kind, MISTRAL_DEFAULTS.get(row.ours, row.default), row.also)
+             for row in LLAMA if row.ours not in ("attention_bias", "mlp_bias")),
+           Option("window", "sliding_window", "size?", 4096))
+
 EXPERTS = (
     Option("n_experts", "num_local_experts", "size", 8),
     Option("n_experts_per_token", "num_experts_per_tok", "size", 2),
     Option("router_aux_loss_coef", "router_aux_loss_coef", "number", 0.001),
 )
-MIXTRAL_DEFAULTS = {"max_position_embeddings": 131072, "num_key_value_heads": 8, "intermediate_size": 14336,
-                    "rms_norm_eps": 1e-5}
-MIXTRAL = tuple(Option(row.ours, row.theirs, row.kind, MIXTRAL_DEFAULTS.get(row.theirs, row.default), row.also)
-                for row in LLAMA if row.ours not in ("attention_bias", "mlp_bias")) + EXPERTS
+MIXTRAL_DEFAULTS = {"window": None, "norm_epsilon": 1e-5}
+MIXTRAL = (*(Option(row.ours, row.theirs, row.kind, MIXTRAL_DEFAULTS.get(row.ours, row.default), row.also)
+             for row in MISTRAL), *EXPERTS)
 
 BERT = (
     Option("vocab_size", "vocab_size", "size", 30522),
@@ -133,12 +137,12 @@ MARIAN_DEFAULTS = {"vocab_size": 58101, "bos_token_id": None, "eos_token_id": 0,
 MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.theirs, row.default), row.also)
                for row in BART)
 
-OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
-           "marian": MARIAN}
+OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
+           "bart": BART, "marian": MARIAN}
 
 # Parts that a model may have and the classes of its layout in transformers lack: our field -> the kind of its value.
 # config.json says them by our names, under a model_type of our own.
-PARTS = {"positions": "name", "feed_forward": "name", "activation": "name"}
+PARTS = {"positions": "name", "window": "size", "feed_forward": "name", "activation": "name"}
 PART_OPTIONS = {"experts": EXPERTS}                           # kinds of parts that have options beside their name
 
 # Their option -> the only value this package computes with; absent and null count as that value.
@@ -146,7 +150,8 @@ EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_atten
 FIXED: dict[str, dict[str, Any]] = {
     "gpt2": EVERYWHERE | {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
     "llama": EVERYWHERE | {"partial_rotary_factor": 1.0},
-    "mixtral": EVERYWHERE | {"partial_rotary_factor": 1.0, "sliding_window": None, "router_jitter_noise": 0.0},
+    "mistral": EVERYWHERE | {"partial_rotary_factor": 1.0, "layer_types": None},
+    "mixtral": EVERYWHERE | {"partial_rotary_factor": 1.0, "router_jitter_noise": 0.0},
     "bert": EVERYWHERE | {"position_embedding_type": "absolute"},
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
@@ -173,6 +178,7 @@ CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "llama": {"lm": ("LlamaForCausalLM", "LlamaModel"), "classification": ("LlamaForSequenceClassification",)},
     "mixtral": {"lm": ("MixtralForCausalLM", "MixtralModel"),
                 "classification": ("MixtralForSequenceClassification",)},
+    "mistral": {"lm": ("MistralForCausalLM", "MistralModel"), "classification": ("MistralForSequenceClassification",)},
     "bert": {"masked_lm": ("BertForMaskedLM", "BertForPreTraining"), None: ("BertModel",),
              "classification": ("BertForSequenceClassification",)},
     "roberta": {"masked_lm": ("RobertaForMaskedLM",), None: ("RobertaModel",),

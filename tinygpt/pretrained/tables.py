@@ -170,7 +170,8 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
-TABLES = {"gpt2": GPT2, "llama": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA, "bart": BART,
+TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
+          "bart": BART,
           "marian": MARIAN}
 
 

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..models.kinds import POSITIONS
+from ..models.kinds import FEED_FORWARDS, POSITIONS
 from ..ops import ACTIVATIONS
 from .loop_options import TrainingOptions, option
 from .objectives.kinds import KINDS, Kind, kinds_of
@@ -136,6 +136,8 @@ class PretrainOptions(RunOptions):
     n_kv_head: int | None = option(None, "heads of keys and values [n_head]")
     bias: bool | None = option(None, "biases in linear layers and norms [the layout's]")
     positions: str | None = option(None, "how a token knows its place [the layout's]", choices=tuple(POSITIONS))
+    window: int | None = option(None, "how many tokens a token may look at, its own included [all]")
+    feed_forward: str | None = option(None, "the layer after attention [the layout's]", choices=tuple(FEED_FORWARDS))
 
     @property
     def kind(self) -> str:

@@ -112,9 +112,11 @@ add(Bug("engine: nodes in the order they are found", skip, lambda: patched(
         ("waiting.append(source)", "waiting.append(source)\n                order.append(source)")))))
 add(Bug("engine: a tied leaf overwritten", tied, _received_by_leaves(("as_array(self.grad + g)", "g.copy()"))))
 add(Bug("engine: a leaf keeps the array that it is handed", residual, _received_by_leaves(("g.copy() if", "g if"))))
-add(Bug("engine: the second backward replaces the first", chain, _received_by_leaves(("if self.grad is None", "if True"))))
+add(Bug("engine: the second backward replaces the first", chain, _received_by_leaves((
+    "if self.grad is None", "if True"))))
 add(Bug("engine: an unused output counts as ones", several, lambda: patched(
-    operation_module, "parts_of", mutant(parts_of, ("zeros(shape, dtype=dtype) if", "zeros(shape, dtype=dtype) + 1 if")))))
+    operation_module, "parts_of", mutant(parts_of, ("zeros(shape, dtype=dtype) if",
+                                                    "zeros(shape, dtype=dtype) + 1 if")))))
 add(Bug("engine: an output's gradient in another's place", several, lambda: patched(
     operation_module, "parts_of", mutant(parts_of, ("gradients[i] = g", "gradients[-1 - i] = g")))))
 add(Bug("engine: shapes not checked, broadcast into place", chain, lambda: _unchecked()))
@@ -123,7 +125,8 @@ add(Bug("engine: shapes not checked, broadcast into place", chain, lambda: _unch
 @contextlib.contextmanager
 def _unchecked() -> Iterator[None]:
     """No check of the gradient's shape, and an addition that forgets to undo broadcasting."""
-    loose = mutant(usable, ("if dx.shape != target.shape or dx.dtype != target.dtype:", "if False:"))
+    loose = mutant(usable, (
+        "if g is not None and (g.shape != target.shape or g.dtype != target.dtype):", "if False:"))
     rule, twins = mutant(OPS["add"].rule, ("unbroadcast(g, y)", "g")), twins_of(OPS["add"])
     before = list(twins)
     twins.clear()

@@ -60,12 +60,12 @@ edit("max: ties not shared", "max", extreme=mutant(
     reduction.extreme, (" / hit.sum(axis=axis, keepdims=True).astype(x.dtype)", "")))
 edit("min: halved where tied", "min", extreme=mutant(
     reduction.extreme, ("hit.sum(axis=axis, keepdims=True).astype(x.dtype)",
-                         "xp.where(hit.sum(axis=axis, keepdims=True) > 1, 2, 1).astype(x.dtype)")))
+                        "xp.where(hit.sum(axis=axis, keepdims=True) > 1, 2, 1).astype(x.dtype)")))
 edit("logsumexp: not normalised", "logsumexp", ("(powers / total)", "powers"))
 edit("sum: a negative axis counts from the front", "sum", restore=mutant(
     reduction.restore, ("axes = reduced_axes(x, axis)",
-                         "axes = tuple(abs(a) for a in reduced_axes(x, None)) if axis is None else tuple("
-                         "-a - 1 if a < 0 else a for a in (axis if isinstance(axis, tuple) else (axis,)))")))
+                        "axes = tuple(abs(a) for a in reduced_axes(x, None)) if axis is None else tuple("
+                        "-a - 1 if a < 0 else a for a in (axis if isinstance(axis, tuple) else (axis,)))")))
 
 # -- shapes and indices --------------------------------------------------------------------------------------------
 
@@ -119,10 +119,12 @@ edit("attention: keys from the first query head of a group", ATTENTION, (
     "_sum_groups(dkeys, k)", "first_of_groups(dkeys, k)"),
     first_of_groups=lambda g, like: g.reshape(*like.shape[:-2], -1, *like.shape[-2:])[..., 0, :, :])
 edit("attention: causal mask off by one backward", ATTENTION, (
-    "dscores = p *", "p_ = p * (xp.arange(n_keys) < xp.arange(n_queries)[:, None] + (n_keys - n_queries)) if causal else p\n"
-    "        dscores = p_ *"))
-edit("attention: dropped weights flow back to the values", ATTENTION, ("dvalues = weights.swapaxes", "dvalues = p.swapaxes"))
-edit("attention: dropout forgotten on the way back to the scores", ATTENTION, ("dp = dweights if kept is None else dweights * kept", "dp = dweights"))
+    "dscores = p *", "earlier = xp.arange(n_keys) < xp.arange(n_queries)[:, None] + (n_keys - n_queries)\n"
+    "        dscores = (p * earlier if causal else p) *"))
+edit("attention: dropped weights flow back to the values", ATTENTION, (
+    "dvalues = weights.swapaxes", "dvalues = p.swapaxes"))
+edit("attention: dropout forgotten on the way back to the scores", ATTENTION, (
+    "dp = dweights if kept is None else dweights * kept", "dp = dweights"))
 edit("attention: an added mask gets no unbroadcast", ATTENTION, ("unbroadcast(dscores, mask)", "dscores"))
 edit("attention: scale of the mask's gradient", ATTENTION, (
     "unbroadcast(dscores, mask)", "unbroadcast(dscores * scale, mask)"))

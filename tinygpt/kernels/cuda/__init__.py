@@ -23,6 +23,6 @@ from .normalization import layer_norm_fused, rms_norm_fused
 __all__ = [
     "FUSED", "adamw_fused", "add_bfloat16", "attention_fused", "dropout_fused", "embedding_bfloat16", "embedding_fused",
     "fused_kernels", "gated_activation_fused", "gelu_fused", "gelu_tanh_fused", "layer_norm_fused",
-    "linear_activation_fused", "linear_cross_entropy_fused", "linear_fused", "load", "relu_fused", "rms_norm_fused", "silu_fused",
-    "squared_norm_fused", "switch", "switched_on",
+    "linear_activation_fused", "linear_cross_entropy_fused", "linear_fused", "load", "relu_fused", "rms_norm_fused",
+    "silu_fused", "squared_norm_fused", "switch", "switched_on",
 ]

@@ -179,7 +179,7 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
             return Verdict("fail", oracle, a, exact, abs(exact - d), scale)
     if shape == "kink":
         return Verdict("kink", "one-sided differences", a, d, error, scale)
-    wrong = abs(a - d) > 10 * error + allowed and shape in ("smooth", "edge")
+    wrong = abs(a - d) > 10 * error + allowed and confirmed and shape in ("smooth", "edge")
     if wrong and shape == "smooth" and abs(a - d) <= line.bend(SMALL_STEP) and ladder.is_bent:
         return Verdict("kink" if n > 1 else "inconclusive", oracle, a, d, error, scale,
                        "the slopes to either side differ by as much: a kink is near")

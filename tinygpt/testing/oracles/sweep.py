@@ -68,6 +68,7 @@ class Sweep:
         self.kinks: list[tuple[int, int]] = []
         self.oracles: Counter[str] = Counter()
         self.worst = 0.0
+        self.by_ladder = False  # whether the last comparison was without a complex step
         self.notes: dict[str, None] = {}
 
     def run(self) -> None:
@@ -86,6 +87,7 @@ class Sweep:
 
     def _judge(self, u: Sequence[np.ndarray | None]) -> Verdict:
         verdict, reason = judge(self.problem, self.gradient, self.largest, u, self.v, self.tolerance, self.method)
+        self.by_ladder = bool(reason) or self.method == "central"
         if reason:
             self.notes[f"the complex step was set aside: {reason}; the ladder decided alone"] = None
         return verdict
@@ -108,16 +110,24 @@ class Sweep:
 
     def _stride(self, k: int, part: np.ndarray, verdict: Verdict) -> Verdict:
         """Another look at what could not be seen: in longer steps, for a tiny entry may stand among numbers near 1; and
-        in shorter ones, for it may stand close to the edge of the domain, or to a pole. But a function that computes
-        coarsely is a staircase, flat for short steps: there, the complex step has to agree."""
+        in shorter ones, for it may stand close to the edge of the domain, or to a pole, or the function may turn fast.
+
+        Steps of another length than the entry's own may mislead: a function that computes coarsely is a staircase, flat
+        for short steps, and one that oscillates may show any slope to long ones. There, the complex step has to agree.
+        """
         usual = float(self.scales[k].flat[part].max())
         longer = [step for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0) if step > 2 * usual]
         shorter = [usual / 2**10, usual / 2**20] if part.size == 1 else []
         for step in longer + shorter:
-            if verdict.kind != "inconclusive" and (verdict.oracle != BELOW or step < usual):
+            below = verdict.oracle == BELOW
+            if verdict.kind != "inconclusive" and (not below or step < usual):
                 continue
             other = self._judge(self._along(k, part, step * self._weights(part.size)))
-            if step < usual and "complex" not in other.oracle and (verdict.reason != EDGE or other.numeric == 0):
+            if step > usual:
+                alone = below and (self.by_ladder or other.kind == "pass")
+            else:
+                alone = verdict.reason == EDGE and other.numeric != 0
+            if "complex" not in other.oracle and not alone:
                 continue
             if other.oracle != BELOW and other.kind != "inconclusive" and (other.kind == "pass" or part.size == 1):
                 verdict = other

@@ -47,7 +47,8 @@ class Causal(Objective):
 
     def new_model(self) -> GPT:
         """A GPT."""
-        given = () if self.options.positions is None else ("positions",)  # else the layout's
+        given = [name for name in ("positions", "window", "feed_forward")  # where none is named, the layout's
+                 if getattr(self.options, name) is not None]
         return GPT(GPTConfig(**self._sizes("n_kv_head", "bias", *given)))
 
     def start(self, train: np.ndarray, validation: np.ndarray) -> WindowSampler:

@@ -50,9 +50,9 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "causal": Kind(
-        Causal, "pretrain", "the next token", ("gpt2", "llama", "mixtral"), True,
+        Causal, "pretrain", "the next token", ("gpt2", "llama", "mistral", "mixtral"), True,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0),
-        own_options=("n_kv_head", "bias", "positions")),
+        own_options=("n_kv_head", "bias", "positions", "window", "feed_forward")),
     "masked": Kind(
         Masked, "pretrain", "hidden tokens", ("roberta", "bert"), False,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
@@ -64,7 +64,7 @@ KINDS: dict[str, Kind] = {
         dict(n_layer=2, n_head=4, n_embd=64, block_size=64, dropout=0.1),
         own_options=("add_prefix_space",), adapters="q,v,embedding"),
     "instruction": Kind(
-        Instructions, "finetune", "an answer to an instruction", ("gpt2", "llama", "mixtral"), True,
+        Instructions, "finetune", "an answer to an instruction", ("gpt2", "llama", "mistral", "mixtral"), True,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=128, dropout=0.0)),
     "translation": Kind(
         Translation, "finetune", "a translation", ("marian", "bart"), False,
