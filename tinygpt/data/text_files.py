@@ -1,8 +1,9 @@
 """Text out of files, in pieces small enough for any memory, and never silently wrong.
 
 A corpus found in the wild may be compressed with gzip, have a byte-order mark, Windows line ends, a few broken bytes,
-or be no text at all. Here all of that is settled once: UTF-8 without its mark, "\\n" line ends as Python's text mode gives
-them, each invalid byte replaced by U+FFFD and counted in one warning per file, and refusal by name of what is no text.
+or be no text at all. Here all of that is settled once: UTF-8 without its mark, "\\n" line ends as Python's text mode
+gives them, each invalid byte replaced by U+FFFD and counted in one warning per file, and refusal by name of what is no
+text.
 
 Next: records.py (tables of examples) and sources.py (what a user may name as data).
 """
