@@ -167,7 +167,7 @@ class Replicas:
             self.spread(add, list(self.flat.blocks(block_size(self.flat.grad))))
 
     def spread(self, function: Callable[[list], Any], items: list) -> list[Any]:
-        """The `optim.Spread` of as many threads as there are replicas, which are idle between two gradients."""
+        """The `Spread` of as many threads as there are replicas, which are idle between two gradients."""
         if self._threads is None:
             return in_one(function, items)
 
