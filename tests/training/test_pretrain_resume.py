@@ -33,10 +33,10 @@ KINDS = ("char", "bpe")
 # Runs the command, and kills it at the n-th call of a function: before the call, or right after it.
 DRIVER = """
 import os, signal, sys
-import tinygpt.optim.adamw, tinygpt.training.run
+import tinygpt.optim.flat_adamw, tinygpt.training.run
 from tinygpt.cli import main
 module, name, n, when = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-owner = {"os": os, "AdamW": tinygpt.optim.adamw.AdamW}[module]
+owner = {"os": os, "AdamW": tinygpt.optim.flat_adamw.AdamW}[module]
 function, calls = getattr(owner, name), 0
 def counted(*args, **kwargs):
     global calls

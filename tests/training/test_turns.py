@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygpt.nn import Parameter
+from tinygpt.optim.flat_parameter import FlatParameter
 from tinygpt.training import turns
 from tinygpt.training.turns import SharedParameter, Turns
 
@@ -76,15 +77,15 @@ def test_a_shared_parameter_adds_up_in_pieces_and_settles(monkeypatch):
     monkeypatch.setattr(turns, "PIECE", 6)
     original, unused = Parameter(np.zeros((5, 3))), Parameter(np.zeros(()))
     for p in (original, unused):
-        p._set_home(np.zeros(p.shape), np.full(p.shape, 7.0))
+        FlatParameter.move_in(p, np.zeros(p.shape), np.full(p.shape, 7.0))
     original.grad[...] = np.nan
     everyone = Turns(2)
-    twins = [SharedParameter("weight", original, everyone, i) for i in range(2)]
-    others = [SharedParameter("unused", unused, everyone, i) for i in range(2)]
+    twins = [SharedParameter.of("weight", original, everyone, i) for i in range(2)]
+    others = [SharedParameter.of("unused", unused, everyone, i) for i in range(2)]
     for i, twin in enumerate(twins):
-        twin._accumulate(np.full((5, 3), 1.0 + i))
+        twin.receive(np.full((5, 3), 1.0 + i))
     for p in (twins[0], others[0]):
-        p.settle()
+        p.settle_after()
     np.testing.assert_array_equal(original.grad, np.full((5, 3), 3.0))
     assert others[1].grad == 0
     assert twins[0].data is original.data
