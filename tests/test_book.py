@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -257,3 +258,29 @@ def test_the_reading_page_follows_the_order_of_the_book():
              for file in re.findall(r"`([\w/]+\.py)`", heading)]
     places = [BOOK.index(file) for file in named]
     assert len(places) > 12 and places == sorted(places)
+
+
+# -- where a new thing goes -------------------------------------------------------------------------------------------
+
+
+def kinds() -> list[tuple[str, str, list[str]]]:
+    """(table, file that holds it, what the map says is in it) of each row of the map that lists names."""
+    page = (ROOT / "docs/map.md").read_text(encoding="utf-8")
+    table = page.split("<!-- kinds:begin -->")[1].split("<!-- kinds:end -->")[0]
+    found = []
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        at = re.match(r"`([A-Z_]+)` (?:in|of) `([\w/]+)\.py`", cells[2]) if len(cells) == 4 else None
+        if at and cells[3] != "see there":
+            found.append((at[1], at[2], cells[3].split(", ")))
+    return found
+
+
+@pytest.mark.parametrize("table, file, names", kinds(), ids=[table for table, _, _ in kinds()])
+def test_the_map_lists_what_is_in_each_table(table, file, names):
+    module = importlib.import_module(f"tinygpt.{file.replace('/', '.')}".removesuffix(".__init__"))
+    assert sorted(getattr(module, table)) == sorted(names)
+
+
+def test_the_map_lists_the_tables():
+    assert len(kinds()) == 12
