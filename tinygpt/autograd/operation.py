@@ -84,10 +84,19 @@ class Operation:
                 raise TypeError(f"{self.name}: missing a required input: {name!r}")
         return values, found
 
+    def plain(self, name: str, value: Any) -> Any:
+        """A setting as the rule gets it: a scalar of NumPy's, which would widen float32, as Python's number."""
+        if isinstance(value, Tensor):
+            raise TypeError(f"{self.name}: {name} is a Tensor, and a setting has no gradient: give float(…) of it, or "
+                            "put the operation together from others")
+        return value.item() if isinstance(value, np.generic) else value
+
     def __call__(self, inputs: Sequence[Any], settings: dict[str, Any]) -> Any:
         """Apply to Tensors, arrays and numbers; the result is on the tape if an input requires a gradient."""
         if self.variadic:
             inputs = list(inputs[0])  # one sequence of inputs
+        if settings:
+            settings = {name: self.plain(name, value) for name, value in settings.items()}
         arrays, tracked = [], False
         for x in inputs:
             if isinstance(x, Tensor):

@@ -38,7 +38,7 @@ class Tensor:
     new_array = staticmethod(new_array)
 
     def __init__(self, data: Any, requires_grad: bool = False, **options: Any) -> None:
-        data = self.new_array(data.data if isinstance(data, Tensor) else data, **options)
+        data = self.new_array(data.data if isinstance(data, Tensor) else data, **options)  # a list of them: __array__
         if requires_grad and data.dtype.kind in "biu":
             raise TypeError(f"Tensor: requires_grad needs floating-point data, got {data.dtype}; convert it first")
         self.data: Array = data
@@ -83,6 +83,13 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same data, cut off the graph."""
         return wrap(self.data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """What NumPy asks for when it makes an array of a Tensor, or of a list that holds some."""
+        if self.requires_grad:
+            raise TypeError("a Tensor that has a gradient would lose it as an array of NumPy's: join Tensors with "
+                            "tinygpt.ops.stack or concatenate, or say .detach() or .numpy() if no gradient is wanted")
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         return float(self.data.item())

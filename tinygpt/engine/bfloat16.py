@@ -15,8 +15,11 @@ entrance.
     Precision.WIDE     the result stays float32: losses
     Precision.AS_IS    the rule gets its inputs as they are: it moves numbers, or converts them, and computes nothing
 
+The same serves float16 on the host: NumPy sums float16 in float16, which ends at 65,504, so that the mean of as many
+ones would be infinite. Where all arrays of a call are float16, the rule computes in float32, and its result is float16.
+
 A twin may take bfloat16 itself and do as much: a kernel that widens what it reads and rounds what it writes, or a
-matrix product of cuBLAS, which sums in float32. Only device arrays come here; the host computes nothing in bfloat16.
+matrix product of cuBLAS, which sums in float32. bfloat16 is on devices only; the host computes nothing in it.
 
 Prerequisites: deferred.py. Next: dispatch.py. Micikevicius et al., "Mixed precision training" (2018); Kalamkar et
 al., "A study of bfloat16 for deep learning training" (2019).
@@ -34,7 +37,7 @@ from ..autograd.graph import Gradient, Output, Rule
 from ..autograd.operation import Operation
 from ..backend import is_bfloat16
 
-__all__ = ["PRECISION", "Precision", "run_wide"]
+__all__ = ["PRECISION", "Precision", "is_half", "run_wide"]
 
 
 class Precision(enum.Enum):
@@ -48,24 +51,42 @@ class Precision(enum.Enum):
 PRECISION: dict[Operation, Precision] = {}  # of the operations that are not ROUNDED; ops/precision.py fills it
 
 
+HALF = np.dtype(np.float16)
+
+
+def is_half(arrays: Sequence[Any]) -> bool:
+    """Whether all floating-point arrays among these are float16, so that NumPy would sum in it."""
+    found = False
+    for x in arrays:
+        if type(x) is np.ndarray and x.dtype.kind in "fc":
+            if x.dtype is not HALF:
+                return False
+            found = True
+    return found
+
+
+def _is_narrow(x: Any) -> bool:
+    return is_bfloat16(x) or getattr(x, "dtype", None) == HALF
+
+
 def _wide(x: Any) -> Any:
-    return x.astype(np.float32) if is_bfloat16(x) else x
+    return x.astype(np.float32) if _is_narrow(x) else x
 
 
 def _like(dx: Gradient, x: Any) -> Gradient:
     """The gradient, which is float32, in the type of its input; one that is a function stays a function."""
-    if dx is None or not is_bfloat16(x):
+    if dx is None or not _is_narrow(x):
         return dx
     return (lambda: dx().astype(x.dtype)) if callable(dx) else dx.astype(x.dtype)
 
 
 def run_wide(rule: Rule, xp: Any, arrays: Sequence[Any], settings: dict[str, Any], precision: Precision) -> Output:
-    """Output and closure of a rule for arrays of which some are bfloat16."""
+    """Output and closure of a rule for arrays of which some are bfloat16, or all are float16."""
     if precision is Precision.AS_IS:
         return rule(xp, *arrays, **settings)
-    narrow = next(x.dtype for x in arrays if is_bfloat16(x))
+    narrow = next(x.dtype for x in arrays if _is_narrow(x))
     out, backward = rule(xp, *map(_wide, arrays), **settings)
-    if precision is Precision.ROUNDED:
+    if precision is Precision.ROUNDED or narrow == HALF:
         out = tuple(part.astype(narrow) for part in out) if isinstance(out, tuple) else out.astype(narrow)
 
     def rounded_backward(g):

@@ -5,7 +5,7 @@ The book carries out an operation by its rule. This engine stands at the same ho
 1. looks whether the arrays are on a device, and makes that the current one;
 2. asks the twins of the operation that are entered for this kind of device, the last one first; a twin that does not
    serve a case returns NotImplemented;
-3. otherwise runs the rule, which is given float32 where an array is bfloat16 (bfloat16.py).
+3. otherwise runs the rule, which is given float32 where arrays are bfloat16 or float16 (bfloat16.py).
 
 Prerequisites: autograd/operation.py, backend/, bfloat16.py. Next: kernels/twins.py.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from ..autograd.graph import Backward, Node, Output, Source
 from ..autograd.operation import Engine, Operation
 from ..backend import ON_HOST, Array, array_module, backend_of, device_of, is_bfloat16, on_device
-from .bfloat16 import PRECISION, Precision, run_wide
+from .bfloat16 import PRECISION, Precision, is_half, run_wide
 
 __all__ = ["DeviceNode", "Dispatch", "Twin", "twins_of"]
 
@@ -111,6 +111,6 @@ class Dispatch(Engine):
                     result = twin.function(*arrays, **settings)
                     if result is not NotImplemented:
                         return result
-        if xp is not np and any(map(is_bfloat16, arrays)):
+        if any(map(is_bfloat16, arrays)) if xp is not np else is_half(arrays):
             return run_wide(operation.rule, xp, arrays, settings, PRECISION.get(operation, Precision.ROUNDED))
         return operation.rule(xp, *arrays, **settings)

@@ -62,7 +62,7 @@ def power(xp: Any, x: Array, y: Array) -> Output:
 
     def backward(g):
         def dx():  # d(xʸ)/dx = y xʸ⁻¹; where y is 0 it is 0, and xʸ⁻¹, infinite at x = 0, is not formed
-            return unbroadcast(g * y * x ** (y - (y != 0)), x)
+            return unbroadcast(g * y * x ** (1 * y - (y != 0)), x)
 
         def dy():  # d(xʸ)/dy = xʸ log x
             base = xp.asarray(x)  # it may be a number

@@ -8,7 +8,7 @@ Prerequisites: operators.py. Next: precision.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,10 +73,36 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings:
 
 def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy calls this for `np.sum(tensor, axis=0)`, `np.concatenate([tensor, …])` and the like."""
-    if function.__name__ in OFF_THE_TAPE:
+    name = function.__name__
+    ours = getattr(np, name, None) is function  # and no namesake, such as np.emath.sqrt
+    if ours and name in OFF_THE_TAPE:
+        if name in _FILL and any(isinstance(x, Tensor) and x.requires_grad for x in [*args[1:], *kwargs.values()]):
+            raise TypeError(f"np.{name} would lose the gradient of the value that it fills in: use "
+                            "tinygpt.ops.broadcast_to")
         return function(*map(_bare, args), **{name: _bare(value) for name, value in kwargs.items()})
-    op = NUMPY_FUNCTIONS.get(function.__name__)
+    op = NUMPY_FUNCTIONS.get(name) if ours else None
     if op is None:
-        raise TypeError(f"np.{function.__name__} has no rule for Tensors: use a function of tinygpt.ops, "
-                        "or tensor.numpy() for the bare values")
-    return op(*args, **kwargs)
+        raise TypeError(f"np.{name} has no rule for Tensors: use a function of tinygpt.ops, or tensor.numpy() for the "
+                        "bare values")
+    return op(*args, **_settings(name, op, kwargs))
+
+
+_FILL = ("full_like",)
+_RENAMED = {"a_min": "low", "a_max": "high", "min": "low", "max": "high"}  # NumPy's names of what clip takes
+
+
+def _settings(name: str, op: Callable, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of one of NumPy's functions as our operation takes them.
+
+    Raises:
+        TypeError: one that the operation does not have, such as `dtype` or `where`; what it has is listed.
+    """
+    operation = getattr(op, "operation", None)
+    if operation is None:
+        return dict(given)
+    known = [*operation.inputs, *operation.settings]
+    found = {key if key in known else _RENAMED.get(key, key): value for key, value in given.items()
+             if key in known or not (value is None or value is np._NoValue)}
+    if unknown := [key for key in found if key not in known]:
+        raise TypeError(f"np.{name} of a Tensor takes no {', '.join(unknown)}; it takes {', '.join(known)}")
+    return found

@@ -42,12 +42,16 @@ def swapaxes(xp: Any, x: Array, *, axis1: int, axis2: int) -> Output:
 
 
 @differentiable
-def concatenate(xp: Any, *xs: Array, axis: int = 0) -> Output:
-    """Arrays joined end to end along `axis`; called as `concatenate([x, y], axis=0)`."""
+def concatenate(xp: Any, *xs: Array, axis: int | None = 0) -> Output:
+    """Arrays joined end to end along `axis`, or flattened first for None; called as `concatenate([x, y], axis=0)`."""
     if not xs:
         raise ValueError("concatenate: got no arrays")
 
+    along = 0 if axis is None else axis
+    parts = [x.reshape(-1) for x in xs] if axis is None else xs
+
     def backward(g):  # each part of the gradient goes back to the array that it came from
-        ends = np.cumsum([x.shape[axis] for x in xs])[:-1].tolist()
-        return [part.astype(x.dtype, copy=False) for part, x in zip(xp.split(g, ends, axis=axis), xs)]
-    return xp.concatenate(xs, axis=axis), backward
+        ends = np.cumsum([part.shape[along] for part in parts])[:-1].tolist()
+        return [part.reshape(x.shape).astype(x.dtype, copy=False)
+                for part, x in zip(xp.split(g, ends, axis=along), xs)]
+    return xp.concatenate(parts, axis=along), backward

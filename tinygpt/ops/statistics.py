@@ -5,6 +5,7 @@ Prerequisites: reduction.py. Next: axes.py.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..arrays import Array
@@ -32,12 +33,14 @@ def min(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Outp
 
 @differentiable
 def logsumexp(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
-    """log Σ eˣ over `axis`, without overflow."""
-    top = x.max(axis=axis, keepdims=True)
-    powers = xp.exp(x - top)  # the largest is 1
+    """log Σ eˣ over `axis`, without overflow; −∞ for a sum of nothing, or of zeros."""
+    empty = not count(x, axis)
+    top = x.sum(axis=axis, keepdims=True) if empty else x.max(axis=axis, keepdims=True)
+    finite = xp.where(xp.isfinite(top), top, 0)  # −∞ − (−∞) would be NaN
+    powers = xp.exp(x - finite)  # the largest is 1
     total = powers.sum(axis=axis, keepdims=True)
-    out = top + xp.log(total)
+    out = finite + xp.where(total == 0, -math.inf, xp.log(xp.where(total == 0, 1, total)))
 
     def backward(g):  # d(log Σ eˣ) = Σ eˣ dx / Σ eˣ: the softmax
-        return (restore(g, x, axis) * (powers / total),)
+        return (restore(g, x, axis) * (powers / xp.where(total == 0, 1, total)),)
     return (out if keepdims else xp.squeeze(out, axis=reduced_axes(x, axis))), backward

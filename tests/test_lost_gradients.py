@@ -1,0 +1,122 @@
+"""Where a gradient could get lost in silence it is refused, with the way out; and what NumPy's names mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygpt as tg
+from tinygpt import ops
+
+
+def leaf(*values: float) -> tg.Tensor:
+    return tg.Tensor(list(values), requires_grad=True)
+
+
+# -- lists of Tensors, and arrays of them -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: np.concatenate([x, [x[0] * 10]]), lambda x: x * [x[0], x[1]], lambda x: np.mean([x[0], x[1]]),
+    lambda x: ops.linear(x, [x, x]), lambda x: tg.Tensor([[x[0], x[1]]]), lambda x: np.array([x[0], 2.0]),
+    lambda x: np.asarray(x), lambda x: [x[0], x[1]] @ x, lambda x: ops.where([True, False], [x[0], 1.0], x),
+    lambda x: np.linalg.norm([x, x]), lambda x: x + (x[0], 1.0)])
+def test_a_list_of_tensors_is_refused_with_the_way_out(call):
+    with pytest.raises(TypeError, match="would lose it as an array of NumPy's: join Tensors with tinygpt.ops.stack"):
+        call(leaf(1.0, 2.0))
+
+
+def test_the_way_out():
+    x = leaf(1.0, 2.0)
+    (ops.stack([x[0] * 10, x[1]]) * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [20.0, 4.0])
+    np.testing.assert_array_equal(np.asarray(x.detach()), [1.0, 2.0])
+    assert np.array([tg.Tensor(1.0), tg.Tensor(2.0)]).tolist() == [1.0, 2.0]  # nothing to lose
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: ops.scaled_dot_product_attention(x[None, None], x[None, None], x[None, None], scale=x[0, 0]),
+    lambda x: ops.layer_norm(x, epsilon=x[0, 0]), lambda x: np.clip(x, x, 1.0), lambda x: x.clip(low=x.detach()[0, 0]),
+    lambda x: ops.dropout(x, p=x[0, 0], key=(1,))])
+def test_a_tensor_is_no_setting(call):
+    with pytest.raises(TypeError, match="is a Tensor, and a setting has no gradient"):
+        call(leaf(0.1, 0.2, 0.3, 0.4).reshape(2, 2))
+
+
+@pytest.mark.parametrize("number", [np.float64(0.5), np.float32(0.5), np.int64(1)])
+def test_a_scalar_of_numpys_does_not_widen(number):
+    x = np.ones((1, 1, 2, 4), np.float32)
+    for context in (tg.kernels.disabled, tg.no_grad):  # the rule, and the twin
+        with context():
+            assert ops.scaled_dot_product_attention(x, x, x, scale=number).dtype == np.float32
+            assert ops.layer_norm(x, epsilon=number).dtype == ops.rms_norm(x, epsilon=number).dtype == np.float32
+
+
+# -- NumPy's names ----------------------------------------------------------------------------------------------------
+
+
+def test_concatenate_of_everything():
+    x, y = tg.Tensor(np.ones((2, 2)), requires_grad=True), leaf(5.0)
+    (np.concatenate([x, y], axis=None) * np.arange(5.0)).sum().backward()
+    np.testing.assert_array_equal(x.grad, [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(y.grad, [4])
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda x: np.sum(x, dtype=np.float32), "np.sum of a Tensor takes no dtype; it takes x, axis, keepdims"),
+    (lambda x: np.sum(x, where=[True, False]), "takes no where"),
+    (lambda x: np.max(x, initial=3.0), "takes no initial"),
+    (lambda x: np.var(x, ddof=1), "takes no ddof"), (lambda x: np.mean(x, out=np.zeros(())), "takes no out"),
+    (lambda x: np.full_like(x, x[0]), "would lose the gradient"),
+    (lambda x: np.full_like(x, fill_value=x[1]), "would lose the gradient"),
+    (lambda x: np.emath.sqrt(x), "no rule"), (lambda x: np.emath.log(x), "no rule")])
+def test_what_numpy_has_and_tensors_have_not_is_said(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(leaf(1.0, 2.0))
+
+
+def test_what_says_nothing_is_left_out():
+    x = leaf(1.0, 2.0)
+    assert float(np.sum(x, out=None)) == 3.0
+    assert np.clip(x, a_min=None, a_max=1.5).tolist() == np.clip(x, min=1.0, max=1.5).tolist() == [1.0, 1.5]
+    assert np.full_like(x, 3.0).tolist() == [3.0, 3.0]
+
+
+# -- infinities, booleans, half precision -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values, axis, expected", [
+    ([-np.inf, -np.inf], None, -np.inf), ([np.inf, 1.0], None, np.inf), ([[-np.inf] * 2, [0.0] * 2], 1,
+                                                                         [-np.inf, np.log(2)]),
+    (np.zeros((2, 0)), 1, [-np.inf] * 2), ([1000.0, 1000.0], None, 1000 + np.log(2))])
+def test_logsumexp_at_infinity(values, axis, expected):
+    np.testing.assert_allclose(ops.logsumexp(np.asarray(values), axis=axis).data, expected, rtol=1e-15)
+
+
+def test_logsumexp_of_nothing_but_minus_infinity_has_no_gradient():
+    x = leaf(-np.inf, -np.inf)
+    ops.logsumexp(x).backward()
+    np.testing.assert_array_equal(x.grad, [0.0, 0.0])
+
+
+def test_a_boolean_exponent():
+    x = leaf(3.0, 4.0)
+    (x ** np.array([True, False])).sum().backward()
+    np.testing.assert_array_equal(x.grad, [1.0, 0.0])
+
+
+@pytest.mark.parametrize("name, value, slope", [("mean", 1.0, 1 / 70000), ("max", 1.0, 1 / 70000), ("var", 0.0, 0.0)])
+def test_half_precision_is_summed_in_single(name, value, slope):
+    x = tg.Tensor(np.ones(70000, np.float16), requires_grad=True)
+    y = getattr(x, name)()
+    y.backward()
+    assert y.dtype == x.grad.dtype == np.float16 and float(y) == value
+    np.testing.assert_allclose(x.grad, np.full(70000, slope), rtol=2e-3)  # float16's digits so near to zero
+
+
+def test_a_loss_in_half_precision():
+    logits = tg.Tensor(np.zeros((70000, 2), np.float16), requires_grad=True)
+    loss = ops.cross_entropy(logits, np.zeros(70000, np.int64))
+    assert abs(float(loss) - np.log(2)) < 1e-3
+    loss.backward()
+    assert (logits.grad[:, 0] < 0).all()
