@@ -95,8 +95,10 @@ class Operation:
         """Apply to Tensors, arrays and numbers; the result is on the tape if an input requires a gradient."""
         if self.variadic:
             inputs = list(inputs[0])  # one sequence of inputs
-        if settings:
-            settings = {name: self.plain(name, value) for name, value in settings.items()}
+        for value in settings.values():
+            if isinstance(value, (Tensor, np.generic)):
+                settings = {name: self.plain(name, value) for name, value in settings.items()}
+                break
         arrays, tracked = [], False
         for x in inputs:
             if isinstance(x, Tensor):

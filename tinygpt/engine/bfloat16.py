@@ -56,13 +56,10 @@ HALF = np.dtype(np.float16)
 
 def is_half(arrays: Sequence[Any]) -> bool:
     """Whether all floating-point arrays among these are float16, so that NumPy would sum in it."""
-    found = False
     for x in arrays:
-        if type(x) is np.ndarray and x.dtype.kind in "fc":
-            if x.dtype is not HALF:
-                return False
-            found = True
-    return found
+        if type(x) is np.ndarray and x.dtype is HALF:
+            return not any(type(x) is np.ndarray and x.dtype.kind in "fc" and x.dtype is not HALF for x in arrays)
+    return False
 
 
 def _is_narrow(x: Any) -> bool:
