@@ -21,7 +21,7 @@ from tinygpt.data import Documents, WindowSampler, split_documents, token_array
 from tinygpt.evaluation import byte_lengths, text_loss
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE
-from tinygpt.training import Progress, Trainer, TrainingOptions
+from tinygpt.training import Criterion, Progress, Trainer, TrainingOptions, language_loss
 
 
 def main(argv: Sequence[str] | None = None) -> float:
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> float:
     lengths = byte_lengths(tokenizer)
 
     def validate(keep_going: Callable[[], bool]) -> dict[str, float]:
-        found = text_loss(model, validation_ids, model.config.block_size, lengths=lengths, keep_going=keep_going)
+        found = text_loss(model, validation_ids, model.config.block_size, loss=language_loss, lengths=lengths,
+                          keep_going=keep_going)
         return {"validation_loss": found.loss, "bits_per_byte": found.bits_per_byte}
 
     def sample(n: int = 60) -> str:
@@ -57,11 +58,12 @@ def main(argv: Sequence[str] | None = None) -> float:
         model.train()
         return tokenizer.decode(ids[0], skip_special_tokens=True)
 
-    # The loop: a batch of windows, its gradient, AdamW; the learning rate rises, then falls along a cosine.
+    # The loop: a batch of windows, its loss and gradient, AdamW; the learning rate rises, then falls along a cosine.
     progress = Progress(args.steps)
-    trainer = Trainer(model, WindowSampler(train_ids, model.config.block_size, batch_size=32, seed=args.seed),
-                      TrainingOptions(steps=args.steps, batch_size=32, lr=1e-3, weight_decay=0.1, seed=args.seed),
-                      validate=validate, sample=sample, progress=progress)
+    windows = WindowSampler(train_ids, model.config.block_size, batch_size=32, seed=args.seed)
+    options = TrainingOptions(steps=args.steps, batch_size=32, lr=1e-3, weight_decay=0.1, seed=args.seed)
+    trainer = Trainer(model, Criterion(language_loss), windows, options, validate=validate, sample=sample,
+                      progress=progress)
     trainer.run()
     progress.close()
 

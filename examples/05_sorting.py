@@ -25,7 +25,7 @@ import numpy as np
 import tinygpt
 from tinygpt.data import IGNORE, step_generator
 from tinygpt.models import GPT, GPTConfig
-from tinygpt.training import Progress, Trainer, TrainingOptions
+from tinygpt.training import Criterion, Progress, Trainer, TrainingOptions, language_loss
 
 
 class Sorting:
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> float:
         return {"share_sorted": float((sort(model, unseen) == np.sort(unseen)).all(axis=1).mean())}
 
     progress = Progress(args.steps)
-    trainer = Trainer(model, train, TrainingOptions(
+    trainer = Trainer(model, Criterion(language_loss), train, TrainingOptions(
         steps=args.steps, batch_size=64, lr=5e-4, min_lr=5e-4, warmup_steps=0, beta2=0.95, weight_decay=0.1, clip=1.0,
         eval_every=500, seed=args.seed), validate=validate, progress=progress)
     trainer.run()

@@ -28,7 +28,7 @@ import tinygpt
 from tinygpt.data import IGNORE, Documents, SequenceSampler, all_sequences, step_generator
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import CharTokenizer
-from tinygpt.training import Progress, Trainer, TrainingOptions
+from tinygpt.training import Criterion, Progress, Trainer, TrainingOptions, language_loss
 
 END = "<|endoftext|>"  # stands before and after every name
 
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> float:
 
     progress = Progress(args.steps)
     trainer = Trainer(
-        model, SequenceSampler(train, args.batch_size, args.seed, pad_id=end[0]),
+        model, Criterion(language_loss), SequenceSampler(train, args.batch_size, args.seed, pad_id=end[0]),
         TrainingOptions(steps=args.steps, batch_size=args.batch_size, lr=args.lr, min_lr=0.0, seed=args.seed),
         validate=lambda keep_going: {"test_loss": loss_per_character(model, test)},
         sample=lambda: ", ".join(sample_names(model, tokenizer, 8, args.seed)), progress=progress)

@@ -35,7 +35,7 @@ from tinygpt.evaluation import wilson_interval
 from tinygpt.evaluation.answers import answer_conversations, exact_match, expected_answer
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import CharTokenizer
-from tinygpt.training import Progress, Trainer, TrainingOptions
+from tinygpt.training import Criterion, Progress, Trainer, TrainingOptions, language_loss
 
 
 def as_conversation(example: dict[str, str]) -> Conversation:
@@ -69,9 +69,10 @@ def main(argv: Sequence[str] | None = None) -> float:
         n_inner=args.n_embd * 11 // 4, architecture="llama", initializer_range=0.08, eos_token_id=template.end_id))
     print(f"{model.n_parameters:,} parameters, {len(train):,} instructions to learn, {len(test):,} to be asked")
 
+    conversations = encode_conversations(train, template, 128)
     progress = Progress(args.steps)
     trainer = Trainer(
-        model, ConversationSampler(encode_conversations(train, template, 128), args.batch_size, 128, args.seed),
+        model, Criterion(language_loss), ConversationSampler(conversations, args.batch_size, 128, args.seed),
         TrainingOptions(steps=args.steps, batch_size=args.batch_size, lr=args.lr, min_lr=0.0, seed=args.seed,
                         eval_every=max(1, args.steps // 4), threads=args.threads),
         validate=lambda keep_going: {"exact_match": exact_match(answer_conversations(model, template, test), test)},

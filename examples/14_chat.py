@@ -35,7 +35,7 @@ from tinygpt.data.conversations import Conversation, ConversationSampler, encode
 from tinygpt.evaluation.answers import answer_conversations, exact_match
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE
-from tinygpt.training import Progress, Trainer, TrainingOptions
+from tinygpt.training import Criterion, Progress, Trainer, TrainingOptions, language_loss
 
 NAMES = "Ana Ben Carla David Elena Felix Gloria Hugo Irene Jorge Karin Luis Maria Nina Oscar Paula".split()
 CITIES = "Lima Oslo Paris Quito Rome Seoul Tokyo Vienna Warsaw Zagreb Athens Berlin Cairo Delhi Dublin Hanoi".split()
@@ -80,9 +80,10 @@ def train(steps: int, seed: int, threads: int | None) -> tuple[GPT, ChatTemplate
                           n_inner=176, architecture="llama", initializer_range=0.08, eos_token_id=template.end_id))
     print(f"{model.n_parameters:,} parameters learn from {len(chats):,} conversations such as:")
     print("\n".join(f"  {message['role']:9} {message['content']}" for message in chats[0]))
+    conversations = encode_conversations(chats, template, 96)
     progress = Progress(steps)
     trainer = Trainer(
-        model, ConversationSampler(encode_conversations(chats, template, 96), 32, 96, seed),
+        model, Criterion(language_loss), ConversationSampler(conversations, 32, 96, seed),
         TrainingOptions(steps=steps, batch_size=32, lr=3e-3, min_lr=0.0, seed=seed, threads=threads),
         validate=lambda keep_going: {"exact_match": exact_match(answer_conversations(model, template, test), test)},
         progress=progress)

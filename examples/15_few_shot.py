@@ -37,7 +37,7 @@ from tinygpt.data.few_shot import FewShot
 from tinygpt.generation import left_pad
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import CharTokenizer
-from tinygpt.training import Progress, Trainer, TrainingOptions
+from tinygpt.training import Criterion, Progress, Trainer, TrainingOptions, language_loss
 
 CONSONANTS, VOWELS = "bdklmnrst", "aeiou"
 RULES = {
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
 
     progress = Progress(args.steps)
     trainer = Trainer(
-        model, Texts(tokenizer, args.batch_size, args.seed),
+        model, Criterion(language_loss), Texts(tokenizer, args.batch_size, args.seed),
         TrainingOptions(steps=args.steps, batch_size=args.batch_size, lr=args.lr, min_lr=0.0, seed=args.seed,
                         threads=args.threads),
         validate=lambda keep_going: {"accuracy_zero_shot": float(right(0)[:200].mean()),

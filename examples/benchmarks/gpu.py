@@ -46,13 +46,13 @@ def tinygpt_side(shape: dict[str, int], batch: int, steps: int, device: str, wei
     from tinygpt.backend import allow_tf32, device_memory, on_device, resolve_dtype, to_device, to_numpy
     from tinygpt.kernels.cuda.gemm import matmul
     from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm_on_device
-    from tinygpt.training.parallel import Replicas
+    from tinygpt.training import Criterion, Replicas, language_loss
     allow_tf32(device, tf32)
     model = tinygpt_model(shape)
     if not weights.exists():
         np.savez(weights, **model.state_dict())
     optimizer = AdamW(FlatParameters(model.to(device).compute_in(dtype)), **ADAMW)
-    replicas = Replicas(model, optimizer.flat)
+    replicas = Replicas(model, Criterion(language_loss), optimizer.flat)
     loss: Any = None
     with on_device(model.device):
         for number in range(2 * steps):  # the first half warms up

@@ -8,7 +8,8 @@
 Each measurement is a fresh process that imports tinygpt from one of the two folders. The two take turns, so that
 whatever else the machine does hits both alike. Each pair gives a ratio, before over after: above 1, the change made it
 faster or smaller. The median of the ratios counts, and the quartiles say how sure it is. To see how large a ratio is
-mere noise, give the same folder twice. Both sides must give the same answers; the largest difference is printed.
+mere noise, give the same folder twice. Both sides must give the same answers; whether they do is printed, with the
+largest difference.
 
     training    step_ms: forward, backward, clipping, AdamW and zeroing, in one process with --threads BLAS threads;
                 run_ms: the same model trained by `tinygpt pretrain` with --threads replicas, as its metrics.jsonl says
@@ -38,6 +39,8 @@ from measuring import SHAPES, batch, busy_seconds, resident_mb
 WHAT = ("training", "decoding", "overhead", "import")
 STEPS = {"char": 30, "baby": 5, "gpt2": 3}
 WARMUP = 2  # steps before the clock counts
+# The largest relative difference of answers: float32 added up in another order. Another token is 2e-5 at least.
+AGREE = 1e-5
 # As the Trainer asks of malloc by itself; here by the environment, since where that function lives may change.
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_TOP_PAD_": "67108864"}
 
@@ -177,6 +180,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         result[name] = {"before": round(float(np.median(one)), 3), "after": round(float(np.median(other)), 3),
                         "ratio": round(float(ratio), 3), "quartiles": [round(float(low), 3), round(float(high), 3)]}
     result["answers_differ_by"] = float(f"{max(differences, default=0.0):.1e}")
+    result["answers_agree"] = result["answers_differ_by"] <= AGREE
     return result
 
 
@@ -189,7 +193,8 @@ def print_table(result: dict[str, Any]) -> None:
         if isinstance(row, dict):
             quartiles = "{:.3f} … {:.3f}".format(*row["quartiles"])
             print(f"{name:14}{row['before']:>11.2f}{row['after']:>11.2f}{row['ratio']:>9.3f}{quartiles:>18}")
-    print(f"answers differ by {result['answers_differ_by']:.0e}")
+    print(f"the answers {'agree' if result['answers_agree'] else 'DO NOT AGREE'}: the largest difference is "
+          f"{result['answers_differ_by']:.0e}")
     if result.get("cores_used_by_others", 0.0) > 0.1:
         print(f"other processes used {result['cores_used_by_others']} cores meanwhile: small differences mean nothing")
 

@@ -41,7 +41,8 @@ def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, repl
 
     from tinygpt.kernels.cpu import keep_freed_memory
     from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm
-    from tinygpt.training.parallel import Replicas, processes_pay
+    from tinygpt.training import Criterion, Replicas, language_loss
+    from tinygpt.training.parallel import processes_pay
     keep_freed_memory()
     threadpool_limits(1, "blas")
     model = tinygpt_model(shape)
@@ -49,7 +50,7 @@ def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, repl
         np.savez(weights, **model.state_dict())
     optimizer = AdamW(FlatParameters(model), **ADAMW)
     processes = processes_pay(optimizer.flat, threads) if replicas_in == "auto" else replicas_in == "processes"
-    replicas = Replicas(model, optimizer.flat, threads, processes=processes)
+    replicas = Replicas(model, Criterion(language_loss), optimizer.flat, threads, processes=processes)
     number = 0
 
     def step(ids: np.ndarray, targets: np.ndarray) -> float:
