@@ -235,8 +235,8 @@ def packed(conversations: Sequence[EncodedConversation], block_size: int) -> lis
     return [(np.concatenate([ids for ids, _ in row]), np.concatenate([learnt for _, learnt in row])) for row in rows]
 
 
-class ConversationSampler:
-    """Batches of conversations, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
+class ConversationSampler(EpochSampler):
+    """Batches of conversations, packed.
 
     Args:
         conversations: from `encode_conversations`.
@@ -248,19 +248,12 @@ class ConversationSampler:
 
     def __init__(self, conversations: Sequence[EncodedConversation], batch_size: int, block_size: int, seed: int = 0,
                  pad_id: int = 0) -> None:
-        self.order = EpochSampler(len(conversations), batch_size, seed)
-        self.conversations, self.batch_size = conversations, batch_size
-        self.block_size, self.pad_id = block_size, pad_id
+        super().__init__(conversations, batch_size, seed, pad_id)
+        self.block_size = block_size
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that visit every conversation once."""
-        return self.order.steps_per_epoch
-
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The batch of one step, packed."""
-        chosen = [self.conversations[index] for index in self.order.indices(step)]
-        return conversation_batch(packed(chosen, self.block_size), self.pad_id)
+    def batch_of(self, examples: list[EncodedConversation]) -> dict[str, np.ndarray]:
+        """Packed, as `conversation_batch` makes it."""
+        return conversation_batch(packed(examples, self.block_size), self.pad_id)
 
 
 def all_conversations(conversations: Sequence[EncodedConversation], batch_size: int,
