@@ -26,6 +26,7 @@ from .padding import pad
 from .records import located_records
 from .sampler import IGNORE, EpochSampler
 from .sources import find_table
+from .split import split_by
 
 __all__ = ["IdPair", "Pair", "PairSampler", "all_pairs", "fitting_pairs", "pair_batch", "pairs_from_ids", "read_pairs",
            "split_pairs"]
@@ -53,8 +54,8 @@ def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
     """The pairs of files: the first two columns of each record, source and target, without the space around them.
 
     Args:
-        specs: files of any format that `read_records` reads (a table's first line is a pair like the others), "-" for
-            standard input, or a named corpus such as "spa-eng" or "synthetic-phrases".
+        specs: files of any format that `located_records` reads (a table's first line is a pair like the others), "-"
+            for standard input, or a named corpus such as "spa-eng" or "synthetic-phrases".
 
     Raises:
         FileNotFoundError, IsADirectoryError: no such file or corpus, or a folder.
@@ -76,25 +77,8 @@ def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
 
 
 def split_pairs(pairs: Sequence[Pair], validation: float = 0.1, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """(training pairs, held-out pairs), each in the order given; no source is on both sides.
-
-    Args:
-        pairs: sources and targets.
-        validation: the fraction of the different sources to hold out, in (0, 1); at least one is, and one is not.
-        seed: which ones.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), or fewer than two different sources.
-    """
-    if not 0 < validation < 1:
-        raise ValueError(f"the validation fraction must be in (0, 1), got {validation}")
-    sources = list(dict.fromkeys(source for source, _ in pairs))
-    if len(sources) < 2:
-        raise ValueError(f"holding out a source needs at least two different ones, got {len(sources)}")
-    n_held = min(max(1, round(validation * len(sources))), len(sources) - 1)
-    chosen = np.random.default_rng([seed, len(sources)]).permutation(len(sources))[:n_held]
-    held = {sources[index] for index in chosen}
-    return [pair for pair in pairs if pair[0] not in held], [pair for pair in pairs if pair[0] in held]
+    """(training pairs, held-out pairs), split by source; arguments and errors as for `split_by`."""
+    return split_by(pairs, lambda pair: pair[0], validation, seed, "source")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
