@@ -89,10 +89,6 @@ class Masked(Objective):
         self.train, self.validation = train, validation
         return MaskedSampler(train, self.config.block_size, o.batch_size, self.masking, o.seed)
 
-    def headline(self) -> str:
-        """Counts tokens."""
-        return f"{len(self.train):,} training and {len(self.validation):,} validation tokens"
-
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """Loss and accuracy over every window. Here each chosen token is hidden: none can be read off."""
         batches = all_masked_windows(self.validation, self.config.block_size, 32,
