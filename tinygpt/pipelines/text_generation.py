@@ -17,11 +17,10 @@ from ..data.chat_template import Message, chat_template
 from ..generation import TextStream, left_pad
 from ..generation.decode import as_list
 from ..models import GPT, PretrainedModel
+from ..models.base import FROM_CONFIG
 from .base import Pipeline, Settings, check_count
 
 __all__ = ["GenerationSettings", "TextGenerationPipeline"]
-
-FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
 
 
 @dataclass(frozen=True, kw_only=True)
