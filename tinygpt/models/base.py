@@ -70,6 +70,12 @@ class PretrainedModel(Module):
                                for name, array in model.state_dict().items()})
         return model.to(self.device, dtype=self.dtype).train(self.training)
 
+    def check_tokenizer(self, n_tokens: int, name: str = "the tokenizer") -> None:
+        """Raise ValueError if a tokenizer of so many tokens is another model's; `name` is what the message calls it."""
+        size: int = self.config.vocab_size
+        if n_tokens > size:
+            raise ValueError(f"{name} is of another model: it has {n_tokens} tokens, and the model {size}")
+
     def save_pretrained(self, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
         """Write config.json and model.safetensors, and the tokenizer's files if there is one, as transformers reads
         them. Each file is replaced in one step."""
