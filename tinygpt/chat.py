@@ -48,9 +48,7 @@ class Chat:
             raise ValueError(f"max_new_tokens is {max_new_tokens}, expected at least 1")
         row_generators(seed, 1)  # a negative seed is an error now, not in the first answer
         self.template: ChatTemplate = chat_template(tokenizer)
-        if len(tokenizer) > model.config.vocab_size:
-            raise ValueError(f"the tokenizer is of another model: it has {len(tokenizer)} tokens, and the model "
-                             f"{model.config.vocab_size}")
+        model.check_tokenizer(len(tokenizer))
         self.model, self.tokenizer = model, tokenizer
         self.max_new_tokens, self.seed, self.sampling = max_new_tokens, seed, Sampling(**sampling)
         self.system: list[Message] = [] if system is None else [{"role": "system", "content": system}]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygpt.data import read_columns, read_examples, read_records
+from tinygpt.data import located_records, read_columns
 
 ROWS = [("good \"film\"", "1"), ("bad, sad\nfilm", "0"), ("ñandú", "-1")]
 
@@ -57,14 +57,18 @@ def test_rows_as_json_arrays(tmp_path: Path) -> None:
     assert list(read_columns(path, [0, 1])) == [("a", "1"), ("b", "true")]
 
 
+def _records(path: Path, header: bool = True) -> list:
+    return [record for _, record in located_records(path, header)]
+
+
 def test_records_keep_json_values(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('[{"chat": [{"role": "user"}], "n": 1.5}]', encoding="utf-8")
-    assert list(read_records(path)) == [{"chat": [{"role": "user"}], "n": 1.5}]
+    assert _records(path) == [{"chat": [{"role": "user"}], "n": 1.5}]
     table = tmp_path / "b.tsv"
     table.write_text("x\ty\n1\t2\n", encoding="utf-8")
-    assert list(read_records(table)) == [{"x": "1", "y": "2"}]
-    assert list(read_records(table, header=False)) == [{0: "x", 1: "y"}, {0: "1", 1: "2"}]
+    assert _records(table) == [{"x": "1", "y": "2"}]
+    assert _records(table, header=False) == [{0: "x", 1: "y"}, {0: "1", 1: "2"}]
 
 
 @pytest.mark.parametrize(("name", "content", "columns", "message"), [
@@ -95,16 +99,9 @@ def test_errors_name_the_place(tmp_path: Path, name: str, content: str, columns:
         list(read_columns(path, columns))
 
 
-def test_examples_are_lines(tmp_path: Path) -> None:
-    path = tmp_path / "names.txt"
-    path.write_bytes(b"ana\r\n\r\neva\nzoe")
-    assert read_examples(path) == ["ana", "eva", "zoe"]
-
-
 def test_real_files(shared_data: Path) -> None:
-    assert len(read_examples(shared_data / "names.txt")) == 32_033
     labels = [label for label, _ in read_columns(shared_data / "SMSSpamCollection", [0, 1])]
     assert (labels.count("ham"), labels.count("spam")) == (4827, 747)
     assert len(list(read_columns(shared_data / "sst2_train.tsv", [0, 1]))) == 6920
-    assert len(list(read_records(shared_data / "instruction-data.json"))) == 1100
+    assert len(_records(shared_data / "instruction-data.json")) == 1100
     assert sum(1 for _ in read_columns(shared_data / "spa.txt.gz", [0, 1])) == 118_964

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygpt.data import Documents, embedded_documents, read_documents, sources
+from tinygpt.data import Documents, embedded_documents, sources
 from tinygpt.data.sources import bounded
 from tinygpt.tokenizers import ByteBPE
 
@@ -25,7 +25,7 @@ def test_files_in_the_order_given_and_again(tmp_path: Path) -> None:
     documents = Documents([tmp_path / "b.txt", str(tmp_path / "a.md.gz"), tmp_path / "c.jsonl"])
     assert list(documents) == ["bee\n", "ay", "one", "two"]
     assert list(documents) == ["bee\n", "ay", "one", "two"]
-    assert list(read_documents(tmp_path / "b.txt")) == ["bee\n"]
+    assert list(Documents(tmp_path / "b.txt")) == ["bee\n"]
 
 
 def test_folder_is_sorted_and_counts_what_it_skips(tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_named_corpora_and_paths_that_shadow_them(tmp_path: Path, monkeypatch: p
     (tmp_path / "names.txt").write_text("ana\n", encoding="utf-8")
     monkeypatch.setenv("TINYGPT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert list(read_documents("names")) == ["ana\n"]
+    assert list(Documents("names")) == ["ana\n"]
     (tmp_path / "names").write_text("a file of that name", encoding="utf-8")
-    assert list(read_documents("names")) == ["a file of that name"]
+    assert list(Documents("names")) == ["a file of that name"]
 
 
 def test_nothing_named_is_the_embedded_corpus() -> None:
-    assert tuple(read_documents()) == embedded_documents() == tuple(read_documents(["python-docs"]))
+    assert tuple(Documents()) == embedded_documents() == tuple(Documents(["python-docs"]))
 
 
 @pytest.mark.parametrize(("spec", "error", "message"), [

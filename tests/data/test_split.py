@@ -6,29 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygpt.data import Documents, require_block, split_documents, split_text
+from tinygpt.data import Documents, require_block, split_documents
 
 
-@given(text=st.text(), validation=st.floats(0, 0.99))
-def test_split_text_is_a_partition(text: str, validation: float) -> None:
-    training, held_out = split_text(text, validation)
-    assert training + held_out == text
-    assert len(training) == int(len(text) * (1 - validation))
+@given(documents=st.lists(st.text(max_size=20)), validation=st.sampled_from([0.0, 0.1, 0.35, 0.9]))
+def test_the_parts_are_a_partition(documents: list[str], validation: float) -> None:
+    training, held_out = split_documents(documents, validation)
+    text = "".join(documents)
+    assert "".join(training) + "".join(held_out) == text
+    assert len("".join(training)) == int(len(text) * (1 - validation))
+    assert list(training) == list(training)  # may be read again
+    whole = [document for document in training if document in documents]
+    assert len(whole) >= len(list(training)) - 1  # at most one document is cut
 
 
 def test_the_default_is_nanogpts() -> None:
     text = "x" * 1_115_394  # tinyshakespeare's length
-    training, held_out = split_text(text)
+    training, held_out = map("".join, split_documents([text]))
     assert (len(training), len(held_out)) == (int(len(text) * 0.9), 111_540)
-
-
-@given(documents=st.lists(st.text(max_size=20)), validation=st.sampled_from([0.0, 0.1, 0.35, 0.9]))
-def test_split_documents_cuts_where_split_text_does(documents: list[str], validation: float) -> None:
-    training, held_out = split_documents(documents, validation)
-    assert ("".join(training), "".join(held_out)) == split_text("".join(documents), validation)
-    assert list(training) == list(training)  # may be read again
-    whole = [document for document in training if document in documents]
-    assert len(whole) >= len(list(training)) - 1  # at most one document is cut
 
 
 def test_split_documents_streams_files(tmp_path) -> None:
@@ -41,7 +36,7 @@ def test_split_documents_streams_files(tmp_path) -> None:
 @pytest.mark.parametrize("validation", [-0.1, 1, 1.5, float("nan")])
 def test_fraction_out_of_range(validation: float) -> None:
     with pytest.raises(ValueError, match=r"validation fraction must be in \[0, 1\), got"):
-        split_text("text", validation)
+        split_documents(["text"], validation)
 
 
 def test_an_iterator_would_be_used_up() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygpt.data import Documents, SYNTHETIC, find_table, read_columns, read_records
+from tinygpt.data import Documents, SYNTHETIC, find_table, located_records, read_columns
 from tinygpt.data.pairs import read_pairs
 from tinygpt.data.synthetic import instructions, phrases, sentiment
 from tinygpt.data.synthetic.draw import distinct_examples, in_part
@@ -198,7 +198,7 @@ def test_golden_phrases():
 
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_names_stand_for_data(name):
-    records = list(read_records(name))
+    records = [record for _, record in located_records(name)]
     assert len(records) == SYNTHETIC[name].n >= 500 and find_table(name) == name
     texts = list(Documents(name))
     assert len(texts) == len(records) and list(records[0].values())[0] in texts[0]

@@ -17,6 +17,7 @@ from tinygpt.kernels import cpu
 from tinygpt.kernels.cpu import loss
 from tinygpt.kernels.cpu.activation import FEW, FORMULAS
 from tinygpt.kernels.cpu.attention import ROWS
+from tinygpt.kernels.cpu.blocks import BLOCK
 from tinygpt.engine.dispatch import twins_of
 
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
@@ -63,7 +64,7 @@ def layouts(x: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [0, 1, 7, FEW - 1, FEW, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 3 * cpu.BLOCK + 5])
+@pytest.mark.parametrize("n", [0, 1, 7, FEW - 1, FEW, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
 @pytest.mark.parametrize("op, settings", [(ops.gelu, {"approximate": "tanh"}), (ops.gelu_tanh, {}),
                                           (ops.gelu, {}), (ops.silu, {})])
 def test_activations_around_their_blocks(op, settings, n, dtype):
@@ -80,7 +81,7 @@ def test_activations_in_every_layout(op, settings):
 
 def test_exact_gelu_keeps_its_digits_in_the_tail():
     x = np.linspace(-12.5, 5, 5001, dtype=np.float32)
-    out = cpu.gelu_blocked(x)[0]
+    out = cpu.activation.gelu_blocked(x)[0]
     exact = np.array([v * 0.5 * math.erfc(-v / math.sqrt(2)) for v in x.astype(np.float64)])
     np.testing.assert_allclose(out, exact, rtol=2e-5, atol=1e-37)  # e^(−x²/2) in float32 is what limits it
     near = np.abs(x) < 3
@@ -107,7 +108,7 @@ def test_norms_in_every_layout_and_wider_than_a_block():
     for x in layouts(normal(4, 3, 50)):
         check(ops.layer_norm, x, normal(50), normal(50, seed=1), epsilon=0.1)
         check(ops.rms_norm, x, normal(50))
-    check(ops.layer_norm, normal(3, cpu.BLOCK + 1), None, None)
+    check(ops.layer_norm, normal(3, BLOCK + 1), None, None)
     assert not _ran(ops.layer_norm, [normal(3, 0)], {})
 
 
@@ -158,7 +159,7 @@ def test_embedding_adds_up_repeated_rows(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [0, 1, 5, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 2 * cpu.BLOCK + 3])
+@pytest.mark.parametrize("n", [0, 1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3])
 def test_dropout_drops_what_the_rule_drops(n, dtype):
     check(ops.dropout, normal(n, dtype=dtype), p=0.3, key=(1, 2, 3, 4), tolerance=1e-30)
 
@@ -175,16 +176,16 @@ def test_one_row_leaves_what_is_odd_to_the_rule():
     x, weight = normal(1, 8), normal(5, 8)
     for arguments in ((x, weight.astype(np.float64)), (normal(2, 8), weight), (x, weight, normal(1)), (x, normal(5, 9)),
                       (x, normal(8)), (np.ones((1, 8), int), weight)):
-        assert cpu.linear_of_a_row(*arguments) is NotImplemented
-        assert cpu.linear_activation_of_a_row(*arguments, activation="silu") is NotImplemented
-    assert cpu.linear_activation_of_a_row(x, weight, activation="swish") is NotImplemented
-    assert cpu.layer_norm_of_a_row(normal(2, 8), None) is NotImplemented
-    assert cpu.rms_norm_of_a_row(x, normal(7)) is NotImplemented
+        assert cpu.decoding.linear_of_a_row(*arguments) is NotImplemented
+        assert cpu.decoding.linear_activation_of_a_row(*arguments, activation="silu") is NotImplemented
+    assert cpu.decoding.linear_activation_of_a_row(x, weight, activation="swish") is NotImplemented
+    assert cpu.decoding.layer_norm_of_a_row(normal(2, 8), None) is NotImplemented
+    assert cpu.decoding.rms_norm_of_a_row(x, normal(7)) is NotImplemented
     q, k = normal(1, 4, 1, 8), normal(1, 2, 9, 8)
     for arguments in ((q[0], k[0], k[0]), (q, k, k[:, :, 1:]), (q, k[:, :, :0], k[:, :, :0]),
                       (normal(1, 4, 2, 8), k, k), (normal(2, 4, 1, 8), k, k), (normal(1, 3, 1, 8), k, k),
                       (q, k, k, np.ones((1, 9), bool))):
-        assert cpu.attention_of_a_token(*arguments) is NotImplemented
+        assert cpu.decoding.attention_of_a_token(*arguments) is NotImplemented
     with pytest.raises(IndexError, match="embedding: id 5"), no_grad():
         ops.embedding(np.array([[5]]), weight)
     with pytest.raises(ValueError, match="linear: x has"), no_grad():
@@ -208,7 +209,7 @@ def test_linear_activation_in_every_layout_and_wider_than_a_block(activation):
     for x in layouts(normal(4, 9, 8)):
         check(ops.linear_activation, x, weight, bias, activation=activation)
         check(ops.linear_activation, x, weight.T.copy().T, None, activation=activation)
-    check(ops.linear_activation, normal(2, 1), normal(cpu.BLOCK + 1, 1), normal(cpu.BLOCK + 1), activation=activation)
+    check(ops.linear_activation, normal(2, 1), normal(BLOCK + 1, 1), normal(BLOCK + 1), activation=activation)
     check(ops.linear_activation, normal(8), weight, bias, activation=activation)
     with pytest.raises(ValueError, match="linear: x has"):
         ops.linear_activation(normal(3, 4), normal(5, 6), activation=activation)
@@ -240,7 +241,7 @@ def test_one_operation_has_the_bits_of_two(activation, rows):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [0, 1, FEW - 1, FEW, cpu.BLOCK - 1, cpu.BLOCK, cpu.BLOCK + 1, 2 * cpu.BLOCK + 5])
+@pytest.mark.parametrize("n", [0, 1, FEW - 1, FEW, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
 def test_gates_around_their_blocks(n, dtype):
     gate, up = normal(n, dtype=dtype) * 4, normal(n, dtype=dtype, seed=1)
     for activation in ops.ACTIVATIONS:
@@ -411,7 +412,7 @@ def test_split_joins_what_lies_apart_or_in_another_order():
     (a * Tensor(whole[:, 3:]) + b * Tensor(whole[:, :3])).sum().backward()
     np.testing.assert_array_equal(x.grad, np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
     y = Tensor(normal(2, 6), requires_grad=True)
-    (out, backward) = cpu.split_rejoining(y.data, lengths=(3, 3), axis=1)
+    (out, backward) = cpu.shape.split_rejoining(y.data, lengths=(3, 3), axis=1)
     np.testing.assert_array_equal(backward((whole[:, 3:], whole[:, :3]))[0],
                                   np.concatenate([whole[:, 3:], whole[:, :3]], axis=1))
     assert backward((whole[:, :3], whole[:, 3:]))[0] is whole
@@ -424,7 +425,7 @@ def test_splitting_and_merging_heads(dtype):
         x, heads = normal(2, t, 32, dtype=dtype), (4, 2, 2)
         for i in range(3):
             check(lambda x: ops.split_heads(x, heads=heads)[i], x, served=None)
-        assert cpu.split_heads_rejoining(x, heads=heads) is not NotImplemented
+        assert cpu.shape.split_heads_rejoining(x, heads=heads) is not NotImplemented
         with kernels.disabled():
             expected = ops.split_heads(x, heads=heads)
         with no_grad():
@@ -434,10 +435,10 @@ def test_splitting_and_merging_heads(dtype):
             merged = ops.merge_heads(ours)
             with kernels.disabled():
                 np.testing.assert_array_equal(merged.data, ops.merge_heads(theirs).data)
-        assert (cpu.split_heads_of_a_token(x, heads=heads) is NotImplemented) == (t > 1)
-        assert (cpu.merge_heads_of_a_token(normal(2, 4, t, 8)) is NotImplemented) == (t > 1)
+        assert (cpu.shape.split_heads_of_a_token(x, heads=heads) is NotImplemented) == (t > 1)
+        assert (cpu.shape.merge_heads_of_a_token(normal(2, 4, t, 8)) is NotImplemented) == (t > 1)
     for x in (normal(2, 5, 30), normal(5, 32)):
-        assert cpu.split_heads_rejoining(x, heads=(4, 2, 2)) is NotImplemented
+        assert cpu.shape.split_heads_rejoining(x, heads=(4, 2, 2)) is NotImplemented
     with pytest.raises(ValueError, match="30 channels do not divide into 8 heads"):
         ops.split_heads(normal(2, 5, 30), heads=(4, 2, 2))
 
@@ -454,7 +455,7 @@ def test_split_heads_hands_back_the_array_that_attention_filled():
     np.testing.assert_allclose(results[0], results[1], atol=1e-5)
     whole = normal(2, 70, 8, 4, seed=1)  # (B, T, n, D): the gradients side by side, as attention leaves them
     parts = [whole[:, :, a:b].transpose(0, 2, 1, 3) for a, b in ((0, 4), (4, 6), (6, 8))]
-    _, backward = cpu.split_heads_rejoining(x, heads=(4, 2, 2))
+    _, backward = cpu.shape.split_heads_rejoining(x, heads=(4, 2, 2))
     (joined,) = backward(parts)
     assert joined.shape == x.shape and np.shares_memory(joined, whole)
     (copied,) = backward([parts[0], parts[1].copy(), parts[2]])  # one of them lies elsewhere

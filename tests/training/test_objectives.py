@@ -248,7 +248,8 @@ def test_a_row_holds_all_that_options_are_made_from(kind: str) -> None:
     assert options.row is row and options.architecture == row.layouts[0]
     assert {name: getattr(options, name) for name in row.new} == row.new
     for layout in row.layouts:
-        assert LAYOUTS[layout].norm_first == row.pre_norm and layout in _choices(options_class, "architecture")
+        assert LAYOUTS[layout].norm_first == row.pre_norm  # a kind has layouts of one sort: the learning rate tells
+        assert layout in _choices(options_class, "architecture")
     assert kind in _choices(options_class, what) and row.learns in _help(options_class, what)
 
 

@@ -56,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
     asked = Asked(**given, model_name=args.model, track=watch)
     tokenizer = load_tokenizer(args.model)
     model = load_placed(args)
-    if len(tokenizer) > model.config.vocab_size:
-        raise ValueError(f"the tokenizer in {args.model} is of another model: it has {len(tokenizer)} tokens, and the "
-                         f"model {model.config.vocab_size}")
+    model.check_tokenizer(len(tokenizer), f"the tokenizer in {args.model}")
     task = args.task or task_for(model, tokenizer, asked.data)
     figures, table = TASKS[task](model, tokenizer, asked)
     if args.json:

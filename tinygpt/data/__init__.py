@@ -11,10 +11,10 @@ and answers) → `few_shot.py` (examples inside a prompt).
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus
 from .embedded import embedded_documents
 from .padding import SequenceSampler, all_sequences, next_token_batch
-from .records import file_format, located_columns, located_records, read_columns, read_examples, read_records
+from .records import file_format, located_columns, located_records, read_columns
 from .sampler import IGNORE, EpochSampler, LabelledSampler, all_windows, pad
-from .sources import EMBEDDED, Documents, find_table, read_documents
-from .split import TextSlice, split_documents, split_text
+from .sources import EMBEDDED, Documents, find_table
+from .split import TextSlice, split_documents
 from .synthetic import SYNTHETIC
 from .text_files import read_chunks, read_lines
 from .texts import encode_within, similar_lengths
@@ -25,7 +25,6 @@ __all__ = [
     "CORPORA", "Corpus", "Documents", "EMBEDDED", "EpochSampler", "IGNORE", "LabelledSampler", "SYNTHETIC",
     "SequenceSampler", "TextSlice", "TokenFile", "WindowSampler", "all_sequences", "all_windows", "cache_folder",
     "embedded_documents", "encode_documents", "encode_within", "file_format", "find_corpus", "find_table",
-    "located_columns", "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_documents",
-    "read_examples", "read_lines", "read_records", "require_block", "similar_lengths", "split_documents", "split_text",
-    "step_generator", "token_array", "write_tokens",
+    "located_columns", "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_lines",
+    "require_block", "similar_lengths", "split_documents", "step_generator", "token_array", "write_tokens",
 ]

@@ -23,6 +23,7 @@ from .padding import pad
 from .records import located_records
 from .sampler import IGNORE, EpochSampler
 from .sources import find_table
+from .split import split_by
 
 __all__ = ["Conversation", "ConversationSampler", "EncodedConversation", "all_conversations", "conversation_batch",
            "encode_conversations", "instruction_message", "is_conversation", "located_conversations", "packed",
@@ -114,7 +115,7 @@ def read_conversations(specs: str | Path | Sequence[str | Path]) -> list[Convers
     """The conversations of files, in order.
 
     Args:
-        specs: files of any format that `read_records` reads, "-" for standard input, or a named data set such as
+        specs: files of any format that `located_records` reads, "-" for standard input, or a named data set such as
             "synthetic-instructions".
 
     Raises:
@@ -135,27 +136,8 @@ def _question(conversation: Conversation) -> tuple[tuple[str, str], ...]:
 
 def split_conversations(conversations: Sequence[Conversation], validation: float = 0.1,
                         seed: int = 0) -> tuple[list[Conversation], list[Conversation]]:
-    """(training, held-out) conversations, each in the order given; no first question is on both sides.
-
-    Args:
-        conversations: from `read_conversations`.
-        validation: the fraction of the different first questions to hold out, in (0, 1); at least one is, and one is
-            not.
-        seed: which ones.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), or fewer than two different questions.
-    """
-    if not 0 < validation < 1:
-        raise ValueError(f"the validation fraction must be in (0, 1), got {validation}")
-    questions = list(dict.fromkeys(map(_question, conversations)))
-    if len(questions) < 2:
-        raise ValueError(f"holding out a question needs at least two different ones, got {len(questions)}")
-    n_held = min(max(1, round(validation * len(questions))), len(questions) - 1)
-    chosen = np.random.default_rng([seed, len(questions)]).permutation(len(questions))[:n_held]
-    held = {questions[index] for index in chosen}
-    return ([chat for chat in conversations if _question(chat) not in held],
-            [chat for chat in conversations if _question(chat) in held])
+    """(training, held-out) conversations, split by first question; arguments and errors as for `split_by`."""
+    return split_by(conversations, _question, validation, seed, "question")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -235,8 +217,8 @@ def packed(conversations: Sequence[EncodedConversation], block_size: int) -> lis
     return [(np.concatenate([ids for ids, _ in row]), np.concatenate([learnt for _, learnt in row])) for row in rows]
 
 
-class ConversationSampler:
-    """Batches of conversations, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
+class ConversationSampler(EpochSampler):
+    """Batches of conversations, packed.
 
     Args:
         conversations: from `encode_conversations`.
@@ -248,19 +230,12 @@ class ConversationSampler:
 
     def __init__(self, conversations: Sequence[EncodedConversation], batch_size: int, block_size: int, seed: int = 0,
                  pad_id: int = 0) -> None:
-        self.order = EpochSampler(len(conversations), batch_size, seed)
-        self.conversations, self.batch_size = conversations, batch_size
-        self.block_size, self.pad_id = block_size, pad_id
+        super().__init__(conversations, batch_size, seed, pad_id)
+        self.block_size = block_size
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that visit every conversation once."""
-        return self.order.steps_per_epoch
-
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The batch of one step, packed."""
-        chosen = [self.conversations[index] for index in self.order.indices(step)]
-        return conversation_batch(packed(chosen, self.block_size), self.pad_id)
+    def batch_of(self, examples: list[EncodedConversation]) -> dict[str, np.ndarray]:
+        """Packed, as `conversation_batch` makes it."""
+        return conversation_batch(packed(examples, self.block_size), self.pad_id)
 
 
 def all_conversations(conversations: Sequence[EncodedConversation], batch_size: int,

@@ -28,7 +28,7 @@ def read_labelled(specs: str | Path | Sequence[str | Path], text_column: str | i
     """(text, label) of every record, without the space around them.
 
     Args:
-        specs: files of any format that `read_records` reads, or named corpora.
+        specs: files of any format that `located_records` reads, or named corpora.
         text_column, label_column: names; or numbers from 0, if the table has no header line.
 
     Raises:

@@ -37,23 +37,12 @@ def next_token_batch(sequences: Sequence[Sequence[int]], pad_id: int = 0) -> dic
     return {"ids": ids, "targets": targets, "attention_mask": attention_mask}
 
 
-class SequenceSampler:
-    """Batches of whole sequences, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
+class SequenceSampler(EpochSampler):
+    """Batches of whole sequences, each of at least 2 ids."""
 
-    Args:
-        sequences: ids of each example, at least 2 each.
-        batch_size: B; the last batch of an epoch may be smaller.
-        seed: not negative.
-        pad_id: see `next_token_batch`.
-    """
-
-    def __init__(self, sequences: Sequence[Sequence[int]], batch_size: int, seed: int = 0, pad_id: int = 0) -> None:
-        self.order = EpochSampler(len(sequences), batch_size, seed)
-        self.sequences, self.pad_id = sequences, pad_id
-
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The batch of one step, as `next_token_batch` makes it."""
-        return next_token_batch([self.sequences[index] for index in self.order.indices(step)], self.pad_id)
+    def batch_of(self, examples: list[Sequence[int]]) -> dict[str, np.ndarray]:
+        """As `next_token_batch` makes it."""
+        return next_token_batch(examples, self.pad_id)
 
 
 def all_sequences(sequences: Sequence[Sequence[int]], batch_size: int,

@@ -17,15 +17,16 @@ Prerequisites: records.py, tokens.py, padding.py. Next: training/objectives/seq2
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .padding import pad
 from .records import located_records
-from .sampler import IGNORE, step_generator
+from .sampler import IGNORE, EpochSampler
 from .sources import find_table
+from .split import split_by
 
 __all__ = ["IdPair", "Pair", "PairSampler", "all_pairs", "fitting_pairs", "pair_batch", "pairs_from_ids", "read_pairs",
            "split_pairs"]
@@ -53,8 +54,8 @@ def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
     """The pairs of files: the first two columns of each record, source and target, without the space around them.
 
     Args:
-        specs: files of any format that `read_records` reads (a table's first line is a pair like the others), "-" for
-            standard input, or a named corpus such as "spa-eng" or "synthetic-phrases".
+        specs: files of any format that `located_records` reads (a table's first line is a pair like the others), "-"
+            for standard input, or a named corpus such as "spa-eng" or "synthetic-phrases".
 
     Raises:
         FileNotFoundError, IsADirectoryError: no such file or corpus, or a folder.
@@ -76,25 +77,8 @@ def read_pairs(specs: str | Path | Sequence[str | Path]) -> list[Pair]:
 
 
 def split_pairs(pairs: Sequence[Pair], validation: float = 0.1, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """(training pairs, held-out pairs), each in the order given; no source is on both sides.
-
-    Args:
-        pairs: sources and targets.
-        validation: the fraction of the different sources to hold out, in (0, 1); at least one is, and one is not.
-        seed: which ones.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), or fewer than two different sources.
-    """
-    if not 0 < validation < 1:
-        raise ValueError(f"the validation fraction must be in (0, 1), got {validation}")
-    sources = list(dict.fromkeys(source for source, _ in pairs))
-    if len(sources) < 2:
-        raise ValueError(f"holding out a source needs at least two different ones, got {len(sources)}")
-    n_held = min(max(1, round(validation * len(sources))), len(sources) - 1)
-    chosen = np.random.default_rng([seed, len(sources)]).permutation(len(sources))[:n_held]
-    held = {sources[index] for index in chosen}
-    return [pair for pair in pairs if pair[0] not in held], [pair for pair in pairs if pair[0] in held]
+    """(training pairs, held-out pairs), split by source; arguments and errors as for `split_by`."""
+    return split_by(pairs, lambda pair: pair[0], validation, seed, "source")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -143,60 +127,32 @@ def pair_batch(pairs: Sequence[IdPair], pad_id: int) -> dict[str, np.ndarray]:
             "targets": pad(targets, IGNORE)}
 
 
-def _by_length(pairs: Sequence[IdPair], order: Iterable[int]) -> list[int]:
-    return sorted(order, key=lambda index: (len(pairs[index][0]), len(pairs[index][1])))
+def _lengths(pair: IdPair) -> tuple[int, int]:
+    return len(pair[0]), len(pair[1])
 
 
-class PairSampler:
-    """Batches of pairs of similar length, each pair once an epoch; `batch(step)` is a pure function of (seed, step).
+class PairSampler(EpochSampler):
+    """Batches of pairs of similar length.
 
     An epoch is a random order of the pairs, cut into pools of POOL batches. Each pool is sorted by length and cut into
     batches, and the batches of the epoch are shuffled.
-
-    Args:
-        pairs: ids of sources and targets.
-        batch_size: B; one batch of an epoch may be smaller.
-        seed: not negative.
-        pad_id: fills up sources.
     """
 
-    def __init__(self, pairs: Sequence[IdPair], batch_size: int, seed: int = 0, pad_id: int = 0) -> None:
-        if not pairs or batch_size < 1:
-            raise ValueError(f"need at least one pair and a batch_size of at least 1, got {len(pairs)} pairs, "
-                             f"batch_size {batch_size}")
-        self.pairs, self.batch_size, self.seed, self.pad_id = pairs, batch_size, seed, pad_id
-        self._last: tuple[int, list[list[int]]] = (-1, [])  # (epoch, its batches): every step of an epoch shares them
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that visit every pair once."""
-        return -(-len(self.pairs) // self.batch_size)
-
-    def _batches(self, epoch: int) -> list[list[int]]:
-        rng = step_generator(self.seed, epoch)
-        order = rng.permutation(len(self.pairs)).tolist()
-        pool = POOL * self.batch_size
-        ordered = [index for start in range(0, len(order), pool)
-                   for index in _by_length(self.pairs, order[start:start + pool])]
-        batches = [ordered[start:start + self.batch_size] for start in range(0, len(ordered), self.batch_size)]
+    def order(self, rng: np.random.Generator) -> list[list[int]]:
+        """The numbers of the pairs of each batch of an epoch."""
+        shuffled, n = rng.permutation(len(self.examples)).tolist(), self.batch_size
+        ordered = [index for start in range(0, len(shuffled), POOL * n)
+                   for index in sorted(shuffled[start:start + POOL * n], key=lambda i: _lengths(self.examples[i]))]
+        batches = [ordered[start:start + n] for start in range(0, len(ordered), n)]
         return [batches[place] for place in rng.permutation(len(batches))]
 
-    def indices(self, step: int) -> list[int]:
-        """The numbers of the pairs of one step."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        last_epoch, batches = self._last
-        if epoch != last_epoch:
-            batches = self._batches(epoch)
-            self._last = epoch, batches
-        return batches[place]
-
-    def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The batch of one step, as `pair_batch` makes it."""
-        return pair_batch([self.pairs[index] for index in self.indices(step)], self.pad_id)
+    def batch_of(self, examples: list[IdPair]) -> dict[str, np.ndarray]:
+        """As `pair_batch` makes it."""
+        return pair_batch(examples, self.pad_id)
 
 
 def all_pairs(pairs: Sequence[IdPair], batch_size: int, pad_id: int = 0) -> Iterator[dict[str, np.ndarray]]:
     """Every pair once, the short ones first, as batches of `pair_batch`: for validation."""
-    order = _by_length(pairs, range(len(pairs)))
-    for start in range(0, len(order), batch_size):
-        yield pair_batch([pairs[index] for index in order[start:start + batch_size]], pad_id)
+    ordered = sorted(pairs, key=_lengths)
+    for start in range(0, len(ordered), batch_size):
+        yield pair_batch(ordered[start:start + batch_size], pad_id)

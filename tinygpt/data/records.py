@@ -19,7 +19,7 @@ from typing import Any
 from .synthetic import SYNTHETIC
 from .text_files import read_chunks, read_lines
 
-__all__ = ["file_format", "located_columns", "located_records", "read_columns", "read_examples", "read_records"]
+__all__ = ["file_format", "located_columns", "located_records", "read_columns"]
 
 Record = dict[str | int, Any]
 
@@ -32,11 +32,6 @@ def file_format(path: str | Path) -> str:
     """
     suffix = Path(str(path).removesuffix(".gz")).suffix.lower().removeprefix(".")
     return suffix if suffix in ("csv", "json", "jsonl") else "tsv"
-
-
-def read_examples(path: str | Path) -> list[str]:
-    """The non-empty lines of a file without their line ends: one example a line (names, words, sentences)."""
-    return [line for line in (line.rstrip("\n") for line in read_lines(path)) if line]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -108,7 +103,16 @@ def _json_array(path: str | Path) -> Iterator[tuple[str, Record]]:
 
 
 def located_records(path: str | Path, header: bool = True) -> Iterator[tuple[str, Record]]:
-    """As `read_records`, each record with the file and line that it comes from, for messages about its contents."""
+    """The records of a file as dicts, JSON values as they are, table cells as strings; each after the place that it
+    comes from, file and line, for messages about its contents.
+
+    Args:
+        path: a .csv, .json, .jsonl (or .gz of these) or tab-separated file, UTF-8; or a name in `SYNTHETIC`.
+        header: the first line of a table names its columns; if False, columns are numbered from 0.
+
+    Raises:
+        ValueError: broken JSON or CSV, a line with too many or too few fields (all with the line), an empty file.
+    """
     if str(path) in SYNTHETIC and not Path(path).exists():
         for number, example in enumerate(SYNTHETIC[str(path)].records(), 1):
             yield f"{path}, record {number}", {column: text for column, text in example.items()}
@@ -131,19 +135,6 @@ def located_records(path: str | Path, header: bool = True) -> Iterator[tuple[str
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What callers use
-
-
-def read_records(path: str | Path, header: bool = True) -> Iterator[Record]:
-    """The records of a file as dicts: JSON values as they are, table cells as strings.
-
-    Args:
-        path: a .csv, .json, .jsonl (or .gz of these) or tab-separated file, UTF-8; or a name in `SYNTHETIC`.
-        header: the first line of a table names its columns; if False, columns are numbered from 0.
-
-    Raises:
-        ValueError: broken JSON or CSV, a line with too many or too few fields (all with the line), an empty file.
-    """
-    return (record for _, record in located_records(path, header))
 
 
 def _as_text(where: str, column: str | int, value: Any) -> str:
@@ -174,12 +165,12 @@ def read_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tup
     """The named columns of every record, as text.
 
     Args:
-        path: as for `read_records`.
+        path: as for `located_records`.
         columns: names (then a table's first line is its header), or numbers from 0 (then it has none); a number may
             also come as a string of digits, as a command line gives it.
 
     Raises:
-        ValueError: a missing column, and all that `read_records` raises.
+        ValueError: a missing column, and all that `located_records` raises.
 
     Example: `for text, label in read_columns("reviews.csv", ["text", "label"]): …`
     """

@@ -10,7 +10,9 @@ Prerequisites: windows.py. Next: padding.py (sequences to be predicted).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,35 +49,51 @@ def all_windows(tokens: np.ndarray, block_size: int, batch_size: int) -> Iterato
         yield {"ids": ids.reshape(n_rows, block_size), "targets": targets.reshape(n_rows, block_size)}  # (B, T) each
 
 
-class EpochSampler:
-    """Which examples belong to a step when each epoch visits every example once, in an order of its own.
+class EpochSampler(ABC):
+    """Batches of examples, each once an epoch in a shuffled order; `batch(step)` is a pure function of (seed, step).
+
+    A kind of example is a subclass, which says what a batch of them is.
 
     Args:
-        n_examples: how many there are; example numbers are 0 … n_examples - 1.
-        batch_size: examples a step; the last step of an epoch takes what is left.
+        examples: at least one.
+        batch_size: B; the last batch of an epoch may be smaller.
         seed: not negative.
+        pad_id: fills up ids.
     """
 
-    def __init__(self, n_examples: int, batch_size: int, seed: int = 0) -> None:
-        if n_examples < 1 or batch_size < 1:
-            raise ValueError(f"need at least one example and a batch_size of at least 1, got {n_examples} examples, "
+    def __init__(self, examples: Sequence[Any], batch_size: int, seed: int = 0, pad_id: int = 0) -> None:
+        if not len(examples) or batch_size < 1:
+            raise ValueError(f"need at least one example and a batch_size of at least 1, got {len(examples)} examples, "
                              f"batch_size {batch_size}")
-        self.n_examples, self.batch_size, self.seed = n_examples, batch_size, seed
-        self._last = (-1, np.empty(0, np.int64))  # (epoch, its order): every step of an epoch shares it
+        self.examples, self.batch_size, self.seed, self.pad_id = examples, batch_size, seed, pad_id
+        self._last: tuple[int, list[list[int]]] = (-1, [])  # (epoch, its batches): every step of an epoch shares them
+
+    @abstractmethod
+    def batch_of(self, examples: list[Any]) -> dict[str, np.ndarray]:
+        """The arrays of some examples."""
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps that visit every example once."""
-        return -(-self.n_examples // self.batch_size)
+        return -(-len(self.examples) // self.batch_size)
 
-    def indices(self, step: int) -> np.ndarray:
-        """The numbers of the examples of one step: (B,), a pure function of (seed, step)."""
+    def order(self, rng: np.random.Generator) -> list[list[int]]:
+        """The numbers of the examples of each batch of an epoch, drawn from `rng`."""
+        order = rng.permutation(len(self.examples)).tolist()
+        return [order[start:start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+    def indices(self, step: int) -> list[int]:
+        """The numbers of the examples of one step."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        last_epoch, order = self._last
+        last_epoch, batches = self._last
         if epoch != last_epoch:
-            order = step_generator(self.seed, epoch).permutation(self.n_examples)
-            self._last = epoch, order
-        return order[place * self.batch_size:(place + 1) * self.batch_size]
+            batches = self.order(step_generator(self.seed, epoch))
+            self._last = epoch, batches
+        return batches[place]
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """The batch of one step."""
+        return self.batch_of([self.examples[index] for index in self.indices(step)])
 
 
 def pad(sequences: Sequence[Sequence[int] | np.ndarray], value: int) -> np.ndarray:
@@ -90,28 +108,11 @@ def pad(sequences: Sequence[Sequence[int] | np.ndarray], value: int) -> np.ndarr
     return padded  # (B, T)
 
 
-class LabelledSampler:
-    """Batches of labelled texts, each once an epoch in a shuffled order; `batch(step)` is pure in (seed, step).
+class LabelledSampler(EpochSampler):
+    """Batches of labelled texts; the examples are ids (T,) and label (1,) of each text."""
 
-    Args:
-        examples: ids (T,) and label (1,) of each text.
-        batch_size: B; the last batch of an epoch may be smaller.
-        seed: not negative.
-        pad_id: fills up ids.
-    """
-
-    def __init__(self, examples: Sequence[tuple[np.ndarray, np.ndarray]], batch_size: int, seed: int = 0,
-                 pad_id: int = 0) -> None:
-        self.order = EpochSampler(len(examples), batch_size, seed)
-        self.examples, self.batch_size, self.pad_id = examples, batch_size, pad_id
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that visit every text once."""
-        return self.order.steps_per_epoch
-
-    def batch(self, step: int) -> dict[str, np.ndarray]:
+    def batch_of(self, examples: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
         """{"ids": (B, T), "attention_mask": (B, T), "targets": (B,)} int64."""
-        ids, labels = zip(*(self.examples[index] for index in self.order.indices(step)))
+        ids, labels = zip(*examples)
         return {"ids": pad(ids, self.pad_id), "attention_mask": pad([np.ones_like(row) for row in ids], 0),
                 "targets": np.concatenate(labels).astype(np.int64)}

@@ -21,7 +21,7 @@ from .records import file_format, read_columns
 from .synthetic import SYNTHETIC
 from .text_files import STDIN, read_chunks, refusal
 
-__all__ = ["DOCUMENT_LIMIT", "EMBEDDED", "Documents", "bounded", "find_table", "read_documents"]
+__all__ = ["DOCUMENT_LIMIT", "EMBEDDED", "Documents", "bounded", "find_table"]
 
 EMBEDDED = "python-docs"  # the name of the embedded corpus
 DOCUMENT_LIMIT = 1 << 22  # characters
@@ -149,13 +149,8 @@ class Documents:
             yield from source if isinstance(source, tuple) else _file_documents(source)
 
 
-def read_documents(specs: str | Path | Sequence[str | Path] = ()) -> Iterator[str]:
-    """One pass over `Documents(specs)`."""
-    return iter(Documents(specs))
-
-
 def find_table(spec: str | Path) -> str | Path:
-    """What `read_records` and `read_columns` open for a name: a file, "-", a named corpus, or a synthetic data set.
+    """What `located_records` and `read_columns` open for a name: a file, "-", a named corpus, or a synthetic data set.
 
     Raises:
         FileNotFoundError, IsADirectoryError: nothing has that name, or a folder has it.

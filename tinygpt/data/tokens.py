@@ -15,14 +15,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 
 from ..tokenizers.base import Tokenizer
 from .atomic_file import atomic_write
 
-__all__ = ["Encoder", "TextEncoder", "TokenFile", "encode_documents", "smallest_id_type", "token_array", "write_tokens"]
+__all__ = ["TextEncoder", "TokenFile", "encode_documents", "smallest_id_type", "token_array", "write_tokens"]
 
 SCAN = 1 << 22  # ids looked at together when a file is checked
 
@@ -30,17 +29,6 @@ SCAN = 1 << 22  # ids looked at together when a file is checked
 def smallest_id_type(n_vocab: int) -> np.dtype:
     """The smallest unsigned integer type that holds every id below `n_vocab`: uint8, uint16 or uint32."""
     return np.min_scalar_type(max(n_vocab - 1, 0))
-
-
-class Encoder(Protocol):
-    """What is asked of a tokenizer here."""
-
-    @property
-    def eos_token_id(self) -> int | None: ...
-
-    def __len__(self) -> int: ...
-
-    def encode_array(self, text: str) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ def _check_ids(ids: np.ndarray, n_vocab: int, what: str) -> None:
                              "it was made with another tokenizer")
 
 
-def encode_documents(documents: Iterable[str], tokenizer: Encoder) -> Iterator[np.ndarray]:
+def encode_documents(documents: Iterable[str], tokenizer: Tokenizer | TextEncoder) -> Iterator[np.ndarray]:
     """The ids of each document, (T,) in the smallest type, with the end-of-text id (if any) between documents."""
     dtype = smallest_id_type(len(tokenizer))
     eos = tokenizer.eos_token_id
@@ -90,13 +78,13 @@ def encode_documents(documents: Iterable[str], tokenizer: Encoder) -> Iterator[n
         yield ids.astype(dtype, copy=False)
 
 
-def token_array(documents: Iterable[str], tokenizer: Encoder) -> np.ndarray:
+def token_array(documents: Iterable[str], tokenizer: Tokenizer | TextEncoder) -> np.ndarray:
     """All ids in memory, (N,), in the smallest unsigned type: the same ids as `write_tokens` writes."""
     parts = list(encode_documents(documents, tokenizer))
     return np.concatenate(parts) if parts else np.empty(0, smallest_id_type(len(tokenizer)))
 
 
-def write_tokens(path: str | Path, documents: Iterable[str], tokenizer: Encoder) -> int:
+def write_tokens(path: str | Path, documents: Iterable[str], tokenizer: Tokenizer | TextEncoder) -> int:
     """Encode `documents` into the .npy file `path`, which appears only when it is complete.
 
     Returns:

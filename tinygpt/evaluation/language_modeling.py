@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..autograd import no_grad
 from ..data import IGNORE, all_windows
 from ..nn import Module
+from ..tokenizers import Tokenizer
 from .running import evaluating
 
 __all__ = ["TextLoss", "byte_lengths", "text_loss", "total_loss"]
@@ -57,18 +58,7 @@ class TextLoss:
         return self.nats / math.log(2) / self.n_bytes if self.n_bytes else math.inf
 
 
-class Decodes(Protocol):
-    """A tokenizer, as far as it is needed here."""
-
-    @property
-    def special_tokens(self) -> dict[str, int]: ...
-
-    def __len__(self) -> int: ...
-
-    def token_bytes(self, token_id: int) -> bytes: ...
-
-
-def byte_lengths(tokenizer: Decodes) -> np.ndarray:
+def byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
     """(V,): how many bytes of text each id stands for; 0 for special tokens."""
     special = set(tokenizer.special_tokens.values())
     return np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(len(tokenizer))])

@@ -20,12 +20,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..data import located_records
 from ..models import GPT
+from ..tokenizers import Tokenizer
 from .confidence import wilson_interval
 from .likelihood import continuation_nats
 from .running import Track, untracked
@@ -109,15 +110,6 @@ def read_questions(path: str | Path, limit: int | None = None) -> list[Question]
     return found
 
 
-class Encodes(Protocol):
-    """A tokenizer, as far as it is needed here."""
-
-    @property
-    def prefix_ids(self) -> tuple[int, ...]: ...
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
-
-
 @dataclass(frozen=True)
 class MultipleChoice:
     """What answering came to.
@@ -146,7 +138,7 @@ class MultipleChoice:
         return figures | {"chance": self.chance}
 
 
-def answer_questions(model: GPT, tokenizer: Encodes, questions: Sequence[Question],
+def answer_questions(model: GPT, tokenizer: Tokenizer, questions: Sequence[Question],
                      batch_size: int = 32, track: Track = untracked) -> MultipleChoice:
     """Answer questions by the likelihood of their choices, each written after its context and a space.
 

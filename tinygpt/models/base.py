@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 from ..backend import to_numpy
 from ..nn import Module
 from ..pretrained import read_folder, resolve_folder, write_folder
+from ..tokenizers.base import Tokenizer
 from .configuration import Configuration
 
-__all__ = ["PretrainedModel", "SavesItself"]
+__all__ = ["FROM_CONFIG", "PretrainedModel"]
 
-
-class SavesItself(Protocol):
-    """A tokenizer, as far as saving a model is concerned."""
-
-    def save(self, folder: str | Path) -> None: ...
+FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
 
 
 class PretrainedModel(Module):
@@ -73,7 +70,13 @@ class PretrainedModel(Module):
                                for name, array in model.state_dict().items()})
         return model.to(self.device, dtype=self.dtype).train(self.training)
 
-    def save_pretrained(self, folder: str | Path, tokenizer: SavesItself | None = None) -> None:
+    def check_tokenizer(self, n_tokens: int, name: str = "the tokenizer") -> None:
+        """Raise ValueError if a tokenizer of so many tokens is another model's; `name` is what the message calls it."""
+        size: int = self.config.vocab_size
+        if n_tokens > size:
+            raise ValueError(f"{name} is of another model: it has {n_tokens} tokens, and the model {size}")
+
+    def save_pretrained(self, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
         """Write config.json and model.safetensors, and the tokenizer's files if there is one, as transformers reads
         them. Each file is replaced in one step."""
         state = {name: to_numpy(value) for name, value in self.state_dict().items()}

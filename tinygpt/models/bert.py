@@ -23,28 +23,36 @@ from ..backend import Array, array_module, on_device, to_device, wide_dtype
 from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter, PostNormBlock
 from ..nn.linear import normal
 from .base import PretrainedModel
-from .config import BERTConfig
+from .config import BERTConfig, EncoderDecoderConfig
 from .inputs import attention_mask_on, token_ids
 from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
 
-__all__ = ["BERT", "ClassificationHead", "MaskedLMHead"]
+__all__ = ["BERT", "ClassificationHead", "MaskedLMHead", "Output"]
 
 
-class MaskedLMHead(Module):
-    """Features to logits over the vocabulary: a layer more than GPT's head, and a bias for each token.
+class Output(Module):
+    """The output's bias, and its matrix where that is not the token embedding.
 
     Attributes:
-        weight: (V, C), where it is not the token embedding. bias: (V,).
+        weight: (V, C) or None. bias: (V,).
     """
+
+    def __init__(self, config: BERTConfig | EncoderDecoderConfig) -> None:
+        c = config
+        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
+        self.weight = None if c.tie_word_embeddings \
+            else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
+
+
+class MaskedLMHead(Output):
+    """Features to logits over the vocabulary: a layer more than GPT's head, and a bias for each token."""
 
     def __init__(self, config: BERTConfig) -> None:
         c = config
         self.activation = "gelu" if c.architecture == "roberta" else c.activation  # RoBERTa's is always GELU
         self.dense = Linear(c.n_embd, c.n_embd, std=c.initializer_range)
         self.norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon)
-        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
-        self.weight = None if c.tie_word_embeddings \
-            else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
+        super().__init__(c)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, C): what the output matrix is applied to."""

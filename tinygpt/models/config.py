@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 from .configuration import Configuration
 from .kinds import FEED_FORWARDS, POSITIONS
-from .layout import LAYOUTS
 
 __all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]
 
@@ -105,7 +104,7 @@ class GPTConfig(Configuration):
         for name, kinds in (("positions", POSITIONS), ("feed_forward", FEED_FORWARDS)):
             self._default(name, getattr(self.layout, name))
             self._check_choice(name, tuple(kinds))
-        self._default("bias", LAYOUTS[self.architecture].bias)
+        self._default("bias", self.layout.bias)
         self._check_flag("bias")
         if self.bias and self.architecture in ("mistral", "mixtral"):
             self._fail(f"architecture={self.architecture!r} has no biases; leave bias out, or choose 'llama'")
@@ -213,11 +212,6 @@ class BERTConfig(Configuration):
         self._check_size("type_vocab_size", "n_inner")
 
     @property
-    def bias(self) -> bool:
-        """Linear layers and norms have biases."""
-        return LAYOUTS[self.architecture].bias
-
-    @property
     def position_offset(self) -> int:
         """The row of the position table where position 0 stands: RoBERTa's begins after the padding's row."""
         return self.pad_token_id + 1 if self.architecture == "roberta" else 0
@@ -291,11 +285,6 @@ class EncoderDecoderConfig(Configuration):
         self._check_ids("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
         self._set("suppress_token_ids", tuple(self.suppress_token_ids))
         self._check_ids("suppress_token_ids")
-
-    @property
-    def bias(self) -> bool:
-        """Linear layers and norms have biases."""
-        return LAYOUTS[self.architecture].bias
 
     @property
     def position_offset(self) -> int:

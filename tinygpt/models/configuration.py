@@ -164,6 +164,11 @@ class Configuration:
         return self.layout.norm
 
     @property
+    def bias(self) -> bool:
+        """Whether linear layers and norms have biases."""
+        return self.layout.bias
+
+    @property
     def positions(self) -> str:
         """Which positions: a name in `kinds.POSITIONS`."""
         return self.layout.positions

@@ -25,14 +25,12 @@ from ..generation import Sampling, beam_search, check_beams, generate, stream, s
 from ..nn import (Block, Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
                   balance_loss)
 from . import gpt
-from .base import PretrainedModel
+from .base import FROM_CONFIG, PretrainedModel
 from .config import GPTConfig
 from .inputs import attention_mask_on, positions_of, token_ids
 from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
 
 __all__ = ["GPT"]
-
-_FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
 
 
 class GPT(gpt.GPT, PretrainedModel):
@@ -172,11 +170,11 @@ class GPT(gpt.GPT, PretrainedModel):
             make_cache=(lambda batch_size: self.new_cache(batch_size, capacity)) if use_cache else None,
             context_length=None if c.endless else c.block_size,
             max_new_tokens=max_new_tokens, pad_token_id=c.pad_token_id,
-            eos_token_id=c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id)
+            eos_token_id=c.eos_token_id if eos_token_id is FROM_CONFIG else eos_token_id)
 
     def generate(self, ids: Any, max_new_tokens: int = 20, *, seed: int | None = None, stop: Any = None,
                  decode: Callable[[Sequence[int]], str] | None = None,
-                 eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, attention_mask: Any = None,
+                 eos_token_id: int | Sequence[int] | None = FROM_CONFIG, attention_mask: Any = None,
                  num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
                  use_cache: bool = True, long_prompt: Literal["error", "crop"] = "error",
                  **sampling: Any) -> np.ndarray:
@@ -208,7 +206,7 @@ class GPT(gpt.GPT, PretrainedModel):
 
     def stream(self, ids: Any, max_new_tokens: int = 20, *, seed: int | None = None, stop: Any = None,
                decode: Callable[[Sequence[int]], str] | None = None,
-               eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, attention_mask: Any = None,
+               eos_token_id: int | Sequence[int] | None = FROM_CONFIG, attention_mask: Any = None,
                use_cache: bool = True, long_prompt: Literal["error", "crop"] = "error",
                **sampling: Any) -> Iterator[np.ndarray]:
         """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen."""
@@ -218,7 +216,7 @@ class GPT(gpt.GPT, PretrainedModel):
 
     def stream_text(self, ids: Any, max_new_tokens: int = 20, *, decode: Callable[[list[int]], str],
                     seed: int | None = None, stop: Any = None,
-                    eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
+                    eos_token_id: int | Sequence[int] | None = FROM_CONFIG, use_cache: bool = True,
                     long_prompt: Literal["error", "crop"] = "error", **sampling: Any) -> Iterator[str]:
         """As `stream`, for one prompt (1, T): yields its continuation in pieces of whole characters, ends left out."""
         return stream_text(self.step, np.asarray(ids), decode=decode, sampling=Sampling.of(sampling), seed=seed,

@@ -23,16 +23,14 @@ from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
 from ..generation import Rules, Sampling, as_list, beam_search, check_beams, generate
 from ..nn import (Cache, CachedSight, CrossAttention, CrossBlock, DecoderSight, Dropout, Embedding, LayerNorm, Mask,
-                  Module, MultiHeadAttention, Padding, Parameter, PostNormBlock, Sight)
-from ..nn.linear import normal
-from .base import PretrainedModel
+                  Module, MultiHeadAttention, Padding, PostNormBlock, Sight)
+from .base import FROM_CONFIG, PretrainedModel
+from .bert import Output
 from .config import EncoderDecoderConfig
 from .inputs import attention_mask_on, token_ids
 from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
 
 __all__ = ["EncoderDecoder", "Stack", "shift_right"]
-
-_FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
 
 
 def shift_right(targets: np.ndarray, start: int, pad: int) -> np.ndarray:
@@ -80,20 +78,6 @@ class Stack(Module):
         for block in self.blocks:
             x = block(x, sight)
         return x
-
-
-class Output(Module):
-    """The output's bias, and its matrix where that is not the token embedding.
-
-    Attributes:
-        weight: (V, C) or None. bias: (V,).
-    """
-
-    def __init__(self, config: EncoderDecoderConfig) -> None:
-        c = config
-        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
-        self.weight = None if c.tie_word_embeddings \
-            else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
 
 
 class EncoderDecoder(PretrainedModel):
@@ -188,7 +172,7 @@ class EncoderDecoder(PretrainedModel):
 
     @no_grad()
     def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, seed: int | None = None,
-                 stop: Any = None, decode: Any = None, eos_token_id: int | Sequence[int] | None = _FROM_CONFIG,
+                 stop: Any = None, decode: Any = None, eos_token_id: int | Sequence[int] | None = FROM_CONFIG,
                  num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
                  use_cache: bool = True, **sampling: Any) -> np.ndarray:
         """Write a target for each source (B, S): decoder ids from the start token on, (B, 1 + new) int64 on the host.
@@ -217,7 +201,7 @@ class EncoderDecoder(PretrainedModel):
         if max_new_tokens > c.block_size:
             raise ValueError(f"EncoderDecoder: max_new_tokens={max_new_tokens} does not fit the context of "
                              f"{c.block_size} tokens (block_size)")
-        eos = c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id
+        eos = c.eos_token_id if eos_token_id is FROM_CONFIG else eos_token_id
         rules = self._rules(max_new_tokens + 1, eos)
         if num_beams != 1:  # row b · num_beams + k is beam k of source b
             rows = to_device(np.repeat(np.arange(n), num_beams), self.device)

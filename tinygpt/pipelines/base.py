@@ -15,10 +15,19 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from ..autograd import no_grad
+from ..data import encode_within
 from ..models import PretrainedModel
 from ..tokenizers import Tokenizer
+from ..tokenizers.special import AllowedSpecial
 
-__all__ = ["Pipeline", "Settings", "context_length"]
+__all__ = ["Pipeline", "Settings", "check_count"]
+
+
+def check_count(name: str, value: Any, none: str = "") -> None:
+    """ValueError unless a setting is a whole number of at least 1; or None, if `none` says what that stands for."""
+    if (value is not None or not none) and (type(value) is not int or value < 1):
+        or_none = f", or None for {none}" if none else ""
+        raise ValueError(f"{name} must be a whole number of at least 1{or_none}, got {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,8 +41,7 @@ class Settings:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number of at least 1, got {self.batch_size!r}")
+        check_count("batch_size", self.batch_size)
 
 
 class Pipeline(ABC):
@@ -102,6 +110,15 @@ class Pipeline(ABC):
             return self.shape_many(self._run(list(inputs), chosen))
         raise TypeError(f"the pipeline {self.task!r} takes a text or a list of texts, got {type(inputs).__name__}")
 
+    def encode(self, texts: list[str], *, truncation: bool | None, max_length: int | None = None,
+               allowed_special: AllowedSpecial = ()) -> list[list[int]]:
+        """The ids of texts, as `encode_within` gives them: within the model's context, or `max_length` if that is less.
+        """
+        check_count("max_length", max_length, "the model's context")
+        block_size: int = self.model.config.block_size  # type: ignore[attr-defined]
+        return encode_within(self.tokenizer, texts, min(max_length or block_size, block_size), truncation=truncation,
+                             allowed_special=allowed_special)
+
     def shape_one(self, result: Any, value: Any, given: dict[str, Any]) -> Any:
         """What a call with a single input returns."""
         return result
@@ -121,11 +138,3 @@ class Pipeline(ABC):
     def _stream(self, inputs: Iterator[Any], settings: Settings) -> Iterator[Any]:
         while batch := list(islice(inputs, settings.batch_size)):
             yield from self._run(batch, settings)
-
-
-def context_length(model: PretrainedModel, max_length: int | None = None) -> int:
-    """How many tokens of a text are read: the model's context, or `max_length` where that is less."""
-    block_size: int = model.config.block_size  # type: ignore[attr-defined]
-    if max_length is not None and (type(max_length) is not int or max_length < 1):
-        raise ValueError(f"max_length must be a whole number of at least 1, or None, got {max_length!r}")
-    return block_size if max_length is None else min(max_length, block_size)

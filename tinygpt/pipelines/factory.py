@@ -72,11 +72,8 @@ def _tokenizer(given: Any, model: PretrainedModel) -> Tokenizer:
     if not isinstance(tokenizer, Tokenizer):
         raise TypeError(f"the tokenizer is a {type(tokenizer).__module__}.{type(tokenizer).__name__}, expected a "
                         "folder, or what tinygpt.load_tokenizer gives (byte-level BPE, or characters)")
-    size = model.config.vocab_size
-    if len(tokenizer) > size:
-        where = f" in {given}" if isinstance(given, (str, Path)) else ""
-        raise ValueError(f"the tokenizer{where} is of another model: it has {len(tokenizer)} tokens, and the model "
-                         f"{size}")
+    where = f" in {given}" if isinstance(given, (str, Path)) else ""
+    model.check_tokenizer(len(tokenizer), f"the tokenizer{where}")
     return tokenizer
 
 

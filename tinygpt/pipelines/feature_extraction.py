@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backend import to_numpy
-from ..data import encode_within, similar_lengths
+from ..data import similar_lengths
 from ..models import BERT, GPT, PretrainedModel
-from .base import Pipeline, Settings, context_length
+from .base import Pipeline, Settings
 
 __all__ = ["FeatureExtractionPipeline", "FeatureSettings"]
 
@@ -61,9 +61,7 @@ class FeatureExtractionPipeline(Pipeline):
 
     def run(self, inputs: list[str], settings: FeatureSettings) -> list[Any]:
         """For each text its features."""
-        more = {"truncation": settings.truncation, **(settings.tokenize_kwargs or {})}
-        rows = encode_within(self.tokenizer, inputs, context_length(self.model, more.get("max_length")),
-                             truncation=more["truncation"])
+        rows = self.encode(inputs, **{"truncation": settings.truncation, **(settings.tokenize_kwargs or {})})
         found: list[Any] = [None] * len(rows)
         for places, ids, mask in similar_lengths(rows, settings.batch_size, self.model.config.pad_token_id or 0):
             features = to_numpy(self.model.features(ids, mask).data)  # (B, T, C)

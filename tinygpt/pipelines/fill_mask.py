@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..data import encode_within, similar_lengths
+from ..data import similar_lengths
 from ..evaluation.masked_words import guess_masked
 from ..models import BERT, PretrainedModel
 from ..tokenizers import ByteBPE, Tokenizer
 from ..tokenizers.hf_json import CHAR_TO_BYTE, text_to_bytes
-from .base import Pipeline, Settings, context_length
+from .base import Pipeline, Settings, check_count
 
 __all__ = ["FillMaskPipeline", "FillMaskSettings"]
 
@@ -42,8 +42,7 @@ class FillMaskSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.top_k) is not int or self.top_k < 1:
-            raise ValueError(f"top_k must be a whole number of at least 1, got {self.top_k!r}")
+        check_count("top_k", self.top_k)
         if surplus := set(self.tokenizer_kwargs or {}) - {"truncation", "max_length"}:
             raise ValueError(f"tokenizer_kwargs may hold truncation and max_length, got {min(surplus)!r}")
 
@@ -97,9 +96,8 @@ class FillMaskPipeline(Pipeline):
         for place, text in enumerate(inputs):
             if self.mask not in text:
                 raise ValueError(f"text {place} has no {self.mask}: {text[:40]!r}")
-        more = {"truncation": settings.truncation, **(settings.tokenizer_kwargs or {})}
-        rows = encode_within(self.tokenizer, inputs, context_length(self.model, more.get("max_length")),
-                             truncation=more["truncation"], allowed_special=[self.mask])
+        rows = self.encode(inputs, **{"truncation": settings.truncation, **(settings.tokenizer_kwargs or {})},
+                           allowed_special=[self.mask])
         allowed = None if settings.targets is None else self._targets(settings.targets)
         found: list[Any] = [None] * len(rows)
         for places, ids, attention_mask in similar_lengths(rows, settings.batch_size, self.model.config.pad_token_id):

@@ -12,10 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import ops
-from ..data import encode_within
 from ..evaluation.labelling import label_logits
 from ..models import BERT, GPT, PretrainedModel
-from .base import Pipeline, Settings, context_length
+from .base import Pipeline, Settings, check_count
 
 __all__ = ["ClassificationSettings", "TextClassificationPipeline"]
 
@@ -48,8 +47,8 @@ class ClassificationSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.top_k not in (None, BEST) and (type(self.top_k) is not int or self.top_k < 1):
-            raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, got {self.top_k!r}")
+        if self.top_k is not BEST:
+            check_count("top_k", self.top_k, "all labels")
         if self.function_to_apply not in ("default", *FUNCTIONS):
             raise ValueError(f"function_to_apply must be default, {', '.join(FUNCTIONS)}, got "
                              f"{self.function_to_apply!r}")
@@ -85,8 +84,7 @@ class TextClassificationPipeline(Pipeline):
     def run(self, inputs: list[Any], settings: ClassificationSettings) -> list[Any]:
         """For each text a dict, or with `top_k` a list of them."""
         texts = [value if isinstance(value, str) else value["text"] for value in inputs]
-        rows = encode_within(self.tokenizer, texts, context_length(self.model, settings.max_length),
-                             truncation=settings.truncation)
+        rows = self.encode(texts, truncation=settings.truncation, max_length=settings.max_length)
         function = FUNCTIONS[self._default() if settings.function_to_apply == "default" else settings.function_to_apply]
         scores = function(label_logits(self.model, rows, settings.batch_size))  # (N, K)
         names = self.model.config.id2label or {}

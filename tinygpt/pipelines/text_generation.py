@@ -17,11 +17,10 @@ from ..data.chat_template import Message, chat_template
 from ..generation import TextStream, left_pad
 from ..generation.decode import as_list
 from ..models import GPT, PretrainedModel
-from .base import Pipeline, Settings
+from ..models.base import FROM_CONFIG
+from .base import Pipeline, Settings, check_count
 
 __all__ = ["GenerationSettings", "TextGenerationPipeline"]
-
-FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +64,7 @@ class GenerationSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+            check_count(name, getattr(self, name))
         if self.num_beams > 1 and self.do_sample:
             raise ValueError("beams are not drawn: give do_sample=True or num_beams, not both")
         if self.num_return_sequences > 1 and not self.samples:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..data import encode_within
 from ..evaluation.translation import write_targets
 from ..models import EncoderDecoder, PretrainedModel
-from .base import Pipeline, Settings, context_length
+from .base import Pipeline, Settings, check_count
 
 __all__ = ["TranslationPipeline", "TranslationSettings"]
 
@@ -35,10 +34,8 @@ class TranslationSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.num_beams) is not int or self.num_beams < 1:
-            raise ValueError(f"num_beams must be a whole number of at least 1, got {self.num_beams!r}")
-        if self.max_new_tokens is not None and (type(self.max_new_tokens) is not int or self.max_new_tokens < 1):
-            raise ValueError(f"max_new_tokens must be a whole number of at least 1, got {self.max_new_tokens!r}")
+        check_count("num_beams", self.num_beams)
+        check_count("max_new_tokens", self.max_new_tokens, "what the context holds")
 
 
 class TranslationPipeline(Pipeline):
@@ -57,7 +54,7 @@ class TranslationPipeline(Pipeline):
 
     def run(self, inputs: list[str], settings: TranslationSettings) -> list[dict[str, Any]]:
         """A dict for each text."""
-        rows = encode_within(self.tokenizer, inputs, context_length(self.model), truncation=settings.truncation)
+        rows = self.encode(inputs, truncation=settings.truncation)
         written = write_targets(self.model, rows, num_beams=settings.num_beams, batch_size=settings.batch_size,
                                 max_new_tokens=settings.max_new_tokens, length_penalty=settings.length_penalty)
         if settings.return_tensors:

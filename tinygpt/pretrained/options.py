@@ -7,7 +7,7 @@ Prerequisites: json_file.py. Next: config_json.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "RULES", "ARGUMENTS", "WITH_BEAMS",
@@ -27,6 +27,11 @@ class Option:
     kind: str
     default: Any
     also: tuple[str, ...] = ()
+
+
+def _with_defaults(rows: tuple[Option, ...], **defaults: Any) -> tuple[Option, ...]:
+    """The same rows, where these fields of ours have other defaults."""
+    return tuple(replace(row, default=defaults.get(row.ours, row.default)) for row in rows)
 
 
 ACTIVATIONS = {  # their spellings -> ours; the first spelling of each is written
@@ -73,9 +78,8 @@ LLAMA = (
     Option("pad_token_id", "pad_token_id", "id", None),
 )
 
-MISTRAL_DEFAULTS = {"block_size": 4096 * 32, "n_inner": 14336, "n_kv_head": 8}
-MISTRAL = (*(Option(row.ours, row.theirs, row.kind, MISTRAL_DEFAULTS.get(row.ours, row.default), row.also)
-             for row in LLAMA if row.ours not in ("attention_bias", "mlp_bias")),
+MISTRAL = (*(row for row in _with_defaults(LLAMA, block_size=4096 * 32, n_inner=14336, n_kv_head=8)
+             if row.ours not in ("attention_bias", "mlp_bias")),
            Option("window", "sliding_window", "size?", 4096))
 
 EXPERTS = (
@@ -83,9 +87,7 @@ EXPERTS = (
     Option("n_experts_per_token", "num_experts_per_tok", "size", 2),
     Option("router_aux_loss_coef", "router_aux_loss_coef", "number", 0.001),
 )
-MIXTRAL_DEFAULTS = {"window": None, "norm_epsilon": 1e-5}
-MIXTRAL = (*(Option(row.ours, row.theirs, row.kind, MIXTRAL_DEFAULTS.get(row.ours, row.default), row.also)
-             for row in MISTRAL), *EXPERTS)
+MIXTRAL = (*_with_defaults(MISTRAL, window=None, norm_epsilon=1e-5), *EXPERTS)
 
 BERT = (
     Option("vocab_size", "vocab_size", "size", 30522),
@@ -105,9 +107,7 @@ BERT = (
     Option("pad_token_id", "pad_token_id", "id", 0),
 )
 
-ROBERTA_DEFAULTS = {"vocab_size": 50265, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
-ROBERTA = tuple(Option(row.ours, row.theirs, row.kind, ROBERTA_DEFAULTS.get(row.theirs, row.default), row.also)
-                for row in BERT)
+ROBERTA = _with_defaults(BERT, vocab_size=50265, bos_token_id=0, eos_token_id=2, pad_token_id=1)
 
 BART = (
     Option("vocab_size", "vocab_size", "size", 50265),
@@ -132,10 +132,8 @@ BART = (
     Option("forced_eos_token_id", "forced_eos_token_id", "id", 2),
 )
 
-MARIAN_DEFAULTS = {"vocab_size": 58101, "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 58100,
-                   "decoder_start_token_id": 58100, "forced_eos_token_id": 0}
-MARIAN = tuple(Option(row.ours, row.theirs, row.kind, MARIAN_DEFAULTS.get(row.theirs, row.default), row.also)
-               for row in BART)
+MARIAN = _with_defaults(BART, vocab_size=58101, bos_token_id=None, eos_token_id=0, pad_token_id=58100,
+                        decoder_start_token_id=58100, forced_eos_token_id=0)
 
 OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
            "bart": BART, "marian": MARIAN}

@@ -14,11 +14,17 @@ from .names import Entry, Names, linear, matrix, norm, vector
 
 __all__ = ["TABLES", "names_of"]
 
+
+def _vocabulary(embedding: str, output: str = "lm_head") -> dict[str, Any]:
+    """The token embedding and the output's matrix by their names, tied and untied."""
+    table = matrix("token_embedding", embedding, "V", "C")
+    return {"tied": (replace(table, copies=(f"{output}.weight",)),),
+            "untied": (table, matrix("lm_head", output, "V", "C"))}
+
+
 GPT2 = Names(
     prefix="transformer.",
-    tied=(matrix("token_embedding", "transformer.wte", "V", "C", copies=("lm_head.weight",)),),
-    untied=(matrix("token_embedding", "transformer.wte", "V", "C"),
-            matrix("lm_head", "lm_head", "V", "C")),
+    **_vocabulary("transformer.wte"),
     entries=(matrix("positions", "transformer.wpe", "T", "C"),
              *norm("norm", "transformer.ln_f", option="bias")),
     blocks=(("n_layer", (
@@ -38,9 +44,7 @@ GPT2 = Names(
 
 LLAMA = Names(
     prefix="model.",
-    tied=(matrix("token_embedding", "model.embed_tokens", "V", "C", copies=("lm_head.weight",)),),
-    untied=(matrix("token_embedding", "model.embed_tokens", "V", "C"),
-            matrix("lm_head", "lm_head", "V", "C")),
+    **_vocabulary("model.embed_tokens"),
     entries=norm("norm", "model.norm", bias=False),
     blocks=(("n_layer", (
         *norm("blocks.{}.attention_norm", "model.layers.{}.input_layernorm", bias=False),
@@ -69,17 +73,14 @@ MIXTRAL = replace(
 )
 
 
-def _bert(base: str, embedding_output: str, head: tuple[Entry, ...], output_bias: tuple[str, str],
+def _bert(base: str, output: str, head: tuple[Entry, ...], output_bias: tuple[str, str],
           classifier: tuple[str, str], ignored: tuple[str, ...]) -> Names:
     """BERT's table and RoBERTa's: one encoder, two ways of naming the heads."""
     layer = f"{base}.encoder.layer.{{}}"
-    embedding = matrix("token_embedding", f"{base}.embeddings.word_embeddings", "V", "C")
     bias, its_copy = output_bias
     return Names(
         prefix=f"{base}.",
-        tied=(matrix("token_embedding", f"{base}.embeddings.word_embeddings", "V", "C",
-                     copies=(f"{embedding_output}.weight",)),),
-        untied=(embedding, matrix("lm_head", embedding_output, "V", "C")),
+        **_vocabulary(f"{base}.embeddings.word_embeddings", output),
         entries=(matrix("positions", f"{base}.embeddings.position_embeddings", "T", "C"),
                  matrix("segment_embedding", f"{base}.embeddings.token_type_embeddings", "S", "C"),
                  *norm("embedding_norm", f"{base}.embeddings.LayerNorm")),
@@ -171,8 +172,7 @@ MARIAN = _encoder_decoder(
 )
 
 TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
-          "bart": BART,
-          "marian": MARIAN}
+          "bart": BART, "marian": MARIAN}
 
 
 def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:

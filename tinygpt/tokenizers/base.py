@@ -15,7 +15,7 @@ import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,6 +26,11 @@ from .template import Template
 __all__ = ["Tokenizer", "surrogate_error"]
 
 _STEP = 1 << 14  # ids decoded at a time: bytes.join needs 80 bytes of memory for each
+
+
+def _id_of(role: str, meaning: str) -> Any:
+    """A property of a tokenizer: the id of the special token that plays a role, or None."""
+    return property(lambda self: self.special.role_id(role), doc=meaning)
 
 
 class Tokenizer(ABC):
@@ -238,40 +243,13 @@ class Tokenizer(ABC):
         """The names and ids of the special tokens."""
         return dict(self.special.ids)
 
-    @property
-    def bos_token_id(self) -> int | None:
-        """The id that begins a text, or None."""
-        return self.special.role_id("bos_token")
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """The id that ends a text, or None."""
-        return self.special.role_id("eos_token")
-
-    @property
-    def pad_token_id(self) -> int | None:
-        """The id that fills up a batch, or None."""
-        return self.special.role_id("pad_token")
-
-    @property
-    def unk_token_id(self) -> int | None:
-        """The id for what the vocabulary lacks, or None."""
-        return self.special.role_id("unk_token")
-
-    @property
-    def mask_token_id(self) -> int | None:
-        """The id that hides a token from a masked language model, or None."""
-        return self.special.role_id("mask_token")
-
-    @property
-    def cls_token_id(self) -> int | None:
-        """The id whose output stands for a whole text, or None."""
-        return self.special.role_id("cls_token")
-
-    @property
-    def sep_token_id(self) -> int | None:
-        """The id that separates two texts, or None."""
-        return self.special.role_id("sep_token")
+    bos_token_id = _id_of("bos_token", "The id that begins a text, or None.")
+    eos_token_id = _id_of("eos_token", "The id that ends a text, or None.")
+    pad_token_id = _id_of("pad_token", "The id that fills up a batch, or None.")
+    unk_token_id = _id_of("unk_token", "The id for what the vocabulary lacks, or None.")
+    mask_token_id = _id_of("mask_token", "The id that hides a token from a masked language model, or None.")
+    cls_token_id = _id_of("cls_token", "The id whose output stands for a whole text, or None.")
+    sep_token_id = _id_of("sep_token", "The id that separates two texts, or None.")
 
     def __len__(self) -> int:
         return self.n_vocab

@@ -11,15 +11,15 @@ Prerequisites: pretrained/safetensors_file.py, optim/adamw.py. Next: interrupt.p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..backend import Array, to_device, to_numpy
 from ..nn import Module
+from ..optim.flat_optimizer import FlatOptimizer
 from ..pretrained import SafetensorsFile, write_safetensors
 
 __all__ = ["STATE_FILE", "Checkpoint", "read_checkpoint", "write_checkpoint"]
@@ -28,15 +28,7 @@ STATE_FILE = "training_state.safetensors"
 FORMAT = "tinygpt-training-state-1"
 
 
-class Stateful(Protocol):
-    """An optimizer, as far as it is needed here."""
-
-    def state_dict(self) -> dict[str, Array]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-def write_checkpoint(path: str | Path, model: Module, optimizer: Stateful, step: int, run: dict[str, Any],
+def write_checkpoint(path: str | Path, model: Module, optimizer: FlatOptimizer, step: int, run: dict[str, Any],
                      best: Array | None = None) -> None:
     """Write the state after `step` steps.
 
@@ -71,7 +63,7 @@ class Checkpoint:
         """The best trained weights, (N,), or None."""
         return self.tensors["best"] if "best" in self.tensors else None
 
-    def restore(self, model: Module, optimizer: Stateful) -> None:
+    def restore(self, model: Module, optimizer: FlatOptimizer) -> None:
         """Put the weights and the optimizer's state back.
 
         Raises:

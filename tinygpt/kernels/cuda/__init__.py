@@ -10,19 +10,9 @@ Reading order: ../cuda.cu → launch.py → activation.py → normalization.py �
 attention.py → loss.py → embedding.py → adamw.py.
 """
 
-from .activation import gated_activation_fused, gelu_fused, gelu_tanh_fused, relu_fused, silu_fused
+from . import activation, attention, dropout, embedding, linear, loss, normalization
 from .adamw import adamw_fused, squared_norm_fused
-from .attention import attention_fused
-from .dropout import dropout_fused
-from .embedding import embedding_bfloat16, embedding_fused
 from .launch import FUSED, fused_kernels, load, switch, switched_on
-from .linear import add_bfloat16, linear_activation_fused, linear_fused
-from .loss import linear_cross_entropy_fused
-from .normalization import layer_norm_fused, rms_norm_fused
 
-__all__ = [
-    "FUSED", "adamw_fused", "add_bfloat16", "attention_fused", "dropout_fused", "embedding_bfloat16", "embedding_fused",
-    "fused_kernels", "gated_activation_fused", "gelu_fused", "gelu_tanh_fused", "layer_norm_fused",
-    "linear_activation_fused", "linear_cross_entropy_fused", "linear_fused", "load", "relu_fused", "rms_norm_fused",
-    "silu_fused", "squared_norm_fused", "switch", "switched_on",
-]
+__all__ = ["FUSED", "activation", "adamw_fused", "attention", "dropout", "embedding", "fused_kernels", "linear", "load",
+           "loss", "normalization", "squared_norm_fused", "switch", "switched_on"]

@@ -50,7 +50,8 @@ class Objective(Criterion, ABC):
         options: of the run (run_options.py); what an objective asks of them, `kinds.py` makes sure that they have.
 
     Attributes:
-        unit: what a loss is averaged over, in the plural.
+        unit: what a loss is averaged over, in the plural; counted: what `train` and `validation` hold, if not that.
+        train, validation: the two parts as ids, from `start` on.
         tokenizer: from `use` on. config: the model's, from `use_config` on.
         memory: what else has to be known when a run is resumed, as JSON can hold it.
         keeps_best: whether the model that is saved has the best weights of all validations, or the last.
@@ -58,10 +59,13 @@ class Objective(Criterion, ABC):
     """
 
     unit: ClassVar[str] = "tokens"
+    counted: ClassVar[str] = ""
     keeps_best: ClassVar[bool] = False
     patience: int | None = None
     tokenizer: Tokenizer
     config: Any
+    train: Any
+    validation: Any
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -175,9 +179,9 @@ class Objective(Criterion, ABC):
             ValueError: there are too few of them.
         """
 
-    @abstractmethod
     def headline(self) -> str:
         """How much there is to train and validate on."""
+        return f"{len(self.train):,} training and {len(self.validation):,} validation {self.counted or self.unit}"
 
     def overview(self) -> list[str]:
         """What else to tell of the data before training begins."""

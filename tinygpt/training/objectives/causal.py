@@ -59,10 +59,6 @@ class Causal(Objective):
         self.train, self.validation = train, validation
         return WindowSampler(train, block_size, min(o.batch_size, len(train) - block_size), o.seed)
 
-    def headline(self) -> str:
-        """Counts tokens."""
-        return f"{len(self.train):,} training and {len(self.validation):,} validation tokens"
-
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of the whole validation text, per token and per byte."""
         found = text_loss(model, self.validation, self.config.block_size, loss=self.data_loss, lengths=self.lengths,

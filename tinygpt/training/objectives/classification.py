@@ -105,10 +105,6 @@ class Labels(Task):
         self.train, self.validation = train, validation
         return LabelledSampler(train, min(o.batch_size, len(train)), o.seed, self.config.pad_token_id or 0)
 
-    def headline(self) -> str:
-        """Counts texts."""
-        return f"{len(self.train):,} training and {len(self.validation):,} validation texts"
-
     def overview(self) -> list[str]:
         """The classes and their sizes."""
         return [f"{what}: {class_balance([self.names[int(label[0])] for _, label in part])}"

@@ -121,10 +121,6 @@ class Instructions(Task):
         return ConversationSampler(train, min(o.batch_size, len(train)), self.config.block_size, o.seed,
                                    self.template.end_id)
 
-    def headline(self) -> str:
-        """Counts conversations."""
-        return f"{len(self.train):,} training and {len(self.validation):,} validation conversations"
-
     def overview(self) -> list[str]:
         """How much of the training text is learnt."""
         n_ids, n_learnt = (sum(int(part.sum()) if part.dtype == bool else len(part) for part in parts)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...models.config import GPTConfig
+from ...models.layout import LAYOUTS
 from .base import Objective
 from .causal import Causal
 from .classification import Labels
@@ -32,8 +33,6 @@ class Kind:
         command: the subcommand that starts such a run.
         learns: what is learnt, in a few words for a help text.
         layouts: the architectures of a new model, the default first.
-        pre_norm: whether these put their norms before the sums. Such models begin with GPT-2's small weights and take
-            large steps; with the norm behind the sum, small steps.
         new: sizes of a new model, unless options give others.
         own_options: names of options that only this kind has.
         adapters: which matrices have adapters (--lora) by default.
@@ -43,32 +42,37 @@ class Kind:
     command: str
     learns: str
     layouts: tuple[str, ...]
-    pre_norm: bool
     new: Mapping[str, Any]
     own_options: tuple[str, ...] = field(default=(), kw_only=True)
     adapters: str = field(default="q,v", kw_only=True)
 
+    @property
+    def pre_norm(self) -> bool:
+        """Whether all these layouts put their norms before the sums. Such models begin with GPT-2's small weights and
+        take large steps; with the norm behind the sum, small steps."""
+        return all(LAYOUTS[layout].norm_first for layout in self.layouts)
+
 
 KINDS: dict[str, Kind] = {
     "causal": Kind(
-        Causal, "pretrain", "the next token", GPTConfig.ARCHITECTURES, True,
+        Causal, "pretrain", "the next token", GPTConfig.ARCHITECTURES,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0),
         own_options=("n_kv_head", "bias", "positions", "window", "feed_forward")),
     "masked": Kind(
-        Masked, "pretrain", "hidden tokens", ("roberta", "bert"), False,
+        Masked, "pretrain", "hidden tokens", ("roberta", "bert"),
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
     "seq2seq": Kind(
-        Seq2Seq, "pretrain", "a source's target", ("marian", "bart"), False,
+        Seq2Seq, "pretrain", "a source's target", ("marian", "bart"),
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
     "classification": Kind(  # a label is told by the words that are there: their embedding is worth adapting
-        Labels, "finetune", "a label for a text", ("roberta", "bert"), False,
+        Labels, "finetune", "a label for a text", ("roberta", "bert"),
         dict(n_layer=2, n_head=4, n_embd=64, block_size=64, dropout=0.1),
         own_options=("add_prefix_space",), adapters="q,v,embedding"),
     "instruction": Kind(
-        Instructions, "finetune", "an answer to an instruction", GPTConfig.ARCHITECTURES, True,
+        Instructions, "finetune", "an answer to an instruction", GPTConfig.ARCHITECTURES,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=128, dropout=0.0)),
     "translation": Kind(
-        Translation, "finetune", "a translation", ("marian", "bart"), False,
+        Translation, "finetune", "a translation", ("marian", "bart"),
         dict(n_layer=2, n_head=4, n_embd=128, block_size=64, dropout=0.1)),
 }
 

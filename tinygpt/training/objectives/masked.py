@@ -17,7 +17,7 @@ from ...data import Documents, require_block, split_documents, step_generator
 from ...data.masking import MaskedSampler, Masking, all_masked_windows
 from ...data.tokens import TextEncoder
 from ...evaluation import evaluating
-from ...evaluation.masked_words import guess_masked, masked_words
+from ...evaluation.masked_words import guess_masked, masked_words, masking_of
 from ...models import BERT, BERTConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
@@ -72,11 +72,7 @@ class Masked(Objective):
         """Any tokenizer with a mask and a pad token; windows stand in its template."""
         super().use(tokenizer)
         self._require_roles(tokenizer, "mask", "pad")
-        assert tokenizer.mask_token_id is not None and tokenizer.pad_token_id is not None
-        self.masking = Masking(
-            n_vocab=len(tokenizer), mask_id=tokenizer.mask_token_id, pad_id=tokenizer.pad_token_id,
-            special_ids=tuple(sorted(tokenizer.special_tokens.values())), prefix_ids=tokenizer.prefix_ids,
-            suffix_ids=tokenizer.suffix_ids)
+        self.masking = masking_of(tokenizer)
 
     def new_model(self) -> BERT:
         """A BERT with the masked-word head."""
@@ -92,10 +88,6 @@ class Masked(Objective):
         require_block(len(validation), 1, "the validation text")
         self.train, self.validation = train, validation
         return MaskedSampler(train, self.config.block_size, o.batch_size, self.masking, o.seed)
-
-    def headline(self) -> str:
-        """Counts tokens."""
-        return f"{len(self.train):,} training and {len(self.validation):,} validation tokens"
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """Loss and accuracy over every window. Here each chosen token is hidden: none can be read off."""

@@ -31,6 +31,7 @@ class Seq2Seq(Objective):
     """Predict each token of a target from its source and the tokens before it."""
 
     data_loss = staticmethod(seq2seq_loss)
+    counted = "pairs"
     eos_id: int
     pad_id: int
 
@@ -81,10 +82,6 @@ class Seq2Seq(Objective):
             fitting_pairs(pairs_from_ids(ids, self.eos_id), self.config.block_size, what)
             for ids, what in ((train, "the training pairs"), (validation, "the validation pairs")))
         return PairSampler(self.train, min(o.batch_size, len(self.train)), o.seed, self.pad_id)
-
-    def headline(self) -> str:
-        """Counts pairs."""
-        return f"{len(self.train):,} training and {len(self.validation):,} validation pairs"
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss over all held-out pairs, in nats per token."""

@@ -87,9 +87,7 @@ class Task(Objective):
         if o.model is None:
             return self.new_model()
         model = load_model(o.model)
-        if self._n_known > model.config.vocab_size:
-            raise ValueError(f"the tokenizer in {o.model} is of another model: it has {self._n_known} tokens, and the "
-                             f"model {model.config.vocab_size}")
+        model.check_tokenizer(self._n_known, f"the tokenizer in {o.model}")
         if o.dropout is not None:
             model = model.with_options(dropout=o.dropout)
         return self.fit(model)
