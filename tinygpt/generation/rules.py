@@ -10,12 +10,32 @@ summarization" (2017), section 2.5, for texts that repeat no n-gram.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Rules", "force", "no_repeated_ngrams", "suppress"]
+__all__ = ["Rules", "absent", "check_suppressed", "force", "no_repeated_ngrams", "suppress"]
+
+
+def absent(ids: Iterable[int], n_vocab: int) -> tuple[int, ...]:
+    """The ids below `n_vocab` that are none of a tokenizer's `ids`.
+
+    A model's vocabulary may be padded to a round size. Nothing can be written with the padding, however likely the
+    model finds it.
+
+    >>> absent([0, 1, 2, 5], n_vocab=8)
+    (3, 4, 6, 7)
+    """
+    return tuple(sorted(set(range(n_vocab)) - set(ids)))
+
+
+def check_suppressed(tokens: Sequence[int], n_vocab: int) -> None:
+    """Raise IndexError if one of them is outside the vocabulary."""
+    for token in tokens:
+        if not 0 <= token < n_vocab:
+            raise IndexError(f"suppress_tokens holds the id {token}, expected ids of this vocabulary of {n_vocab} "
+                             "tokens")
 
 
 def suppress(scores: np.ndarray, tokens: Sequence[int]) -> None:
@@ -51,6 +71,7 @@ class Rules:
 
     Attributes:
         suppressed: tokens that are never written; of `ends` none counts.
+        absent: tokens that are never written, of `ends` neither.
         no_repeat_ngram_size: no n-gram of this size is repeated; 0 for no such rule.
         ends: tokens that end a text.
         min_length: before so many tokens, a prompt's included, no text ends.
@@ -61,6 +82,7 @@ class Rules:
 
     max_length: int
     suppressed: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
     no_repeat_ngram_size: int = 0
     ends: tuple[int, ...] = ()
     min_length: int = 0
@@ -72,6 +94,7 @@ class Rules:
         if self.no_repeat_ngram_size:
             no_repeated_ngrams(scores, ids, self.no_repeat_ngram_size)
         suppress(scores, [token for token in self.suppressed if token not in self.ends])
+        suppress(scores, self.absent)
         if length < self.min_length:
             suppress(scores, self.ends)
         if self.forced_first is not None and length == 1:

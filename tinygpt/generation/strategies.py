@@ -54,6 +54,8 @@ class Sampling:
         top_p: keep the most likely tokens up to this mass, in (0, 1]; None keeps all.
         min_p: keep tokens at least this many times as likely as the best, in [0, 1]; None keeps all.
         repetition_penalty: > 0, 1 for none. It applies to greedy decoding too.
+        suppress_tokens: ids that are never written, not even as an end; such as those for which the tokenizer has no
+            token (rules.py, `absent`).
 
     Raises:
         ValueError: a setting outside its range.
@@ -64,6 +66,7 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float = 1.0
+    suppress_tokens: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < math.inf:
@@ -76,13 +79,14 @@ class Sampling:
             raise ValueError(f"min_p is {self.min_p}, expected a number from 0 to 1, or None")
         if not 0.0 < self.repetition_penalty < math.inf:
             raise ValueError(f"repetition_penalty is {self.repetition_penalty}, expected a number above 0 (1 for none)")
+        object.__setattr__(self, "suppress_tokens", tuple(self.suppress_tokens))  # frozen for everybody else
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **defaults: Any) -> Self:
         """The sampling that a function was asked for by `**settings`, its further keyword arguments.
 
         >>> Sampling.of({"top_k": 5}, temperature=0.0)
-        Sampling(temperature=0.0, top_k=5, top_p=None, min_p=None, repetition_penalty=1.0)
+        Sampling(temperature=0.0, top_k=5, top_p=None, min_p=None, repetition_penalty=1.0, suppress_tokens=())
 
         Args:
             settings: names and values. defaults: what holds for names that are not among them, where that is not the

@@ -21,7 +21,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
-from ..generation import Sampling, beam_search, check_beams, generate, stream, stream_text
+from ..generation import Rules, Sampling, beam_search, check_beams, check_suppressed, generate, stream, stream_text
 from ..nn import (Block, Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
                   balance_loss)
 from . import gpt
@@ -160,18 +160,21 @@ class GPT(gpt.GPT, PretrainedModel):
         x = self.features(ids, attention_mask, cache)
         return ops.linear(x[:, -1], self.output_weight).data
 
-    def _decoding(self, ids: Any, max_new_tokens: int, eos_token_id: Any, use_cache: bool) -> dict[str, Any]:
-        """What the decoding loop needs to know of this model."""
+    def _decoding(self, ids: Any, max_new_tokens: int, eos_token_id: Any, use_cache: bool,
+                  chosen: Sampling) -> dict[str, Any]:
+        """What the decoding loop needs to know of this model, and the rules that its texts follow."""
         c = self.config
         if self.score is not None:
             raise ValueError("GPT: a classifier does not generate text; load a model with head='lm'")
-        capacity = np.shape(ids)[-1] + max_new_tokens
+        check_suppressed(chosen.suppress_tokens, c.vocab_size)
+        capacity = length = np.shape(ids)[-1] + max_new_tokens
         if not c.endless:
             capacity = min(c.block_size, capacity)
         return dict(
             make_cache=(lambda batch_size: self.new_cache(batch_size, capacity)) if use_cache else None,
             context_length=None if c.endless else c.block_size,
             max_new_tokens=max_new_tokens, pad_token_id=c.pad_token_id,
+            rules=Rules(length, absent=tuple(chosen.suppress_tokens)) if chosen.suppress_tokens else None,
             eos_token_id=c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id)
 
     def generate(self, ids: Any, max_new_tokens: int = 20, *, seed: int | None = None, stop: Any = None,
@@ -192,13 +195,14 @@ class GPT(gpt.GPT, PretrainedModel):
             use_cache: False computes every step anew: slower, the same result.
             long_prompt: "error", or "crop" to go on from the last `block_size` tokens of a longer prompt.
             sampling: how a token is chosen, as in `generation.Sampling`: temperature (0 takes the most likely token; 1,
-                the default, draws from the model's distribution), top_k, top_p, min_p, repetition_penalty.
+                the default, draws from the model's distribution), top_k, top_p, min_p, repetition_penalty; and
+                suppress_tokens, which beams heed too.
 
         Raises:
             ValueError, TypeError, IndexError: prompts or settings that nothing can be generated from.
         """
         chosen = Sampling.of(sampling)
-        settings = self._decoding(ids, max_new_tokens, eos_token_id, use_cache)
+        settings = self._decoding(ids, max_new_tokens, eos_token_id, use_cache, chosen)
         if num_beams != 1:
             check_beams(num_beams, stop, chosen.repetition_penalty)
             return beam_search(self.step, np.asarray(ids), num_beams=num_beams, length_penalty=length_penalty,
@@ -212,15 +216,17 @@ class GPT(gpt.GPT, PretrainedModel):
                use_cache: bool = True, long_prompt: Literal["error", "crop"] = "error",
                **sampling: Any) -> Iterator[np.ndarray]:
         """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen."""
-        return stream(self.step, np.asarray(ids), sampling=Sampling.of(sampling), seed=seed, stop=stop, decode=decode,
+        chosen = Sampling.of(sampling)
+        return stream(self.step, np.asarray(ids), sampling=chosen, seed=seed, stop=stop, decode=decode,
                       attention_mask=attention_mask, long_prompt=long_prompt,
-                      **self._decoding(ids, max_new_tokens, eos_token_id, use_cache))
+                      **self._decoding(ids, max_new_tokens, eos_token_id, use_cache, chosen))
 
     def stream_text(self, ids: Any, max_new_tokens: int = 20, *, decode: Callable[[list[int]], str],
                     seed: int | None = None, stop: Any = None,
                     eos_token_id: int | Sequence[int] | None = _FROM_CONFIG, use_cache: bool = True,
                     long_prompt: Literal["error", "crop"] = "error", **sampling: Any) -> Iterator[str]:
         """As `stream`, for one prompt (1, T): yields its continuation in pieces of whole characters, ends left out."""
-        return stream_text(self.step, np.asarray(ids), decode=decode, sampling=Sampling.of(sampling), seed=seed,
-                           stop=stop, long_prompt=long_prompt,
-                           **self._decoding(ids, max_new_tokens, eos_token_id, use_cache))
+        chosen = Sampling.of(sampling)
+        return stream_text(self.step, np.asarray(ids), decode=decode, sampling=chosen, seed=seed, stop=stop,
+                           long_prompt=long_prompt,
+                           **self._decoding(ids, max_new_tokens, eos_token_id, use_cache, chosen))

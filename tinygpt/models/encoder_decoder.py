@@ -21,7 +21,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
-from ..generation import Rules, Sampling, as_list, beam_search, check_beams, generate
+from ..generation import Rules, Sampling, as_list, beam_search, check_beams, check_suppressed, generate
 from ..nn import (Cache, CachedSight, CrossAttention, CrossBlock, DecoderSight, Dropout, Embedding, LayerNorm, Mask,
                   Module, MultiHeadAttention, Padding, Parameter, PostNormBlock, Sight)
 from ..nn.linear import normal
@@ -180,11 +180,14 @@ class EncoderDecoder(PretrainedModel):
                      c.n_embd // c.n_decoder_head, device=self.device,
                      dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
-    def _rules(self, max_length: int, eos: Any) -> Rules:
-        """The configuration's rules for texts of up to `max_length` tokens, the start token included."""
+    def _rules(self, max_length: int, eos: Any, chosen: Sampling) -> Rules:
+        """The rules for texts of up to `max_length` tokens, the start token included: the configuration's, and what was
+        asked for."""
         c = self.config
-        return Rules(max_length, c.suppress_token_ids, c.no_repeat_ngram_size, tuple(as_list(eos)), c.min_length,
-                     c.forced_bos_token_id, None if eos is None else c.forced_eos_token_id)
+        check_suppressed(chosen.suppress_tokens, c.vocab_size)
+        return Rules(max_length, c.suppress_token_ids, tuple(chosen.suppress_tokens), c.no_repeat_ngram_size,
+                     tuple(as_list(eos)), c.min_length, c.forced_bos_token_id,
+                     None if eos is None else c.forced_eos_token_id)
 
     @no_grad()
     def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, seed: int | None = None,
@@ -218,7 +221,7 @@ class EncoderDecoder(PretrainedModel):
             raise ValueError(f"EncoderDecoder: max_new_tokens={max_new_tokens} does not fit the context of "
                              f"{c.block_size} tokens (block_size)")
         eos = c.eos_token_id if eos_token_id is _FROM_CONFIG else eos_token_id
-        rules = self._rules(max_new_tokens + 1, eos)
+        rules = self._rules(max_new_tokens + 1, eos, chosen)
         if num_beams != 1:  # row b · num_beams + k is beam k of source b
             rows = to_device(np.repeat(np.arange(n), num_beams), self.device)
             memory, memory_mask = memory[rows], None if memory_mask is None else memory_mask[rows]

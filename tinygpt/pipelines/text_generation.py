@@ -14,7 +14,7 @@ from typing import Any
 
 
 from ..data.chat_template import Message, chat_template
-from ..generation import TextStream, left_pad
+from ..generation import TextStream, absent, left_pad
 from ..generation.decode import as_list
 from ..models import GPT, PretrainedModel
 from .base import Pipeline, Settings
@@ -159,6 +159,7 @@ class TextGenerationPipeline(Pipeline):
             "repetition_penalty": s.repetition_penalty, "seed": None if s.seed is None else s.seed + start,
             "long_prompt": "error" if s.truncation is False else "crop", "stop": stop or None,
             "decode": self.tokenizer.decode}
+        how["suppress_tokens"] = absent(self.tokenizer.ids, config.vocab_size)
         written = self.model.generate(ids, max(longest), attention_mask=mask, eos_token_id=eos or None, **how)
         return [self._until_end(row[:n], eos, stop)
                 for row, n in zip(written[:, ids.shape[1]:].tolist(), longest)]

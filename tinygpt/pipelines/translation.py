@@ -10,6 +10,7 @@ from typing import Any
 
 from ..data import encode_within
 from ..evaluation.translation import write_targets
+from ..generation import absent
 from ..models import EncoderDecoder, PretrainedModel
 from .base import Pipeline, Settings, context_length
 
@@ -59,7 +60,8 @@ class TranslationPipeline(Pipeline):
         """A dict for each text."""
         rows = encode_within(self.tokenizer, inputs, context_length(self.model), truncation=settings.truncation)
         written = write_targets(self.model, rows, num_beams=settings.num_beams, batch_size=settings.batch_size,
-                                max_new_tokens=settings.max_new_tokens, length_penalty=settings.length_penalty)
+                                max_new_tokens=settings.max_new_tokens, length_penalty=settings.length_penalty,
+                                suppress_tokens=absent(self.tokenizer.ids, self.model.config.vocab_size))
         if settings.return_tensors:
             return [{"translation_token_ids": row} for row in written]
         return [{"translation_text": self.tokenizer.decode(row, skip_special_tokens=True)} for row in written]
