@@ -1,8 +1,8 @@
 """What a text must and must not say, whatever the model finds likely: one small function per rule, and `Rules`.
 
-A rule changes the scores of the next token, (B, V), logits or log-probabilities, by the ids that stand so far, (B, T):
--inf for a token that must not follow. The order is that of Hugging Face transformers; what is forced comes last and so
-has the last word.
+A rule changes the scores of the next token, (B, V), logits or log-probabilities, by the ids that stand so far, (B, T),
+-1 at padding: -inf for a token that must not follow. The order is that of Hugging Face transformers; what is forced
+comes last and so has the last word.
 
 Prerequisites: strategies.py. Next: text.py. Source: Paulus et al., "A deep reinforced model for abstractive
 summarization" (2017), section 2.5, for texts that repeat no n-gram.
@@ -61,7 +61,7 @@ def no_repeated_ngrams(scores: np.ndarray, ids: np.ndarray, n: int) -> None:
         return
     grams = np.lib.stride_tricks.sliding_window_view(ids, n, axis=1)  # (B, T − n + 1, n)
     tail = ids[:, None, ids.shape[1] - (n - 1):]  # (B, 1, n − 1); of no tokens for n = 1, which all begin with
-    row, at = (grams[:, :, :-1] == tail).all(axis=2).nonzero()
+    row, at = ((grams[:, :, :-1] == tail).all(axis=2) & (grams >= 0).all(axis=2)).nonzero()
     scores[row, grams[row, at, -1]] = -np.inf
 
 

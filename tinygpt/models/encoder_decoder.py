@@ -185,16 +185,20 @@ class EncoderDecoder(PretrainedModel):
         asked for."""
         c = self.config
         check_suppressed(chosen.suppress_tokens, c.vocab_size)
-        return Rules(max_length, c.suppress_token_ids, tuple(chosen.suppress_tokens), c.no_repeat_ngram_size,
-                     tuple(as_list(eos)), c.min_length, c.forced_bos_token_id,
+        size = c.no_repeat_ngram_size if chosen.no_repeat_ngram_size is None else chosen.no_repeat_ngram_size
+        return Rules(max_length, c.suppress_token_ids, tuple(chosen.suppress_tokens), size, tuple(as_list(eos)),
+                     max(c.min_length, 1 + chosen.min_new_tokens), c.forced_bos_token_id,
                      None if eos is None else c.forced_eos_token_id)
 
     @no_grad()
     def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, seed: int | None = None,
                  stop: Any = None, decode: Any = None, eos_token_id: int | Sequence[int] | None = _FROM_CONFIG,
-                 num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
-                 use_cache: bool = True, **sampling: Any) -> np.ndarray:
+                 num_return_sequences: int = 1, num_beams: int = 1, length_penalty: float = 1.0,
+                 early_stopping: bool | Literal["never"] = False, use_cache: bool = True,
+                 **sampling: Any) -> np.ndarray:
         """Write a target for each source (B, S): decoder ids from the start token on, (B, 1 + new) int64 on the host.
+
+        With `num_return_sequences` n the rows are B · n, those of a source together; of beams the best comes first.
 
         Args:
             ids, attention_mask: sources, as for `forward`.
@@ -202,6 +206,7 @@ class EncoderDecoder(PretrainedModel):
             stop: ids, or texts (which need `decode`), after which a row ends.
             eos_token_id: ids after which a row ends; the configuration's by default. None for none; then the
                 configuration's `forced_eos_token_id` is not heeded either.
+            num_return_sequences: how many targets of each source: drawn ones, or the best of as many beams at least.
             num_beams: above 1, beam search (generation/beam.py), with `length_penalty` and `early_stopping`: nothing is
                 sampled, and `stop` and `repetition_penalty` cannot be used.
             use_cache: False computes every step anew: slower, the same result.
@@ -214,7 +219,9 @@ class EncoderDecoder(PretrainedModel):
         c = self.config
         chosen = Sampling.of(sampling, temperature=0.0)
         if num_beams != 1:
-            check_beams(num_beams, stop, chosen.repetition_penalty)
+            check_beams(num_beams, stop, chosen.repetition_penalty, num_return_sequences)
+        else:
+            ids, attention_mask = chosen.repeated(num_return_sequences, ids, attention_mask)
         memory, memory_mask = self.encode(ids, attention_mask)
         n = memory.shape[0]
         if max_new_tokens > c.block_size:
@@ -239,5 +246,6 @@ class EncoderDecoder(PretrainedModel):
         start = np.full((n, 1), c.decoder_start_token_id, dtype=np.int64)
         if num_beams != 1:
             return beam_search(step, start, num_beams=num_beams, length_penalty=length_penalty,
-                               early_stopping=early_stopping, renormalize=c.renormalize_logits, **options)
+                               early_stopping=early_stopping, renormalize=c.renormalize_logits,
+                               num_return_sequences=num_return_sequences, **options)
         return generate(step, start, sampling=chosen, seed=seed, stop=stop, decode=decode, **options)

@@ -9,8 +9,9 @@ Prerequisites: models/base.py, data/texts.py. Next: text_classification.py.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from ..autograd import no_grad
 from ..models import PretrainedModel
 from ..tokenizers import Tokenizer
 
-__all__ = ["Pipeline", "Settings", "context_length"]
+__all__ = ["Pipeline", "Settings", "check_tokenizer_kwargs", "context_length", "prefer_new_tokens"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,40 @@ class Settings:
 
     Attributes:
         batch_size: how many inputs the model reads at once. It changes the speed, and results by rounding only.
+        padding: taken as transformers takes it, and without effect: batches are filled up as they need, and results
+            are those of each text's own tokens.
     """
 
     batch_size: int = 32
+    padding: bool | str | None = None
 
     def __post_init__(self) -> None:
         if type(self.batch_size) is not int or self.batch_size < 1:
             raise ValueError(f"batch_size must be a whole number of at least 1, got {self.batch_size!r}")
+        check_padding(self.padding)
+
+
+PADDING = (True, False, None, "longest", "max_length", "do_not_pad")
+
+
+def check_padding(padding: Any) -> None:
+    """Raise ValueError if it is nothing that transformers takes."""
+    if not any(padding is known or padding == known and isinstance(padding, str) for known in PADDING):
+        raise ValueError(f"padding must be one of {', '.join(map(repr, PADDING))}, got {padding!r}")
+
+
+def prefer_new_tokens(max_new_tokens: int | None, max_length: int | None) -> None:
+    """Warn where both are given: as in transformers, max_new_tokens counts."""
+    if max_new_tokens is not None and max_length is not None:
+        warnings.warn(f"both max_new_tokens={max_new_tokens} and max_length={max_length} are given: max_new_tokens "
+                      "counts", stacklevel=2)
+
+
+def check_tokenizer_kwargs(name: str, given: Mapping[str, Any] | None) -> None:
+    """Raise ValueError if the dictionary that a pipeline passes to its tokenizer holds what it cannot use."""
+    if surplus := set(given or {}) - {"truncation", "max_length", "padding"}:
+        raise ValueError(f"{name} may hold truncation, max_length and padding, got {min(surplus)!r}")
+    check_padding((given or {}).get("padding"))
 
 
 class Pipeline(ABC):

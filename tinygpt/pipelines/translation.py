@@ -12,7 +12,7 @@ from ..data import encode_within
 from ..evaluation.translation import write_targets
 from ..generation import absent
 from ..models import EncoderDecoder, PretrainedModel
-from .base import Pipeline, Settings, context_length
+from .base import Pipeline, Settings, context_length, prefer_new_tokens
 
 __all__ = ["TranslationPipeline", "TranslationSettings"]
 
@@ -23,12 +23,15 @@ class TranslationSettings(Settings):
 
     Attributes:
         max_new_tokens: at most so many; by default what the context holds.
+        max_length: at most so many, the token that targets start with counted; where both are given, max_new_tokens
+            counts, with a warning.
         num_beams: 1 takes the likeliest tokens one by one; above, beam search with `length_penalty`.
         return_tensors: the ids, "translation_token_ids", instead of the text.
         truncation: as in text classification.
     """
 
     max_new_tokens: int | None = None
+    max_length: int | None = None
     num_beams: int = 1
     length_penalty: float = 1.0
     return_tensors: bool = False
@@ -38,8 +41,18 @@ class TranslationSettings(Settings):
         super().__post_init__()
         if type(self.num_beams) is not int or self.num_beams < 1:
             raise ValueError(f"num_beams must be a whole number of at least 1, got {self.num_beams!r}")
-        if self.max_new_tokens is not None and (type(self.max_new_tokens) is not int or self.max_new_tokens < 1):
-            raise ValueError(f"max_new_tokens must be a whole number of at least 1, got {self.max_new_tokens!r}")
+        for name, least in (("max_new_tokens", 1), ("max_length", 2)):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        prefer_new_tokens(self.max_new_tokens, self.max_length)
+
+    @property
+    def room(self) -> int | None:
+        """How many tokens may follow the start token."""
+        if self.max_new_tokens is None and self.max_length is not None:
+            return self.max_length - 1
+        return self.max_new_tokens
 
 
 class TranslationPipeline(Pipeline):
@@ -60,7 +73,7 @@ class TranslationPipeline(Pipeline):
         """A dict for each text."""
         rows = encode_within(self.tokenizer, inputs, context_length(self.model), truncation=settings.truncation)
         written = write_targets(self.model, rows, num_beams=settings.num_beams, batch_size=settings.batch_size,
-                                max_new_tokens=settings.max_new_tokens, length_penalty=settings.length_penalty,
+                                max_new_tokens=settings.room, length_penalty=settings.length_penalty,
                                 suppress_tokens=absent(self.tokenizer.ids, self.model.config.vocab_size))
         if settings.return_tensors:
             return [{"translation_token_ids": row} for row in written]
