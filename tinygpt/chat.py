@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .data.chat_template import ChatTemplate, Message, chat_template
-from .generation import Sampling, TextStream
+from .generation import Sampling, TextStream, absent
 from .generation.sampling import row_generators
 from .models import GPT
 from .tokenizers import Tokenizer
@@ -50,7 +50,8 @@ class Chat:
         self.template: ChatTemplate = chat_template(tokenizer)
         model.check_tokenizer(len(tokenizer))
         self.model, self.tokenizer = model, tokenizer
-        self.max_new_tokens, self.seed, self.sampling = max_new_tokens, seed, Sampling(**sampling)
+        self.max_new_tokens, self.seed = max_new_tokens, seed
+        self.sampling = Sampling(suppress_tokens=absent(tokenizer.ids, model.config.vocab_size), **sampling)
         self.system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self.history: list[Message] = []
         self.forgotten, self.cut = 0, False

@@ -173,7 +173,7 @@ def test_strategies_leave_their_argument_alone():
 
 @pytest.mark.parametrize("setting", [
     {"temperature": -0.1}, {"temperature": math.nan}, {"temperature": math.inf}, {"top_p": 0.0}, {"top_p": 1.1},
-    {"top_p": math.nan}, {"top_k": 0}, {"top_k": 2.5}, {"min_p": -0.1}, {"min_p": 1.5}, {"repetition_penalty": 0.0},
+    {"top_p": math.nan}, {"top_k": -1}, {"top_k": 2.5}, {"min_p": -0.1}, {"min_p": 1.5}, {"repetition_penalty": 0.0},
     {"repetition_penalty": -1.0},
 ])
 def test_settings_out_of_range_are_named(setting):

@@ -425,7 +425,7 @@ def test_ids_may_be_lists_of_any_integer_type_and_empty():
     (dict(ids=[[99]]), IndexError, "id 99 is outside the vocabulary"),
     (dict(ids=[[1]], temperature=-1.0), ValueError, "temperature"),
     (dict(ids=[[1]], top_p=0.0), ValueError, "top_p"),
-    (dict(ids=[[1]], top_k=0), ValueError, "top_k"),
+    (dict(ids=[[1]], top_k=-1), ValueError, "top_k"),
     (dict(ids=[[1]], max_new_tokens=-1), ValueError, "max_new_tokens"),
     (dict(ids=[[1, 2]], attention_mask=[[1, 0]]), ValueError, "pad prompts on the left"),
     (dict(ids=[[1]], num_beams=0), ValueError, "num_beams"),

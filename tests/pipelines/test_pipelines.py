@@ -251,7 +251,9 @@ def test_masks_cannot_be_forged_and_must_be_there():
     with pytest.raises(ValueError, match="its <mask> was cut off"):
         pipe("dog " * 40 + "<mask>", truncation=True)
     for settings, message in (({"targets": []}, "targets is empty"), ({"targets": ""}, "a target is empty"),
-                              ({"top_k": 0}, "top_k"), ({"tokenizer_kwargs": {"padding": True}}, "'padding'")):
+                              ({"top_k": 0}, "top_k"), ({"tokenizer_kwargs": {"stride": 2}}, "'stride'"),
+                              ({"tokenizer_kwargs": {"padding": "left"}}, "padding must be one of True, False"),
+                              ({"padding": 3}, "padding must be one of True, False")):
         with pytest.raises(ValueError, match=message):
             pipe("<mask>", **settings)
     assert len(pipe("<mask>", top_k=10_000)) == len(tok)
@@ -295,14 +297,77 @@ def test_generation_ends_where_it_is_told():
     end = ids[n + 4]
     first = ids.index(end, n)
     assert pipe("a lazy", eos_token_id=end, return_tensors=True)[0]["generated_token_ids"] == ids[:first + 1]
-    assert pipe(["a lazy", "the"], max_length=n + 2, return_tensors=True)[0][0]["generated_token_ids"] == ids[:n + 2]
+    short = make("text-generation", do_sample=False, max_length=n + 2, return_tensors=True)
+    assert short(["a lazy", "the"])[0][0]["generated_token_ids"] == ids[:n + 2]
     with pytest.raises(ValueError, match="max_length 2 leaves no room"):
-        pipe("a lazy dog", max_length=2)
+        short("a lazy dog", max_length=2)
     for settings in ({"num_beams": 0}, {"max_new_tokens": 0}, {"num_return_sequences": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(settings))} must be a whole number of at least 1"):
             pipe("a", **settings)
     with pytest.raises(ValueError, match="beams are not drawn"):
         pipe("a", num_beams=2, do_sample=True)
+    with pytest.raises(ValueError, match="num_return_sequences is 3, expected 1 to 2"):
+        pipe("a", num_beams=2, num_return_sequences=3)
+    for settings, message in (({"stop_sequence": "x"}, "knows no stop texts"), ({"repetition_penalty": 1.5},
+                                                                                "knows no repetition_penalty")):
+        with pytest.raises(ValueError, match=message):  # rather than leave it out in silence
+            pipe("a", num_beams=2, **settings)
+
+
+def test_beams_of_prompts_that_are_cut_at_different_places():
+    """With max_length a longer prompt leaves less room; where a text is cut decides which one is best."""
+    pipe = make("text-generation", do_sample=False, max_length=11, num_beams=3, num_return_sequences=2)
+    prompts = ["the dog", "a quick fox", "a", "the fox", "a"]
+    assert pipe(prompts) == [pipe(prompt) for prompt in prompts] == pipe(prompts, batch_size=1)
+    assert [len(records) for records in pipe(prompts)] == [2] * 5
+
+
+def test_max_new_tokens_counts_beside_max_length():
+    pipe = make("text-generation", do_sample=False, return_tensors=True)
+    n = len(pipe.tokenizer.encode("a lazy"))
+
+    def length(pipe, **settings):
+        return len(pipe("a lazy", **settings)[0]["generated_token_ids"]) - n
+
+    for max_length in (2, n + 1, 20):
+        with pytest.warns(UserWarning, match=f"both max_new_tokens=3 and max_length={max_length} are given: max_new"):
+            assert length(pipe, max_new_tokens=3, max_length=max_length) == 3
+    assert length(pipe, max_length=n + 2) == 2
+    made = make("text-generation", do_sample=False, return_tensors=True, max_length=n + 2)
+    with pytest.warns(UserWarning, match="max_new_tokens counts"):
+        assert length(made, max_new_tokens=4) == 4
+    translate = make("translation", return_tensors=True)
+    for settings, expected in (({"max_length": 4}, 4), ({"max_new_tokens": 4}, 5)):
+        assert len(translate("the dog", **settings)[0]["translation_token_ids"]) == expected
+    with pytest.warns(UserWarning, match="max_new_tokens counts"):
+        assert len(translate("the dog", max_length=3, max_new_tokens=5)[0]["translation_token_ids"]) == 6
+
+
+@pytest.mark.parametrize("task", KINDS)
+@pytest.mark.parametrize("padding", [True, False, "longest", "max_length"])
+def test_padding_is_taken_and_changes_nothing(task, padding):
+    settings = GREEDY if task == "text-generation" else {}
+    pipe, texts = make(task), inputs_for(task)
+    assert pipe(texts, padding=padding, **settings) == pipe(texts, **settings)
+    for name in ("tokenizer_kwargs", "tokenize_kwargs"):
+        if hasattr(pipe.settings, name):
+            assert pipe(texts, **{name: {"padding": padding}}) == pipe(texts)
+
+
+def test_rules_and_filling_of_generated_text():
+    pipe = make("text-generation", do_sample=False, max_new_tokens=9, return_tensors=True)
+    prompts = ["the dog", "a"]
+    for token in (0, 3, pipe.tokenizer.eos_token_id):
+        assert pipe(prompts, pad_token_id=token) == pipe(prompts)
+    for ids in (record["generated_token_ids"] for (record,) in pipe(prompts, no_repeat_ngram_size=1)):
+        assert len(set(ids)) == len(ids)
+    ids = pipe("the dog")[0]["generated_token_ids"]
+    n = len(ids) - 9
+    end = ids[n + 1]
+    ended = pipe("the dog", eos_token_id=end, min_new_tokens=5)[0]["generated_token_ids"]
+    assert len(ended) >= n + 6 and end not in ended[n:n + 5]
+    with pytest.warns(UserWarning):  # the prompt is longer than the context
+        pipe("the dog " * 20, top_k=0, do_sample=True, seed=1)
 
 
 def test_an_empty_prompt_begins_with_the_token_that_texts_begin_with():

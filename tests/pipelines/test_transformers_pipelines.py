@@ -119,12 +119,20 @@ def test_text_generation(architecture, tmp_path):
     greedy = {"do_sample": False, "max_new_tokens": 9}
     for inputs in ("the dog", ["the dog"], ["the dog", "a quick brown fox"], ""):
         for more in ({}, {"return_full_text": False}, {"return_tensors": True}, {"num_beams": 3},
-                     {"repetition_penalty": 1.5}, {"eos_token_id": 176}, {"batch_size": 2}):
+                     {"repetition_penalty": 1.5}, {"eos_token_id": 176}, {"batch_size": 2},
+                     {"num_beams": 3, "num_return_sequences": 2}, {"num_beams": 2, "num_return_sequences": 2},
+                     {"padding": True}, {"top_k": 0}, {"pad_token_id": 3}, {"no_repeat_ngram_size": 1},
+                     {"no_repeat_ngram_size": 2}, {"min_new_tokens": 4, "eos_token_id": 176},
+                     {"num_beams": 3, "early_stopping": True, "no_repeat_ngram_size": 2}):
             if inputs == "" and ("num_beams" in more or "return_tensors" in more):
                 continue  # both begin with the end-of-text token, which they count to what is new
             same(our(inputs, **greedy, **more), their(inputs, **greedy, **more))
     length = {"do_sample": False, "max_length": 11}
     same(our("the dog", **length), their("the dog", **length))
+    for both in ({"max_length": 4}, {"max_length": 2}, {"max_length": 20}):
+        with pytest.warns(UserWarning, match="max_new_tokens counts"):
+            found = our("the dog", **greedy, **both)
+        same(found, their("the dog", **greedy, **both))
     drawn = our("the dog", num_return_sequences=3, max_new_tokens=4, seed=0)
     shape = their("the dog", num_return_sequences=3, max_new_tokens=4)
     assert [list(one) for one in drawn] == [list(one) for one in shape]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ..generation import absent
 from ..models import GPT
 from ..tokenizers import load_tokenizer
 from .arguments import add_device, add_sampling, load_placed, sampling_of
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("the prompt is empty, and this model has no token that a text begins with: give a --prompt")
     pieces = model.stream_text(
         [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, stop=args.stop,
-        long_prompt="crop" if args.crop else "error", **sampling)
+        long_prompt="crop" if args.crop else "error",
+        suppress_tokens=absent(tokenizer.ids, model.config.vocab_size), **sampling)
     print(prompt, end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)

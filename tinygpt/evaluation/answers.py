@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.chat_template import ChatTemplate
 from ..data.conversations import Conversation, EncodedConversation
-from ..generation import left_pad
+from ..generation import absent, left_pad
 from ..models import GPT
 from .running import evaluating
 
@@ -51,6 +51,7 @@ def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequenc
     Raises:
         ValueError: a prompt that leaves no room for an answer in the model's context.
     """
+    nameless = absent(template.tokenizer.ids, model.config.vocab_size)
     found = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     with evaluating(model):
@@ -64,7 +65,8 @@ def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequenc
                 raise ValueError(f"a conversation of {ids.shape[1]} tokens leaves no room for an answer in a context "
                                  f"of {model.config.block_size}")
             n_new = min(room, max(max_new_tokens[index] for index in batch))
-            rows = model.generate(ids, n_new, temperature=0.0, attention_mask=mask, eos_token_id=template.stop_ids)
+            rows = model.generate(ids, n_new, temperature=0.0, attention_mask=mask, eos_token_id=template.stop_ids,
+                                  suppress_tokens=nameless)
             for index, row in zip(batch, rows[:, ids.shape[1]:].tolist()):
                 end = next((place for place, token in enumerate(row) if token in template.stop_ids), len(row))
                 found[index] = template.tokenizer.decode(row[:end]).strip()

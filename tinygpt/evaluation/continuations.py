@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..generation import left_pad
+from ..generation import absent, left_pad
 from ..models import GPT
 from ..tokenizers import Tokenizer
 from .running import Track, evaluating, untracked
@@ -34,12 +34,12 @@ def continue_texts(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, pr
     """
     prompts = [[*tokenizer.prefix_ids, *ids[:prompt_tokens]][:model.config.block_size]
                for ids in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    found = []
+    nameless, found = absent(tokenizer.ids, model.config.vocab_size), []
     with evaluating(model):
         starts = range(0, len(prompts), batch_size)
         for start in track(starts, len(starts)):
             ids, mask = left_pad(prompts[start:start + batch_size], model.config.pad_token_id or 0)
             written = model.generate(ids, max_new_tokens, attention_mask=mask, temperature=temperature,
-                                     seed=seed + start)[:, ids.shape[1]:]  # (B, new)
+                                     seed=seed + start, suppress_tokens=nameless)[:, ids.shape[1]:]  # (B, new)
             found += [tokenizer.decode(row, skip_special_tokens=True) for row in written]
     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data import encode_within, similar_lengths
+from ..generation import absent
 from ..models import EncoderDecoder
 from ..tokenizers import Tokenizer
 from .bleu import Bleu, corpus_bleu
@@ -42,7 +43,7 @@ class Translation:
 
 
 def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_beams: int = 1,
-                  max_new_tokens: int | None = None, length_penalty: float = 1.0,
+                  max_new_tokens: int | None = None, length_penalty: float = 1.0, suppress_tokens: Sequence[int] = (),
                   batch_size: int = 32, track: Track = untracked) -> list[list[int]]:
     """The target that the model writes for each row of source ids: decoder ids, the start token included.
 
@@ -51,6 +52,7 @@ def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_b
         rows: none empty; those of similar length go together.
         num_beams: 1 takes the likeliest tokens one by one; above, beam search with `length_penalty`.
         max_new_tokens: at most so many; by default what the context holds.
+        suppress_tokens: ids that are never written, such as those that the tokenizer lacks.
         batch_size: sources read at once.
         track: watches the batches.
 
@@ -64,7 +66,8 @@ def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_b
         for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
             written = model.generate(ids, c.block_size - 1 if max_new_tokens is None else max_new_tokens,
                                      attention_mask=mask, num_beams=num_beams,
-                                     length_penalty=length_penalty)  # (B, 1 + new)
+                                     length_penalty=length_penalty,
+                                     suppress_tokens=suppress_tokens)  # (B, 1 + new)
             for place, row in zip(places, written):
                 found[place] = row.tolist()
     return found
@@ -79,7 +82,8 @@ def translate(model: EncoderDecoder, tokenizer: Tokenizer, sources: Sequence[str
         options: as for `write_targets`.
     """
     rows = encode_within(tokenizer, sources, model.config.block_size)
-    return [tokenizer.decode(row, skip_special_tokens=True) for row in write_targets(model, rows, **options)]
+    written = write_targets(model, rows, suppress_tokens=absent(tokenizer.ids, model.config.vocab_size), **options)
+    return [tokenizer.decode(row, skip_special_tokens=True) for row in written]
 
 
 def score_translations(translations: Sequence[str], references: Sequence[str]) -> Translation:

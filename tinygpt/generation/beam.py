@@ -59,11 +59,12 @@ class BeamHypotheses:
             self.done |= self.early_stopping is True or self.score(best_log_probability, length) <= self.finished[-1][0]
 
 
-def check_beams(num_beams: int, stop: object = None, repetition_penalty: float = 1.0) -> None:
+def check_beams(num_beams: int, stop: object = None, repetition_penalty: float = 1.0,
+                num_return_sequences: int = 1) -> None:
     """Refuse settings of `generate` that beam search does not know, rather than overlook them.
 
     Raises:
-        ValueError: fewer than one beam; stop texts; a repetition penalty.
+        ValueError: fewer than one beam; stop texts; a repetition penalty; more texts asked for than there are beams.
     """
     if num_beams < 1:
         raise ValueError(f"num_beams is {num_beams}, expected at least 1")
@@ -71,6 +72,9 @@ def check_beams(num_beams: int, stop: object = None, repetition_penalty: float =
         raise ValueError("beam search knows no stop texts; use eos_token_id, or num_beams=1")
     if repetition_penalty != 1.0:
         raise ValueError(f"beam search knows no repetition_penalty, got {repetition_penalty}; use num_beams=1")
+    if not 1 <= num_return_sequences <= num_beams:
+        raise ValueError(f"num_return_sequences is {num_return_sequences}, expected 1 to {num_beams}: num_beams beams "
+                         "end as so many texts")
 
 
 def _check_settings(num_beams: int, max_new_tokens: int, length: int, context_length: int | None,
@@ -142,6 +146,7 @@ def beam_hypotheses(
     _check_settings(num_beams, max_new_tokens, int(mask.sum(axis=1).max()), context_length, early_stopping)
     ends = frozenset(as_list(eos_token_id))
     sentences = [BeamHypotheses(num_beams, length_penalty, early_stopping) for _ in ids]
+    text = np.repeat(np.where(mask != 0, ids, -1), num_beams, axis=0)  # (B·K, T), for the rules
     visible = int(mask.sum(axis=1).max())
     window = np.repeat(ids[:, -visible:], num_beams, axis=0)  # (B·K, T)
     mask = np.repeat(mask[:, -visible:], num_beams, axis=0)
@@ -156,7 +161,7 @@ def beam_hypotheses(
         padding = {} if mask.all() else {"attention_mask": mask}
         scores = _log_softmax(last_logits(step(unread, cache, **padding)))  # (B·K, V)
         if rules is not None:
-            scores = rules(scores, window)
+            scores = rules(scores, text)
         if renormalize:
             scores = _log_softmax(scores)
         scores = log_p.reshape(-1, 1) + scores
@@ -178,6 +183,7 @@ def beam_hypotheses(
             break
         if cache is not None:
             cache.reorder(parents)
+        text = text if rules is None else np.concatenate([text[parents], tokens[:, None]], axis=1)
         window = np.concatenate([window[parents], tokens[:, None]], axis=1)
         mask = np.concatenate([mask, np.ones_like(mask[:, :1])], axis=1)  # beams of a sentence share its padding
         unread = tokens[:, None] if make_cache is not None else window
@@ -189,6 +195,7 @@ def beam_search(
     early_stopping: EarlyStopping = False, make_cache: MakeCache | None = None, context_length: int | None = None,
     attention_mask: np.ndarray | None = None, eos_token_id: int | Sequence[int] | None = None,
     pad_token_id: int | None = None, rules: ApplyRules | None = None, renormalize: bool = False,
+    num_return_sequences: int = 1,
 ) -> np.ndarray:
     """Prompts (B, T) and the best continuation found of each, (B, T + new) int64; one beam is greedy decoding.
 
@@ -206,21 +213,28 @@ def beam_search(
         context_length: how many tokens the step can see. Beams do not slide: prompt and new tokens must fit.
         eos_token_id: tokens that end a text; None for none.
         pad_token_id: what follows texts shorter than the longest; None takes the first end-of-sequence token, or 0.
-        rules: (log-probabilities (B·K, V), ids so far (B·K, T)) -> what to score tokens by instead, such as -inf for
-            those that must not be written (rules.py).
+        rules: (log-probabilities (B·K, V), ids so far (B·K, T), -1 at padding) -> what to score tokens by instead, such
+            as -inf for those that must not be written (rules.py).
         renormalize: make log-probabilities of what the rules give: no text loses by what it must not write.
+        num_return_sequences: how many continuations of each prompt, at most `num_beams`: (B · n, T + new), those of a
+            prompt together, the best first.
 
     Raises:
-        ValueError: a setting outside its range, or a text that would outgrow the context.
+        ValueError: a setting outside its range, a text that would outgrow the context, or fewer texts found than asked
+            for (where the rules leave none).
     """
+    check_beams(num_beams, num_return_sequences=num_return_sequences)
     sentences = beam_hypotheses(
         step, ids, num_beams=num_beams, max_new_tokens=max_new_tokens, length_penalty=length_penalty,
         early_stopping=early_stopping, make_cache=make_cache, context_length=context_length,
         attention_mask=attention_mask, eos_token_id=eos_token_id, rules=rules, renormalize=renormalize)
-    best = [sentence.finished[0][1] for sentence in sentences]
+    if (found := min(len(sentence.finished) for sentence in sentences)) < num_return_sequences:
+        raise ValueError(f"num_return_sequences is {num_return_sequences}, but only {found} texts can be written")
+    best = [tokens for sentence in sentences for _, tokens in sentence.finished[:num_return_sequences]]
     if pad_token_id is None:
         pad_token_id = next(iter(as_list(eos_token_id)), 0)
     new = np.full((len(best), max(len(tokens) for tokens in best)), pad_token_id, dtype=np.int64)
     for row, tokens in enumerate(best):
         new[row, :len(tokens)] = tokens
-    return np.concatenate([np.asarray(ids, dtype=np.int64), new], axis=1)
+    prompts = np.repeat(np.asarray(ids, dtype=np.int64), num_return_sequences, axis=0)
+    return np.concatenate([prompts, new], axis=1)

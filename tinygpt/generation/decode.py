@@ -105,6 +105,7 @@ def _loop(
     rows = np.arange(len(ids))
     finished = np.zeros(len(ids), dtype=bool)
     seen: np.ndarray | None = None
+    text = np.where(mask != 0, ids, -1)  # all that stands so far, for the rules; the window may have lost its beginning
     visible = min(int(mask.sum(axis=1).max()), context_length or ids.shape[1])  # columns that hold more than padding
     window, window_mask = ids[:, -visible:], mask[:, -visible:]  # what the step may look at
     unread = window  # what it has not been given yet
@@ -114,7 +115,7 @@ def _loop(
         padding = {"attention_mask": window_mask} if padded else {}
         logits = last_logits(step(unread, cache, **padding))  # (B, V)
         if rules is not None:
-            logits = rules(logits.copy(), window)
+            logits = rules(logits.copy(), text)
         if sampling.repetition_penalty != 1.0:
             if seen is None:
                 seen = np.zeros(logits.shape, dtype=bool)
@@ -123,13 +124,14 @@ def _loop(
         tokens = np.where(finished, pad_token_id, choose(logits, generators, sampling, seen))  # (B,)
         if seen is not None:
             seen[rows, tokens] = True
-        for row, text in enumerate(texts):
+        for row, streamed in enumerate(texts):
             if not finished[row]:
-                text.push(int(tokens[row]))
-                finished[row] = text.stopped
+                streamed.push(int(tokens[row]))
+                finished[row] = streamed.stopped
         if last_ids.size:
             finished |= np.isin(tokens, last_ids)
 
+        text = text if rules is None else np.concatenate([text, tokens[:, None]], axis=1)
         window = np.concatenate([window, tokens[:, None]], axis=1)
         window_mask = np.concatenate([window_mask, np.ones_like(window_mask[:, :1])], axis=1)
         unread = tokens[:, None] if make_cache is not None else window
@@ -167,8 +169,8 @@ def stream(
             the first new token on.
         decode: ids -> text; stop texts need it.
         pad_token_id: what finished rows are filled with; None takes the first end-of-sequence token, or else 0.
-        rules: (logits (B, V), ids so far (B, T)) -> logits to choose by instead, such as -inf for tokens that must not
-            be written (rules.py).
+        rules: (logits (B, V), ids so far (B, T), -1 at padding) -> logits to choose by instead, such as -inf for tokens
+            that must not be written (rules.py).
 
     Raises:
         ValueError: a prompt that is empty, too long, or not padded on the left; a setting outside its range.

@@ -50,10 +50,15 @@ class Sampling:
 
     Attributes:
         temperature: >= 0; 0 is greedy: the most likely token, whatever the other settings filter.
-        top_k: keep this many tokens, >= 1; None keeps all.
+        top_k: keep this many tokens, >= 1; None or 0 keeps all.
         top_p: keep the most likely tokens up to this mass, in (0, 1]; None keeps all.
         min_p: keep tokens at least this many times as likely as the best, in [0, 1]; None keeps all.
         repetition_penalty: > 0, 1 for none. It applies to greedy decoding too.
+        no_repeat_ngram_size: no n-gram of this size is repeated, the prompt's included; 0 for no such rule, None for
+            the configuration's (a GPT has none).
+        min_new_tokens: before so many, no end-of-text token is chosen.
+        suppress_tokens: ids that are never written, not even as an end; such as those for which the tokenizer has no
+            token (rules.py, `absent`).
 
     Raises:
         ValueError: a setting outside its range.
@@ -64,25 +69,49 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int | None = None
+    min_new_tokens: int = 0
+    suppress_tokens: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}, expected a number of at least 0 (0 is greedy)")
-        if self.top_k is not None and (not isinstance(self.top_k, (int, np.integer)) or self.top_k < 1):
-            raise ValueError(f"top_k is {self.top_k}, expected a whole number of at least 1, or None for all tokens")
+        if self.top_k is not None and (not isinstance(self.top_k, (int, np.integer)) or self.top_k < 0):
+            raise ValueError(f"top_k is {self.top_k}, expected a whole number of at least 1, or None for all tokens "
+                             "(0 too)")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
             raise ValueError(f"top_p is {self.top_p}, expected a number above 0 and at most 1, or None")
         if self.min_p is not None and not 0.0 <= self.min_p <= 1.0:
             raise ValueError(f"min_p is {self.min_p}, expected a number from 0 to 1, or None")
         if not 0.0 < self.repetition_penalty < math.inf:
             raise ValueError(f"repetition_penalty is {self.repetition_penalty}, expected a number above 0 (1 for none)")
+        for name in ("no_repeat_ngram_size", "min_new_tokens"):
+            value = getattr(self, name)
+            if not (value is None and name == "no_repeat_ngram_size") \
+                    and (not isinstance(value, (int, np.integer)) or value < 0):
+                raise ValueError(f"{name} is {value}, expected a whole number of at least 0")
+        object.__setattr__(self, "top_k", self.top_k or None)  # the dataclass is frozen for everybody else
+        object.__setattr__(self, "suppress_tokens", tuple(self.suppress_tokens))
+
+    def repeated(self, n: int, *rows: Any) -> tuple[Any, ...]:
+        """Each row of what a loop reads, n times, so that n texts can be drawn for it; None stays None.
+
+        Raises:
+            ValueError: n below 1, or above 1 where nothing is drawn.
+        """
+        if n < 1:
+            raise ValueError(f"num_return_sequences is {n}, expected at least 1")
+        if n > 1 and self.temperature == 0.0:
+            raise ValueError(f"num_return_sequences is {n}, but at temperature 0 all texts are the same: draw them "
+                             "with a temperature above 0, or search with num_beams")
+        return tuple(row if n == 1 or row is None else np.repeat(np.asarray(row), n, axis=0) for row in rows)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **defaults: Any) -> Self:
         """The sampling that a function was asked for by `**settings`, its further keyword arguments.
 
-        >>> Sampling.of({"top_k": 5}, temperature=0.0)
-        Sampling(temperature=0.0, top_k=5, top_p=None, min_p=None, repetition_penalty=1.0)
+        >>> Sampling.of({"top_k": 5}, temperature=0.0)  # doctest: +ELLIPSIS
+        Sampling(temperature=0.0, top_k=5, ...)
 
         Args:
             settings: names and values. defaults: what holds for names that are not among them, where that is not the

@@ -21,7 +21,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
-from ..generation import Rules, Sampling, as_list, beam_search, check_beams, generate
+from ..generation import Rules, Sampling, as_list, beam_search, check_beams, check_suppressed, generate
 from ..nn import (Cache, CachedSight, CrossAttention, CrossBlock, DecoderSight, Dropout, Embedding, LayerNorm, Mask,
                   Module, MultiHeadAttention, Padding, PostNormBlock, Sight)
 from .base import FROM_CONFIG, PretrainedModel
@@ -164,18 +164,25 @@ class EncoderDecoder(PretrainedModel):
                      c.n_embd // c.n_decoder_head, device=self.device,
                      dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
-    def _rules(self, max_length: int, eos: Any) -> Rules:
-        """The configuration's rules for texts of up to `max_length` tokens, the start token included."""
+    def _rules(self, max_length: int, eos: Any, chosen: Sampling) -> Rules:
+        """The rules for texts of up to `max_length` tokens, the start token included: the configuration's, and what was
+        asked for."""
         c = self.config
-        return Rules(max_length, c.suppress_token_ids, c.no_repeat_ngram_size, tuple(as_list(eos)), c.min_length,
-                     c.forced_bos_token_id, None if eos is None else c.forced_eos_token_id)
+        check_suppressed(chosen.suppress_tokens, c.vocab_size)
+        size = c.no_repeat_ngram_size if chosen.no_repeat_ngram_size is None else chosen.no_repeat_ngram_size
+        return Rules(max_length, c.suppress_token_ids, tuple(chosen.suppress_tokens), size, tuple(as_list(eos)),
+                     max(c.min_length, 1 + chosen.min_new_tokens), c.forced_bos_token_id,
+                     None if eos is None else c.forced_eos_token_id)
 
     @no_grad()
     def generate(self, ids: Any, max_new_tokens: int = 20, *, attention_mask: Any = None, seed: int | None = None,
                  stop: Any = None, decode: Any = None, eos_token_id: int | Sequence[int] | None = FROM_CONFIG,
-                 num_beams: int = 1, length_penalty: float = 1.0, early_stopping: bool | Literal["never"] = False,
-                 use_cache: bool = True, **sampling: Any) -> np.ndarray:
+                 num_return_sequences: int = 1, num_beams: int = 1, length_penalty: float = 1.0,
+                 early_stopping: bool | Literal["never"] = False, use_cache: bool = True,
+                 **sampling: Any) -> np.ndarray:
         """Write a target for each source (B, S): decoder ids from the start token on, (B, 1 + new) int64 on the host.
+
+        With `num_return_sequences` n the rows are B · n, those of a source together; of beams the best comes first.
 
         Args:
             ids, attention_mask: sources, as for `forward`.
@@ -183,6 +190,7 @@ class EncoderDecoder(PretrainedModel):
             stop: ids, or texts (which need `decode`), after which a row ends.
             eos_token_id: ids after which a row ends; the configuration's by default. None for none; then the
                 configuration's `forced_eos_token_id` is not heeded either.
+            num_return_sequences: how many targets of each source: drawn ones, or the best of as many beams at least.
             num_beams: above 1, beam search (generation/beam.py), with `length_penalty` and `early_stopping`: nothing is
                 sampled, and `stop` and `repetition_penalty` cannot be used.
             use_cache: False computes every step anew: slower, the same result.
@@ -195,14 +203,16 @@ class EncoderDecoder(PretrainedModel):
         c = self.config
         chosen = Sampling.of(sampling, temperature=0.0)
         if num_beams != 1:
-            check_beams(num_beams, stop, chosen.repetition_penalty)
+            check_beams(num_beams, stop, chosen.repetition_penalty, num_return_sequences)
+        else:
+            ids, attention_mask = chosen.repeated(num_return_sequences, ids, attention_mask)
         memory, memory_mask = self.encode(ids, attention_mask)
         n = memory.shape[0]
         if max_new_tokens > c.block_size:
             raise ValueError(f"EncoderDecoder: max_new_tokens={max_new_tokens} does not fit the context of "
                              f"{c.block_size} tokens (block_size)")
         eos = c.eos_token_id if eos_token_id is FROM_CONFIG else eos_token_id
-        rules = self._rules(max_new_tokens + 1, eos)
+        rules = self._rules(max_new_tokens + 1, eos, chosen)
         if num_beams != 1:  # row b · num_beams + k is beam k of source b
             rows = to_device(np.repeat(np.arange(n), num_beams), self.device)
             memory, memory_mask = memory[rows], None if memory_mask is None else memory_mask[rows]
@@ -220,5 +230,6 @@ class EncoderDecoder(PretrainedModel):
         start = np.full((n, 1), c.decoder_start_token_id, dtype=np.int64)
         if num_beams != 1:
             return beam_search(step, start, num_beams=num_beams, length_penalty=length_penalty,
-                               early_stopping=early_stopping, renormalize=c.renormalize_logits, **options)
+                               early_stopping=early_stopping, renormalize=c.renormalize_logits,
+                               num_return_sequences=num_return_sequences, **options)
         return generate(step, start, sampling=chosen, seed=seed, stop=stop, decode=decode, **options)

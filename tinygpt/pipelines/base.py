@@ -9,8 +9,9 @@ Prerequisites: models/base.py, data/texts.py. Next: text_classification.py.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -20,14 +21,14 @@ from ..models import PretrainedModel
 from ..tokenizers import Tokenizer
 from ..tokenizers.special import AllowedSpecial
 
-__all__ = ["Pipeline", "Settings", "check_count"]
+__all__ = ["Pipeline", "Settings", "check_count", "check_tokenizer_kwargs", "prefer_new_tokens"]
 
 
-def check_count(name: str, value: Any, none: str = "") -> None:
-    """ValueError unless a setting is a whole number of at least 1; or None, if `none` says what that stands for."""
-    if (value is not None or not none) and (type(value) is not int or value < 1):
+def check_count(name: str, value: Any, none: str = "", least: int = 1) -> None:
+    """ValueError unless a setting is a whole number of at least `least`; or None, if `none` says what that is."""
+    if (value is not None or not none) and (type(value) is not int or value < least):
         or_none = f", or None for {none}" if none else ""
-        raise ValueError(f"{name} must be a whole number of at least 1{or_none}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number of at least {least}{or_none}, got {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,12 +37,39 @@ class Settings:
 
     Attributes:
         batch_size: how many inputs the model reads at once. It changes the speed, and results by rounding only.
+        padding: taken as transformers takes it, and without effect: batches are filled up as they need, and results
+            are those of each text's own tokens.
     """
 
     batch_size: int = 32
+    padding: bool | str | None = None
 
     def __post_init__(self) -> None:
         check_count("batch_size", self.batch_size)
+        check_padding(self.padding)
+
+
+PADDING = (True, False, None, "longest", "max_length", "do_not_pad")
+
+
+def check_padding(padding: Any) -> None:
+    """Raise ValueError if it is nothing that transformers takes."""
+    if not any(padding is known or padding == known and isinstance(padding, str) for known in PADDING):
+        raise ValueError(f"padding must be one of {', '.join(map(repr, PADDING))}, got {padding!r}")
+
+
+def prefer_new_tokens(max_new_tokens: int | None, max_length: int | None) -> None:
+    """Warn where both are given: as in transformers, max_new_tokens counts."""
+    if max_new_tokens is not None and max_length is not None:
+        warnings.warn(f"both max_new_tokens={max_new_tokens} and max_length={max_length} are given: max_new_tokens "
+                      "counts", stacklevel=2)
+
+
+def check_tokenizer_kwargs(name: str, given: Mapping[str, Any] | None) -> None:
+    """Raise ValueError if the dictionary that a pipeline passes to its tokenizer holds what it cannot use."""
+    if surplus := set(given or {}) - {"truncation", "max_length", "padding"}:
+        raise ValueError(f"{name} may hold truncation, max_length and padding, got {min(surplus)!r}")
+    check_padding((given or {}).get("padding"))
 
 
 class Pipeline(ABC):
@@ -111,8 +139,10 @@ class Pipeline(ABC):
         raise TypeError(f"the pipeline {self.task!r} takes a text or a list of texts, got {type(inputs).__name__}")
 
     def encode(self, texts: list[str], *, truncation: bool | None, max_length: int | None = None,
-               allowed_special: AllowedSpecial = ()) -> list[list[int]]:
+               padding: bool | str | None = None, allowed_special: AllowedSpecial = ()) -> list[list[int]]:
         """The ids of texts, as `encode_within` gives them: within the model's context, or `max_length` if that is less.
+
+        `padding` is without effect, as `Settings` says.
         """
         check_count("max_length", max_length, "the model's context")
         block_size: int = self.model.config.block_size  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from typing import Any
 from ..backend import to_numpy
 from ..data import similar_lengths
 from ..models import BERT, GPT, PretrainedModel
-from .base import Pipeline, Settings
+from .base import Pipeline, Settings, check_tokenizer_kwargs
 
 __all__ = ["FeatureExtractionPipeline", "FeatureSettings"]
 
@@ -29,7 +29,7 @@ class FeatureSettings(Settings):
     Attributes:
         return_tensors: arrays (1, T, C) float32 instead of nested lists.
         truncation: as in text classification.
-        tokenize_kwargs: {"truncation": …, "max_length": …}, which is where transformers has them.
+        tokenize_kwargs: {"truncation": …, "max_length": …, "padding": …}, which is where transformers has them.
     """
 
     return_tensors: bool = False
@@ -38,8 +38,7 @@ class FeatureSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if surplus := set(self.tokenize_kwargs or {}) - {"truncation", "max_length"}:
-            raise ValueError(f"tokenize_kwargs may hold truncation and max_length, got {min(surplus)!r}")
+        check_tokenizer_kwargs("tokenize_kwargs", self.tokenize_kwargs)
 
 
 class FeatureExtractionPipeline(Pipeline):

@@ -18,7 +18,7 @@ from ..evaluation.masked_words import guess_masked
 from ..models import BERT, PretrainedModel
 from ..tokenizers import ByteBPE, Tokenizer
 from ..tokenizers.hf_json import CHAR_TO_BYTE, text_to_bytes
-from .base import Pipeline, Settings, check_count
+from .base import Pipeline, Settings, check_count, check_tokenizer_kwargs
 
 __all__ = ["FillMaskPipeline", "FillMaskSettings"]
 
@@ -32,7 +32,7 @@ class FillMaskSettings(Settings):
         targets: choose among these words only: a word, or several. One that is no token of the vocabulary is
             represented by its first token, with a warning.
         truncation: as in text classification. A text whose masks are all cut off is an error.
-        tokenizer_kwargs: {"truncation": …, "max_length": …}, which is where transformers has them.
+        tokenizer_kwargs: {"truncation": …, "max_length": …, "padding": …}, which is where transformers has them.
     """
 
     top_k: int = 5
@@ -43,8 +43,7 @@ class FillMaskSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("top_k", self.top_k)
-        if surplus := set(self.tokenizer_kwargs or {}) - {"truncation", "max_length"}:
-            raise ValueError(f"tokenizer_kwargs may hold truncation and max_length, got {min(surplus)!r}")
+        check_tokenizer_kwargs("tokenizer_kwargs", self.tokenizer_kwargs)
 
 
 def target_id(tokenizer: Tokenizer, word: str) -> int:

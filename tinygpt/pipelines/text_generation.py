@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
+from typing import Any, Literal
 
 from ..data.chat_template import Message, chat_template
-from ..generation import TextStream, left_pad
+from ..generation import TextStream, absent, left_pad
 from ..generation.decode import as_list
 from ..models import GPT, PretrainedModel
 from ..models.base import FROM_CONFIG
-from .base import Pipeline, Settings, check_count
+from .base import Pipeline, Settings, check_count, prefer_new_tokens
 
 __all__ = ["GenerationSettings", "TextGenerationPipeline"]
 
@@ -28,35 +27,41 @@ class GenerationSettings(Settings):
     """How text is written; the defaults are those of transformers.
 
     Attributes:
-        max_new_tokens: at most so many tokens.
-        max_length: instead: at most so many with the prompt's.
+        max_new_tokens: at most so many tokens; 256 unless `max_length` is given.
+        max_length: at most so many with the prompt's; where both are given, max_new_tokens counts, with a warning.
+        min_new_tokens: before so many, no text ends.
         do_sample: draw tokens, rather than take the likeliest. By default it is drawn, but not with beams.
-        temperature, top_k, top_p, min_p, repetition_penalty: see `generation.Sampling`.
-        num_beams, length_penalty: above 1, beam search.
-        num_return_sequences: how many texts for each prompt.
+        temperature, top_k, top_p, min_p, repetition_penalty, no_repeat_ngram_size: see `generation.Sampling`.
+        num_beams, length_penalty, early_stopping: above 1, beam search.
+        num_return_sequences: how many texts for each prompt: drawn ones, or the best of the beams.
         seed: the same seed and batch size give the same texts; None draws a fresh seed.
         stop_sequence: a text, or several, after which a text ends; it stands at its end.
         eos_token_id: ids after which a text ends; the configuration's by default, None for none.
+        pad_token_id: what fills up batches. It changes no text.
         return_full_text: the prompt with its continuation, or the continuation alone.
         return_tensors: "generated_token_ids", those of the prompt and of the continuation, instead of the text.
         truncation: what happens to a prompt longer than the context: None takes its end with a warning, True without
             one, False raises.
     """
 
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = None
     max_length: int | None = None
+    min_new_tokens: int = 0
     do_sample: bool | None = None
     temperature: float = 0.7
     top_k: int | None = 50
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
     num_beams: int = 1
     length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
     num_return_sequences: int = 1
     seed: int | None = None
     stop_sequence: str | Sequence[str] | None = None
     eos_token_id: int | Sequence[int] | None = FROM_CONFIG
+    pad_token_id: int | None = None
     return_full_text: bool = True
     return_tensors: bool = False
     truncation: bool | None = None
@@ -64,17 +69,25 @@ class GenerationSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
-            check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name), "what max_length leaves, or 256" if name == "max_new_tokens" else "")
+        prefer_new_tokens(self.max_new_tokens, self.max_length)
         if self.num_beams > 1 and self.do_sample:
             raise ValueError("beams are not drawn: give do_sample=True or num_beams, not both")
-        if self.num_return_sequences > 1 and not self.samples:
-            raise ValueError("num_return_sequences above 1 needs do_sample=True: without drawing they are all the same")
+        if self.num_beams == 1 and self.num_return_sequences > 1 and not self.samples:
+            raise ValueError("num_return_sequences above 1 needs do_sample=True, or as many num_beams: the likeliest "
+                             "tokens one by one are a single text")
 
     @property
     def samples(self) -> bool:
         """Whether tokens are drawn."""
         drawn = self.num_beams == 1 if self.do_sample is None else self.do_sample
         return drawn and self.temperature > 0
+
+    def room(self, prompt: int) -> int:
+        """How many tokens may follow a prompt of so many."""
+        if self.max_new_tokens is not None:
+            return self.max_new_tokens
+        return 256 if self.max_length is None else self.max_length - prompt
 
 
 class TextGenerationPipeline(Pipeline):
@@ -105,9 +118,21 @@ class TextGenerationPipeline(Pipeline):
         s = settings
         prompts = [self._prompt(given, s) for given in inputs]
         eos = self._ends(any(map(_is_chat, inputs)), s)
-        rows = [ids for ids in prompts for _ in range(s.num_return_sequences)]
-        new = [ids for start in range(0, len(rows), s.batch_size)
-               for ids in self._continue(rows[start:start + s.batch_size], s, start, eos)]
+        if s.num_beams > 1:  # a prompt's beams give all its texts, and where a text is cut they choose another
+            places: dict[int, list[int]] = {}
+            for place, ids in enumerate(prompts):
+                places.setdefault(s.room(len(ids)), []).append(place)
+            texts: dict[int, list[list[int]]] = {}
+            for alike in places.values():
+                for start in range(0, len(alike), s.batch_size):
+                    batch, n = alike[start:start + s.batch_size], s.num_return_sequences
+                    written = self._continue([prompts[place] for place in batch], s, 0, eos)
+                    texts |= {place: written[row * n:(row + 1) * n] for row, place in enumerate(batch)}
+            new = [ids for place in range(len(prompts)) for ids in texts[place]]
+        else:
+            rows = [ids for ids in prompts for _ in range(s.num_return_sequences)]
+            new = [ids for start in range(0, len(rows), s.batch_size)
+                   for ids in self._continue(rows[start:start + s.batch_size], s, start, eos)]
         records = [self._record(given, prompts[place], new[place * s.num_return_sequences + number], s)
                    for place, given in enumerate(inputs) for number in range(s.num_return_sequences)]
         return [records[start:start + s.num_return_sequences]
@@ -131,7 +156,7 @@ class TextGenerationPipeline(Pipeline):
             if not begins:
                 raise ValueError("a prompt is empty, and this model has no token that a text begins with")
             ids = begins[:1]
-        if settings.max_length is not None and settings.max_length <= len(ids):
+        if settings.room(len(ids)) < 1:
             raise ValueError(f"max_length {settings.max_length} leaves no room for new tokens after a prompt of "
                              f"{len(ids)}")
         return ids[-context:] if settings.truncation else ids
@@ -148,15 +173,21 @@ class TextGenerationPipeline(Pipeline):
                   eos: list[int]) -> list[list[int]]:
         """The new tokens of each prompt, the one that ended it included."""
         s, config = settings, self.model.config
-        longest = [s.max_new_tokens if s.max_length is None else s.max_length - len(ids) for ids in prompts]
-        ids, mask = left_pad(prompts, config.pad_token_id or 0)
+        longest = [s.room(len(ids)) for ids in prompts]
+        pad = config.pad_token_id if s.pad_token_id is None else s.pad_token_id
+        ids, mask = left_pad(prompts, pad or 0)
         stop = as_list(s.stop_sequence)
-        how: dict[str, Any] = {"num_beams": s.num_beams, "length_penalty": s.length_penalty} if s.num_beams > 1 else {
+        how: dict[str, Any] = {
+            "num_beams": s.num_beams, "length_penalty": s.length_penalty, "early_stopping": s.early_stopping,
+            "num_return_sequences": s.num_return_sequences} if s.num_beams > 1 else {
             "temperature": s.temperature if s.samples else 0.0, "top_k": s.top_k, "top_p": s.top_p, "min_p": s.min_p,
-            "repetition_penalty": s.repetition_penalty, "seed": None if s.seed is None else s.seed + start,
-            "long_prompt": "error" if s.truncation is False else "crop", "stop": stop or None,
-            "decode": self.tokenizer.decode}
-        written = self.model.generate(ids, max(longest), attention_mask=mask, eos_token_id=eos or None, **how)
+            "seed": None if s.seed is None else s.seed + start,
+            "long_prompt": "error" if s.truncation is False else "crop", "decode": self.tokenizer.decode}
+        written = self.model.generate(
+            ids, max(longest), attention_mask=mask, eos_token_id=eos or None, pad_token_id=pad, stop=stop or None,
+            repetition_penalty=s.repetition_penalty, no_repeat_ngram_size=s.no_repeat_ngram_size,
+            min_new_tokens=s.min_new_tokens, suppress_tokens=absent(self.tokenizer.ids, config.vocab_size), **how)
+        longest = [n for n in longest for _ in range(len(written) // len(prompts))]
         return [self._until_end(row[:n], eos, stop)
                 for row, n in zip(written[:, ids.shape[1]:].tolist(), longest)]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...data import Documents, WindowSampler, require_block, split_documents
 from ...evaluation import byte_lengths, evaluating, text_loss
+from ...generation import absent
 from ...models import GPT, GPTConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
@@ -71,7 +72,7 @@ class Causal(Objective):
         prompt = [start] if start is not None else self._newline() or [0]
         with evaluating(model):
             ids = model.generate([prompt], 200 if final else 60, temperature=0.8, top_k=200, seed=self.options.seed,
-                                 eos_token_id=None)
+                                 eos_token_id=None, suppress_tokens=absent(self.tokenizer.ids, model.config.vocab_size))
         return self.tokenizer.decode(ids[0, len(prompt):].tolist(), skip_special_tokens=True)
 
     def _newline(self) -> list[int]:

@@ -16,6 +16,7 @@ from ...data.pairs import (IdPair, PairSampler, all_pairs, fitting_pairs, pair_b
                            split_pairs)
 from ...data.tokens import TextEncoder
 from ...evaluation import evaluating, total_loss
+from ...generation import absent
 from ...models import EncoderDecoder, EncoderDecoderConfig
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
@@ -95,7 +96,8 @@ class Seq2Seq(Objective):
         pairs: Sequence[IdPair] = [self.validation[place] for place in dict.fromkeys(places.tolist())]
         batch = pair_batch(pairs, self.pad_id)
         with evaluating(model):
-            found = model.generate(batch["ids"], self.config.block_size - 1, attention_mask=batch["attention_mask"])
+            found = model.generate(batch["ids"], self.config.block_size - 1, attention_mask=batch["attention_mask"],
+                                   suppress_tokens=absent(self.tokenizer.ids, model.config.vocab_size))
         return "\n".join(f"{self._text(source)}\n-> {self._text(guess)}\n =  {self._text(target)}"
                          for (source, target), guess in zip(pairs, found))
 
