@@ -207,7 +207,8 @@ class ByteBPE(Tokenizer):
     @classmethod
     def _read(cls, saved: SavedTokenizer) -> Self:
         if saved.has(TOKENIZER):
-            return about(saved.path / TOKENIZER, cls._from_arguments, read_byte_bpe, saved.document, saved.roles)
+            return about(saved.path / TOKENIZER, cls._from_arguments, read_byte_bpe, saved.document, saved.roles,
+                         saved.path)
         for name in filter(saved.has, TWO_FILES):
             return about(saved.path / name, cls._from_arguments, read_two_files, saved.path, name, saved.roles)
         raise FileNotFoundError(f"{saved.path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json "

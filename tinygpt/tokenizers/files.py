@@ -3,7 +3,7 @@
 What is read here may come from anyone, so nothing in it is trusted: not its encoding, its nesting, its keys or its
 types. Whatever is wrong is a ValueError that names the file.
 
-Prerequisites: `special.py`, `families.py`. Next: `base.py`.
+Prerequisites: `special.py`, `families.py`. Next: `added_tokens.py`, `base.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
-__all__ = ["CONFIG", "MODEL_CONFIG", "TOKENIZER", "SavedTokenizer", "about", "kind_of", "member", "model_type",
-           "read_chat_template", "read_class", "read_config", "read_json", "read_roles", "read_text", "write_config",
+__all__ = ["CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "SavedTokenizer", "about", "kind_of", "member",
+           "model_type", "read_chat_template", "read_class", "read_config", "read_json", "read_roles", "read_text", "write_config",
            "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"

@@ -17,7 +17,7 @@ from typing import Any
 
 from .families import FAMILIES
 from .files import CONFIG, MODEL_CONFIG, about, member, read_class, read_config, read_json, read_text, write_text
-from .hf_json import added_tokens, made_by, merge_of, without_added
+from .hf_json import all_added, made_by, merge_of, without_added
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template
@@ -43,24 +43,13 @@ def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | Non
     if any(right.endswith("</w>") for _, right in merges):
         raise ValueError(f"{merges_path}: words end in </w>, so this is BPE over characters, not over bytes")
     config = read_config(folder) or {}
-    added = _added_tokens(folder, vocab, made_by(merges), config, roles or {})
+    made = made_by(merges)
+    listed = [AddedToken(token, token_id) for token, token_id in vocab.items() if token not in made]
+    added = all_added(listed, vocab, made, roles, folder)
     ordinary, pairs = about(vocab_path, without_added, vocab, merges, added)
     special = about(vocab_path, SpecialTokens.from_file, added, roles)
     return {"vocab": ordinary, "merges": pairs, "special_tokens": special,
             **about(folder / CONFIG, _read_settings, config, special, read_class(folder) or "GPT2Tokenizer")}
-
-
-def _added_tokens(folder: Path, vocab: Mapping[str, int], made: set[str], config: Mapping[str, Any],
-                  roles: Mapping[str, str]) -> list[AddedToken]:
-    """Tokens of the vocabulary that no merge makes, and those that further files add."""
-    found = {token: AddedToken(token, token_id) for token, token_id in vocab.items() if token not in made}
-    for token, token_id in (read_config(folder, "added_tokens.json") or {}).items():
-        found[token] = AddedToken(token, token_id, special=token in roles.values())
-    entries = about(folder / CONFIG, member, config, "added_tokens_decoder", dict, {})
-    document = {"added_tokens": [{"id": int(token_id) if token_id.isdecimal() else token_id, **entry}
-                                 for token_id, entry in entries.items() if isinstance(entry, dict)]}
-    found |= {token.content: token for token in about(folder / CONFIG, added_tokens, document)}
-    return list(found.values())
 
 
 def _read_settings(config: Mapping[str, Any], special: SpecialTokens, name: str) -> dict[str, Any]:
