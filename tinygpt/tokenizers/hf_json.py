@@ -78,7 +78,9 @@ def all_added(listed: Sequence[AddedToken], vocab: Mapping[str, int], made: set[
               folder: Path) -> list[AddedToken]:
     """The added tokens of a folder: those `listed` with the vocabulary, and those that only other files name.
 
-    Who plays a role is special, and so is who a file calls special, even where it has no entry of its own.
+    Who plays a role is special, and so is who a file calls special, even where it has no entry of its own. A byte is
+    not: the character that stands for it in the vocabulary is ordinary text as well, and without it no text with that
+    byte could be written. It may play a role all the same.
 
     Args:
         listed: the tokens that come with the vocabulary.
@@ -91,7 +93,9 @@ def all_added(listed: Sequence[AddedToken], vocab: Mapping[str, int], made: set[
     if len(known) < len(listed):
         return list(listed)  # a name given twice, which is refused later
     names = set((roles or {}).values())
-    found = [replace(token, special=token.special or token.content in names) for token in known.values()]
+    bytes_ = vocab.keys() & CHAR_TO_BYTE.keys()
+    found = [replace(token, special=(token.special or token.content in names) and token.content not in bytes_)
+             for token in known.values()]
     names = (names | special_names(folder)) - known.keys() - made
     return [*found, *(AddedToken(name, vocab[name]) for name in sorted(names & vocab.keys()))]
 
