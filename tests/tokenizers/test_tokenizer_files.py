@@ -8,7 +8,7 @@ import os
 import pytest
 from tokenizer_texts import trained
 
-from tinygpt.tokenizers import files, load_tokenizer
+from tinygpt.tokenizers import ByteBPE, CharTokenizer, files, load_tokenizer
 from tinygpt.tokenizers.files import about, read_json, read_roles, read_text, write_config, write_json, write_text
 from tinygpt.tokenizers.special import AddedToken, SpecialTokens
 
@@ -112,6 +112,30 @@ def test_roles_are_those_of_transformers(tmp_path, config, model):
     theirs, tok = transformers.AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
     for role in ("bos", "eos", "pad", "cls", "sep", "mask"):
         assert getattr(tok, f"{role}_token_id") == getattr(theirs, f"{role}_token_id")
+
+
+@pytest.mark.parametrize("before", ["tokenizer.json", "vocab.json", "encoder.json"])
+@pytest.mark.parametrize("after", ["tokenizer.json", "vocab.json", "encoder.json", "characters"])
+def test_what_is_saved_takes_the_place_of_what_was_there(tmp_path, before, after):
+    """In whatever formats, and with all that told of the old tokenizer."""
+    trained().save(tmp_path, before)
+    write_json(tmp_path / "special_tokens_map.json", {"eos_token": "<|end|>", "mask_token": "<pad>"})
+    write_json(tmp_path / "added_tokens.json", {"<new>": 5000, "word": 5001})
+    write_text(tmp_path / "chat_template.jinja", "{{ messages }}")
+    write_text(tmp_path / "notes.txt", "kept")
+    if after == "characters":
+        new = CharTokenizer.train("abc", ["<|end|>"])
+        new.save(tmp_path)
+    else:
+        new = ByteBPE.train("other words", 260, ["<|end|>", "<pad>"])
+        new.save(tmp_path, after)
+    back = load_tokenizer(tmp_path)
+    assert type(back) is type(new) and back.encode("abc") == new.encode("abc") and back.ids == new.ids
+    assert back.special.tokens == new.special.tokens and back.special.roles == new.special.roles
+    assert back.chat_template is None
+    vocabulary = {"vocab.json": {"vocab.json", "merges.txt"}, "encoder.json": {"encoder.json", "vocab.bpe"}}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "tokenizer_config.json", "notes.txt", *vocabulary.get(after, {"tokenizer.json"})}
 
 
 @pytest.mark.parametrize("config", ["[]", "3", '{"eos_token": 3}', '{"eos_token": {"id": 3}}', '{"eos_token": []}'])

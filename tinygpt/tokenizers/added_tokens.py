@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import CONFIG, ROLES_MAP, about, member, read_config
+from .files import ADDED, CONFIG, ROLES_MAP, about, member, read_config
 from .special import ROLES, AddedToken
 
 __all__ = ["added_tokens", "further_tokens", "special_names"]
 
 _SETTINGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
-_ADDED = "added_tokens.json"
 _WELL_KNOWN = {name for names in ROLES.values() for name in names}
 
 
@@ -43,7 +42,7 @@ def further_tokens(folder: Path, roles: Mapping[str, str] | None) -> list[AddedT
     if "added_tokens_decoder" in config:
         return about(folder / CONFIG, _decoder_tokens, config)
     names = special_names(folder) | (_WELL_KNOWN if roles is None else set(roles.values()))
-    return about(folder / _ADDED, _numbered_names, read_config(folder, _ADDED) or {}, names)
+    return about(folder / ADDED, _numbered_names, read_config(folder, ADDED) or {}, names)
 
 
 def _decoder_tokens(config: Mapping[str, Any]) -> list[AddedToken]:

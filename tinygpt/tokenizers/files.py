@@ -19,12 +19,14 @@ from typing import Any, TypeVar
 from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
-__all__ = ["CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "SavedTokenizer", "about", "kind_of", "member",
-           "model_type", "read_chat_template", "read_class", "read_config", "read_json", "read_roles", "read_text", "write_config",
+__all__ = ["ADDED", "CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "TWO_FILES", "SavedTokenizer", "about",
+           "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config", "read_json", "read_roles", "read_text", "write_config",
            "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # formats of two files
 ROLES_MAP = "special_tokens_map.json"  # where older folders say who plays which role
+ADDED = "added_tokens.json"  # where they list tokens that were added to the vocabulary
 MODEL_CONFIG = "config.json"  # of the model that the tokenizer belongs to
 CHAT_TEMPLATE = "chat_template.jinja"  # where newer folders keep it, apart from tokenizer_config.json
 
@@ -86,19 +88,28 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_config(folder: str | PathLike[str], special: SpecialTokens, chat_template: str | None = None,
-                 tokenizer_class: str = "PreTrainedTokenizerFast") -> None:
-    """Write the `tokenizer_config.json` with which transformers opens the folder.
+                 tokenizer_class: str = "PreTrainedTokenizerFast", format: str = TOKENIZER) -> None:
+    """Write the `tokenizer_config.json` with which transformers opens the folder, after the other files.
 
-    A role that reading would give to a token, and that nobody plays, is written as null.
+    A role that reading would give to a token, and that nobody plays, is written as null. What another tokenizer left in
+    the folder is removed: reading would find it in other formats, or take its roles and its added tokens.
+
+    Args:
+        folder: where to.
+        special, chat_template: what it says.
+        tokenizer_class: the class of transformers that reads the folder.
+        format: the file of the vocabulary, which stays: `TOKENIZER`, or one of `TWO_FILES` with its partner.
     """
     others = [name for name in special.ids if name not in special.roles.values()]
     more: dict[str, Any] = {role: None for role in _presumed(special, tokenizer_class) if role not in special.roles}
     more |= {"additional_special_tokens": others} if others else {}
     if chat_template is not None:
         more["chat_template"] = chat_template
-    (Path(folder) / CHAT_TEMPLATE).unlink(missing_ok=True)  # of another tokenizer; it would win over the one above
     write_json(Path(folder) / CONFIG, {"tokenizer_class": tokenizer_class, **special.roles, **more,
                                        "clean_up_tokenization_spaces": False})
+    others_files = {TOKENIZER, *TWO_FILES, *TWO_FILES.values(), ROLES_MAP, ADDED, CHAT_TEMPLATE}
+    for name in others_files - {format, TWO_FILES.get(format)}:
+        (Path(folder) / name).unlink(missing_ok=True)
 
 
 def _presumed(special: SpecialTokens, tokenizer_class: str) -> Iterable[str]:

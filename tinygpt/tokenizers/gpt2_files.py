@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from .families import FAMILIES
-from .files import CONFIG, MODEL_CONFIG, about, member, read_class, read_config, read_json, read_text, write_text
+from .files import CONFIG, MODEL_CONFIG, TWO_FILES, about, member, read_class, read_config, read_json, read_text, write_text
 from .hf_json import all_added, made_by, merge_of, without_added
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template
 
-__all__ = ["TWO_FILES", "read_two_files", "write_two_files"]
+__all__ = ["read_two_files", "write_two_files"]
 
-TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}
 _VERSION = "#version: 0.2"
 
 
