@@ -91,7 +91,7 @@ def test_gpt2s_own_files(tmp_path, shared_data):
 @pytest.mark.parametrize("config, says", [
     ({"tokenizer_class": "CLIPTokenizer"}, "CLIPTokenizer"), ({"tokenizer_class": 3}, "tokenizer_class"),
     ({"add_prefix_space": "no"}, "add_prefix_space"), ({"add_bos_token": 1}, "add_bos_token"),
-    ({"add_bos_token": True}, "a bos token"), ({"added_tokens_decoder": []}, "added_tokens_decoder"),
+    ({"add_bos_token": True, "bos_token": None}, "a bos token"), ({"added_tokens_decoder": []}, "added_tokens_decoder"),
     ({"added_tokens_decoder": {"x": {"content": "<x>"}}}, "'id' is 'x'"),
     ({"added_tokens_decoder": {"900": {"content": 3}}}, "content")])
 def test_configurations_that_are_refused(tmp_path, config, says):
@@ -145,6 +145,67 @@ def test_what_goes_around_a_text_follows_the_configuration(tmp_path, config):
     for text in ["the words", " the words", "a<|end|>b", "", *random_texts(100, seed=13)]:
         if "<mask>" not in text:  # there they are lenient with the space before it
             assert tok.encode(text, allowed_special="all") == theirs(text)["input_ids"]
+
+
+@pytest.mark.parametrize("model_type, encloses", [
+    ("roberta", True), ("bart", True), ("longformer", True), ("mvp", True), ("gpt2", False), ("opt", False)])
+@pytest.mark.parametrize("config", [None, {"model_max_length": 512}], ids=repr)
+def test_what_goes_around_a_text_follows_the_type_of_the_model(tmp_path, model_type, encloses, config):
+    """Where the tokenizer's own files leave it open: RoBERTa's folder on the Hub names no class of its tokenizer."""
+    trained().save(tmp_path, "vocab.json")
+    written(tmp_path, config, {"model_type": model_type})
+    begin, end = trained().token_id("<s>"), trained().token_id("</s>")
+    plain = trained().encode("a b")
+    tok = load_tokenizer(tmp_path)
+    assert tok.encode("a b") == ([begin, *plain, end] if encloses else plain)
+    if encloses:
+        assert (tok.cls_token_id, tok.sep_token_id, tok.mask_token_id) == (begin, end, trained().mask_token_id)
+    tok.save(tmp_path / "again")
+    assert load_tokenizer(tmp_path / "again").encode("a b") == tok.encode("a b")
+
+
+@pytest.mark.parametrize("config, model", [
+    (None, {"model_type": "qwen2"}), ({"model_max_length": 512}, {"model_type": "whisper"}),
+    ({"tokenizer_class": "PreTrainedTokenizerFast"}, {"model_type": "llama"}),
+    (None, {"model_type": "roberta", "tokenizer_class": "DebertaTokenizer"})], ids=repr)
+def test_models_whose_tokenizers_split_in_another_way_are_refused(tmp_path, config, model):
+    trained().save(tmp_path, "vocab.json")
+    written(tmp_path, config, model)
+    with pytest.raises(ValueError, match=f"config.json.*'{model.get('tokenizer_class', model['model_type'])}'"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_class_that_is_named_goes_before_the_type_of_the_model(tmp_path):
+    trained().save(tmp_path, "vocab.json")
+    written(tmp_path, {"tokenizer_class": "GPT2TokenizerFast"}, {"model_type": "roberta"})
+    assert load_tokenizer(tmp_path).encode("a b") == trained().encode("a b")
+    written(tmp_path, None, {"model_type": "gpt2", "tokenizer_class": "BartTokenizer"})
+    assert load_tokenizer(tmp_path).encode("")[:1] == [trained().token_id("<s>")]
+
+
+def written(folder, config, model) -> None:
+    """Replace tokenizer_config.json, or take it away, and write the config.json of a model."""
+    (folder / "tokenizer_config.json").unlink(missing_ok=True)
+    for name, value in (("tokenizer_config.json", config), ("config.json", model)):
+        if value is not None:
+            (folder / name).write_text(json.dumps(value), encoding="utf-8")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("model", [
+    {"model_type": "roberta"}, {"model_type": "bart"}, {"model_type": "led"}, {"model_type": "gpt2"},
+    {"model_type": "codegen"}, {"model_type": "bart", "tokenizer_class": "GPT2Tokenizer"}], ids=repr)
+@pytest.mark.parametrize("config", [None, {"model_max_length": 512}, {"add_prefix_space": True, "mask_token": "<pad>"}],
+                         ids=repr)
+def test_the_type_of_the_model_as_transformers_reads_it(tmp_path, model, config):
+    transformers = pytest.importorskip("transformers")
+    trained().save(tmp_path, "vocab.json")
+    written(tmp_path, config, model)
+    tok, theirs = load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in ["the words", " the words", "it's 日本\n", ""]:
+        assert tok.encode(text) == theirs(text)["input_ids"]
+    for role in ("bos", "eos", "pad", "cls", "sep", "mask"):
+        assert getattr(tok, f"{role}_token_id") == getattr(theirs, f"{role}_token_id")
 
 
 @pytest.mark.oracle

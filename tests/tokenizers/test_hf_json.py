@@ -240,6 +240,138 @@ def test_special_tokens_of_every_setting_survive(tmp_path, document):
     tok.save(tmp_path / "again")
     assert load_tokenizer(tmp_path / "again").special.tokens == tok.special.tokens
 
+# -- tokens that only the files beside tokenizer.json name
+
+N = trained().n_vocab
+PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+CHAT = {"content": "<|im_start|>", "special": True, **PLAIN}
+WORD = {"content": "word", "special": False, **PLAIN}
+BESIDE = {  # files beside tokenizer.json, and which of "<|im_start|>" and "word" are special by them
+    "decoder": ({"tokenizer_config.json": {"added_tokens_decoder": {str(N): CHAT, str(N + 1): WORD}}},
+                {"<|im_start|>"}),
+    "names and ids": ({"added_tokens.json": {"<|im_start|>": N, "word": N + 1}}, set()),
+    "names and ids, special in one place": (
+        {"added_tokens.json": {"<|im_start|>": N, "word": N + 1},
+         "tokenizer_config.json": {"additional_special_tokens": ["<|im_start|>"]}}, {"<|im_start|>"}),
+    "names and ids, special in the other": (
+        {"added_tokens.json": {"<|im_start|>": N, "word": N + 1},
+         "special_tokens_map.json": {"extra_special_tokens": ["<|im_start|>"], "eos_token": "</s>"}}, {"<|im_start|>"}),
+    "names and ids, special by role": (
+        {"added_tokens.json": {"<|im_start|>": N, "word": N + 1},
+         "tokenizer_config.json": {"eos_token": "<|im_start|>"}}, {"<|im_start|>"}),
+}
+
+
+def written(folder, document, files) -> ByteBPE:
+    for name, value in files.items():
+        (folder / name).write_text(json.dumps(value), encoding="utf-8")
+    return load(folder, document)
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_tokens_that_only_other_files_name(tmp_path, document, case):
+    files, special = BESIDE[case]
+    tok = written(tmp_path, document, files)
+    assert tok.n_vocab == N + 2 and tok.special_tokens.keys() - trained().special_tokens.keys() == special
+    assert tok.encode("a<|im_start|>word words", allowed_special="all") == [
+        *trained().encode("a"), N, N + 1, *trained().encode(" "), N + 1, *trained().encode("s")]
+    assert (N in tok.encode("<|im_start|>")) == ("<|im_start|>" not in special)
+    tok.save(tmp_path / "again")
+    assert load_tokenizer(tmp_path / "again").special.tokens == tok.special.tokens
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("case", BESIDE)
+def test_tokens_that_only_other_files_name_as_transformers_has_them(tmp_path, document, case):
+    transformers = pytest.importorskip("transformers")
+    tok = written(tmp_path, document, BESIDE[case][0])
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert len(theirs) == tok.n_vocab
+    for text in ["a<|im_start|>word words <mask>", "wordword<|im_start|>", "a <|im_start|> b"]:
+        ids = theirs(text)["input_ids"]
+        assert tok.encode(text, allowed_special="all") == ids
+        assert tok.decode(ids, skip_special_tokens=True) == theirs.decode(ids, skip_special_tokens=True)
+
+
+def test_the_settings_of_the_decoder_hold(tmp_path, document):
+    """RoBERTa's mask swallows the space before it, which some folders say in tokenizer_config.json alone."""
+    mask = trained().mask_token_id
+    tok = written(tmp_path, document, {"tokenizer_config.json": {"added_tokens_decoder": {
+        str(mask): {"content": "<mask>", "special": True, **PLAIN, "lstrip": True}}}})
+    assert tok.encode("a <mask>", allowed_special="all") == [*trained().encode("a"), mask]
+
+
+def test_a_token_that_is_called_special_where_the_vocabulary_has_it(tmp_path, document):
+    files = {"tokenizer_config.json": {"additional_special_tokens": ["<|end|>", "the"]}}
+    tok = written(tmp_path, changed(document, added_tokens=[
+        token for token in document["added_tokens"] if token["content"] != "<|end|>"]), files)
+    assert tok.special_tokens == trained().special_tokens  # and "the" stays a word
+
+
+@pytest.mark.parametrize("files", [
+    {"tokenizer_config.json": {"added_tokens_decoder": {"5": CHAT}}}, {"added_tokens.json": {"<x>": 5}},
+    {"added_tokens.json": {"<x>": "5"}}, {"added_tokens.json": {"<pad>": N + 9}}, {"added_tokens.json": []},
+    {"tokenizer_config.json": {"added_tokens_decoder": {"x": CHAT}}},
+    {"tokenizer_config.json": {"additional_special_tokens": "<x>"}},
+    {"special_tokens_map.json": {"additional_special_tokens": [3]}}], ids=repr)
+def test_files_that_contradict_the_vocabulary_or_are_malformed(tmp_path, document, files):
+    with pytest.raises(ValueError, match="token[a-z_]*.json"):
+        written(tmp_path, document, files)
+
+
+# -- added tokens that are a character of the byte alphabet
+
+BYTES = ["!", "A", "Ġ", "é"]  # "Ġ" stands for the space, "é" for a byte that begins characters of three bytes
+
+
+def with_byte(document, character, **settings):
+    entry = {"id": document["model"]["vocab"][character], "content": character, "special": True, **PLAIN, **settings}
+    return changed(document, added_tokens=[entry, *document["added_tokens"]])
+
+
+@pytest.mark.parametrize("where", ["tokenizer.json", "tokenizer_config.json", "vocab.json"])
+@pytest.mark.parametrize("character", BYTES)
+def test_a_special_token_that_is_a_byte_leaves_the_byte(tmp_path, document, character, where):
+    byte_id = document["model"]["vocab"][character]
+    config = {"pad_token": character, "eos_token": "</s>"}
+    if where == "tokenizer.json":
+        tok = written(tmp_path, with_byte(document, character), {"tokenizer_config.json": config})
+    else:
+        config["added_tokens_decoder"] = {str(byte_id): {"content": character, "special": True, **PLAIN}}
+        if where == "vocab.json":
+            trained().save(tmp_path, "vocab.json")
+            (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+            tok = load_tokenizer(tmp_path)
+        else:
+            tok = written(tmp_path, document, {"tokenizer_config.json": config})
+    for text in ["Hi there! A b\n", "読 A!"]:  # 読 has the byte that "é" stands for
+        assert tok.encode(text) == trained().encode(text) and tok.decode(tok.encode(text)) == text
+    assert tok.encode(character) == [byte_id] == [tok.pad_token_id] and character not in tok.special_tokens
+    tok.save(tmp_path / "again")
+    again = load_tokenizer(tmp_path / "again")
+    assert again.encode(f"a{character} !") == tok.encode(f"a{character} !") and again.pad_token_id == byte_id
+
+
+def test_a_special_character_that_is_no_byte_of_the_vocabulary_stays_special(tmp_path, document):
+    vocab = {token: i for token, i in document["model"]["vocab"].items() if token != "\u0143"}  # the byte 0xAD
+    assert len(vocab) == len(document["model"]["vocab"]) - 1
+    tok = load(tmp_path, changed(document, model__vocab=vocab, added_tokens=[
+        *document["added_tokens"], {"id": N, "content": "\u0143", "special": True, **PLAIN}]))
+    assert tok.special_tokens["\u0143"] == N and tok.encode("a\u0143", allowed_special="all")[-1] == N
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("character", BYTES)
+def test_a_special_token_that_is_a_byte_as_transformers_has_it(tmp_path, document, character):
+    transformers = pytest.importorskip("transformers")
+    tok = written(tmp_path, with_byte(document, character),
+                  {"tokenizer_config.json": {"pad_token": character, "eos_token": "</s>"}})
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert (tok.pad_token_id, tok.n_vocab) == (theirs.pad_token_id, len(theirs))
+    for text in ["Hi there! A b", f"{character}{character} a {character}", "読 A!"]:
+        assert tok.encode(text) == theirs(text)["input_ids"]
+
+
 # -- the alphabet of 256 printable characters
 
 

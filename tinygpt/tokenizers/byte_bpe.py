@@ -22,8 +22,8 @@ import numpy as np
 from . import bpe
 from .base import Tokenizer, surrogate_error
 from .counting import count_pieces
-from .files import TOKENIZER, SavedTokenizer, about, write_config
-from .gpt2_files import TWO_FILES, read_two_files, write_two_files
+from .files import TOKENIZER, TWO_FILES, SavedTokenizer, about, write_config
+from .gpt2_files import read_two_files, write_two_files
 from .hf_json import CHAR_TO_BYTE, bpe_model, bytes_to_text, read_byte_bpe, text_to_bytes, write_tokenizer_json
 from .hf_pipeline import splitter_to_json
 from .patterns import name_of
@@ -197,7 +197,7 @@ class ByteBPE(Tokenizer):
                              f"{TOKENIZER}")
         else:
             write_two_files(path, format, vocab, merges)
-            write_config(path, self.special, self.chat_template, "GPT2Tokenizer")
+            write_config(path, self.special, self.chat_template, "GPT2Tokenizer", format)
 
     @classmethod
     def matches(cls, saved: SavedTokenizer) -> bool:
@@ -207,7 +207,8 @@ class ByteBPE(Tokenizer):
     @classmethod
     def _read(cls, saved: SavedTokenizer) -> Self:
         if saved.has(TOKENIZER):
-            return about(saved.path / TOKENIZER, cls._from_arguments, read_byte_bpe, saved.document, saved.roles)
+            return about(saved.path / TOKENIZER, cls._from_arguments, read_byte_bpe, saved.document, saved.roles,
+                         saved.path)
         for name in filter(saved.has, TWO_FILES):
             return about(saved.path / name, cls._from_arguments, read_two_files, saved.path, name, saved.roles)
         raise FileNotFoundError(f"{saved.path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json "

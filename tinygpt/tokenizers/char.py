@@ -12,9 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from .added_tokens import added_tokens
 from .base import Tokenizer
 from .files import TOKENIZER, SavedTokenizer, about, write_config
-from .hf_json import added_tokens, bpe_model, vocabulary, write_tokenizer_json
+from .hf_json import bpe_model, vocabulary, write_tokenizer_json
 from .special import AddedToken, SpecialTokens
 from .template import Template
 

@@ -3,25 +3,31 @@
 What is read here may come from anyone, so nothing in it is trusted: not its encoding, its nesting, its keys or its
 types. Whatever is wrong is a ValueError that names the file.
 
-Prerequisites: `special.py`. Next: `base.py`.
+Prerequisites: `special.py`, `families.py`. Next: `added_tokens.py`, `base.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
-__all__ = ["CONFIG", "TOKENIZER", "SavedTokenizer", "about", "kind_of", "member", "model_type", "read_chat_template",
-           "read_config", "read_json", "read_roles", "read_text", "write_config", "write_json", "write_text"]
+__all__ = ["ADDED", "CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "TWO_FILES", "SavedTokenizer", "about",
+           "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config", "read_json", "read_roles", "read_text", "write_config",
+           "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # formats of two files
+ROLES_MAP = "special_tokens_map.json"  # where older folders say who plays which role
+ADDED = "added_tokens.json"  # where they list tokens that were added to the vocabulary
+MODEL_CONFIG = "config.json"  # of the model that the tokenizer belongs to
 CHAT_TEMPLATE = "chat_template.jinja"  # where newer folders keep it, apart from tokenizer_config.json
 
 MAX_BYTES = 1 << 28  # the largest public tokenizer.json has 40 million
@@ -82,15 +88,35 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_config(folder: str | PathLike[str], special: SpecialTokens, chat_template: str | None = None,
-                 tokenizer_class: str = "PreTrainedTokenizerFast") -> None:
-    """Write the `tokenizer_config.json` with which transformers opens the folder."""
+                 tokenizer_class: str = "PreTrainedTokenizerFast", format: str = TOKENIZER) -> None:
+    """Write the `tokenizer_config.json` with which transformers opens the folder, after the other files.
+
+    A role that reading would give to a token, and that nobody plays, is written as null. What another tokenizer left in
+    the folder is removed: reading would find it in other formats, or take its roles and its added tokens.
+
+    Args:
+        folder: where to.
+        special, chat_template: what it says.
+        tokenizer_class: the class of transformers that reads the folder.
+        format: the file of the vocabulary, which stays: `TOKENIZER`, or one of `TWO_FILES` with its partner.
+    """
     others = [name for name in special.ids if name not in special.roles.values()]
-    more: dict[str, Any] = {"additional_special_tokens": others} if others else {}
+    more: dict[str, Any] = {role: None for role in _presumed(special, tokenizer_class) if role not in special.roles}
+    more |= {"additional_special_tokens": others} if others else {}
     if chat_template is not None:
         more["chat_template"] = chat_template
-    (Path(folder) / CHAT_TEMPLATE).unlink(missing_ok=True)  # of another tokenizer; it would win over the one above
     write_json(Path(folder) / CONFIG, {"tokenizer_class": tokenizer_class, **special.roles, **more,
                                        "clean_up_tokenization_spaces": False})
+    others_files = {TOKENIZER, *TWO_FILES, *TWO_FILES.values(), ROLES_MAP, ADDED, CHAT_TEMPLATE}
+    for name in others_files - {format, TWO_FILES.get(format)}:
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _presumed(special: SpecialTokens, tokenizer_class: str) -> Iterable[str]:
+    """The roles that a folder of this class gives to one of the tokens though no file says so."""
+    if tokenizer_class in FAMILIES:
+        return [role for role, name in FAMILIES[tokenizer_class].roles.items() if name in special.ids]
+    return [] if special.roles else SpecialTokens(special.tokens).roles
 
 
 def read_config(folder: str | PathLike[str], name: str = CONFIG) -> dict[str, Any] | None:
@@ -104,18 +130,43 @@ def read_config(folder: str | PathLike[str], name: str = CONFIG) -> dict[str, An
     return config
 
 
+def read_class(folder: str | PathLike[str]) -> str | None:
+    """The class of transformers that reads a folder, without the "Fast" that some names end in.
+
+    `tokenizer_config.json` names it, else the model's `config.json`; else it follows from the type of the model, whose
+    name stands for a class that is not known here. None where nothing says it.
+    """
+    config, model = read_config(folder) or {}, read_config(folder, MODEL_CONFIG) or {}
+    for path, holder in ((CONFIG, config), (MODEL_CONFIG, model)):
+        name = about(Path(folder) / path, member, holder, "tokenizer_class", str, "").removesuffix("Fast")
+        if name in GENERIC and (Path(folder) / TOKENIZER).exists():
+            return None  # tokenizer.json has it all
+        if name and name not in GENERIC:
+            return name
+    kind = about(Path(folder) / MODEL_CONFIG, member, model, "model_type", str, "")
+    return MODEL_TYPES.get(kind, kind) or None
+
+
 def read_roles(folder: str | PathLike[str]) -> dict[str, str] | None:
-    """Who plays which role, by `tokenizer_config.json`, else `special_tokens_map.json`; None without either."""
-    for name in (CONFIG, "special_tokens_map.json"):
-        config = read_config(folder, name)
-        if config is not None:
-            roles = {role: config[role] for role in ROLES if config.get(role) is not None}
-            for role, value in roles.items():
-                roles[role] = value.get("content") if isinstance(value, dict) else value
-                if not isinstance(roles[role], str):
-                    raise ValueError(f"{Path(folder) / name}: {role} is {value!r:.100}, expected the token's text")
-            return roles
-    return None
+    """Who plays which role, by `tokenizer_config.json` and `special_tokens_map.json`.
+
+    A role of which neither speaks is played as the class of the tokenizer has it; null stands for nobody. Files that
+    name no role, and no class, have not said that there are none: that is None, as without files, and names tell.
+    """
+    said: dict[str, str | None] = {}
+    for name in (ROLES_MAP, CONFIG):  # what the second says goes before
+        config = read_config(folder, name) or {}
+        for role in ROLES:
+            value = config.get(role)
+            value = value.get("content", value) if isinstance(value, dict) else value
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{Path(folder) / name}: {role} is {value!r:.100}, expected the token's text")
+            if role in config:
+                said[role] = value
+    family = FAMILIES.get(read_class(folder) or "")
+    if not said and family is None:
+        return None
+    return {role: name for role, name in {**(family.roles if family else {}), **said}.items() if name is not None}
 
 
 def read_chat_template(folder: str | PathLike[str]) -> str | None:

@@ -2,9 +2,10 @@
 
 The first file maps tokens, in the byte alphabet, to ids; the second lists merges, one a line, in order of rank. Neither
 says how text is split (as GPT-2 does) nor which tokens are special: those are the ones that no merge makes. A
-`tokenizer_config.json` beside them may say who plays which role and what goes around a text.
+`tokenizer_config.json` beside them may say who plays which role and what goes around a text; so may the model's
+`config.json`, whose type names a family of tokenizers.
 
-Prerequisites: `hf_json.py`. Next: `byte_bpe.py`.
+Prerequisites: `hf_json.py`, `families.py`. Next: `byte_bpe.py`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import CONFIG, about, member, read_config, read_json, read_text, write_text
-from .hf_json import added_tokens, made_by, merge_of, without_added
+from .families import FAMILIES
+from .files import CONFIG, MODEL_CONFIG, TWO_FILES, about, member, read_class, read_config, read_json, read_text, write_text
+from .hf_json import all_added, made_by, merge_of, without_added
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template
 
-__all__ = ["TWO_FILES", "read_two_files", "write_two_files"]
+__all__ = ["read_two_files", "write_two_files"]
 
-TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}
 _VERSION = "#version: 0.2"
-_GPT2_LIKE = ("GPT2Tokenizer", "PreTrainedTokenizer")
-_ROBERTA_LIKE = ("RobertaTokenizer", "BartTokenizer", "LEDTokenizer", "LongformerTokenizer")  # <s> text </s>
 
 
 def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | None) -> dict[str, Any]:
@@ -43,37 +42,25 @@ def read_two_files(folder: Path, vocab_name: str, roles: Mapping[str, str] | Non
     if any(right.endswith("</w>") for _, right in merges):
         raise ValueError(f"{merges_path}: words end in </w>, so this is BPE over characters, not over bytes")
     config = read_config(folder) or {}
-    added = _added_tokens(folder, vocab, made_by(merges), config, roles or {})
+    made = made_by(merges)
+    listed = [AddedToken(token, token_id) for token, token_id in vocab.items() if token not in made]
+    added = all_added(listed, vocab, made, roles, folder)
     ordinary, pairs = about(vocab_path, without_added, vocab, merges, added)
     special = about(vocab_path, SpecialTokens.from_file, added, roles)
     return {"vocab": ordinary, "merges": pairs, "special_tokens": special,
-            **about(folder / CONFIG, _read_settings, config, special)}
+            **about(folder / CONFIG, _read_settings, config, special, read_class(folder) or "GPT2Tokenizer")}
 
 
-def _added_tokens(folder: Path, vocab: Mapping[str, int], made: set[str], config: Mapping[str, Any],
-                  roles: Mapping[str, str]) -> list[AddedToken]:
-    """Tokens of the vocabulary that no merge makes, and those that further files add."""
-    found = {token: AddedToken(token, token_id) for token, token_id in vocab.items() if token not in made}
-    for token, token_id in (read_config(folder, "added_tokens.json") or {}).items():
-        found[token] = AddedToken(token, token_id, special=token in roles.values())
-    entries = about(folder / CONFIG, member, config, "added_tokens_decoder", dict, {})
-    document = {"added_tokens": [{"id": int(token_id) if token_id.isdecimal() else token_id, **entry}
-                                 for token_id, entry in entries.items() if isinstance(entry, dict)]}
-    found |= {token.content: token for token in about(folder / CONFIG, added_tokens, document)}
-    return list(found.values())
-
-
-def _read_settings(config: Mapping[str, Any], special: SpecialTokens) -> dict[str, Any]:
-    """What `tokenizer_config.json` adds: the class of transformers says how it splits, and what goes around a text."""
-    name = member(config, "tokenizer_class", str, "GPT2Tokenizer").removesuffix("Fast")
-    if name in _ROBERTA_LIKE:
-        before, after = [special.roles.get("cls_token", "<s>")], [special.roles.get("sep_token", "</s>")]
-    elif name in _GPT2_LIKE:
+def _read_settings(config: Mapping[str, Any], special: SpecialTokens, name: str) -> dict[str, Any]:
+    """What is not in the two files: the class `name` says how a text is split, and what goes around it."""
+    if name not in FAMILIES:
+        raise ValueError(f"the tokenizer_class, or by {MODEL_CONFIG} the model's type, is {name!r:.100}, which is none "
+                         f"of those that split as GPT-2 does: {', '.join(FAMILIES)}")
+    if FAMILIES[name].encloses:
+        before, after = ([special.roles.get(role, FAMILIES[name].roles[role])] for role in ("cls_token", "sep_token"))
+    else:
         before, after = ([special.roles.get(f"{role}_token", f"a {role} token")]
                          if member(config, f"add_{role}_token", bool, False) else [] for role in ("bos", "eos"))
-    else:
-        raise ValueError(f"the tokenizer_class {name!r:.100} is none of those that split as GPT-2 does: "
-                         f"{', '.join(_GPT2_LIKE + _ROBERTA_LIKE)}")
     return {"pattern": Splitter([Stage("gpt2", add_prefix_space=member(config, "add_prefix_space", bool, False))]),
             "template": Template.around(before, after, special.ids)}
 

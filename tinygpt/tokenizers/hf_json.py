@@ -8,7 +8,7 @@ of the 256 bytes. 188 bytes are printable Latin-1 characters and stand for thems
 0x7F–0xA0, 0xAD) are moved to U+0100 and up, so space is "Ġ" and newline is "Ċ". Bytes are numbered as these characters
 sort: that is `BYTE_ORDER`.
 
-Prerequisites: `hf_pipeline.py`, `template.py`. Next: `gpt2_files.py`.
+Prerequisites: `hf_pipeline.py`, `template.py`, `added_tokens.py`. Next: `gpt2_files.py`.
 Sources: github.com/huggingface/tokenizers; `bytes_to_unicode` of github.com/openai/gpt-2 (src/encoder.py).
 """
 
@@ -19,13 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .added_tokens import added_tokens, further_tokens, special_names
 from .files import kind_of, member, model_type, write_json
 from .hf_pipeline import read_normal_forms, read_splitter
 from .special import AddedToken, SpecialTokens
 from .template import Template
 from .textbook_bpe import BYTE_ORDER
 
-__all__ = ["BYTE_TO_CHAR", "CHAR_TO_BYTE", "added_tokens", "bpe_model", "bytes_to_text", "made_by", "merge_of",
+__all__ = ["BYTE_TO_CHAR", "CHAR_TO_BYTE", "all_added", "bpe_model", "bytes_to_text", "made_by", "merge_of",
            "read_byte_bpe", "text_to_bytes", "vocabulary", "without_added", "write_tokenizer_json"]
 
 _PRINTABLE, _MOVED = BYTE_ORDER[:188], BYTE_ORDER[188:]
@@ -43,12 +44,13 @@ def text_to_bytes(text: str) -> bytes:
     return bytes([CHAR_TO_BYTE[char] for char in text])
 
 
-def read_byte_bpe(document: Any, roles: Mapping[str, str] | None) -> dict[str, Any]:
-    """The arguments of `ByteBPE` that a `tokenizer.json` gives.
+def read_byte_bpe(document: Any, roles: Mapping[str, str] | None, folder: Path) -> dict[str, Any]:
+    """The arguments of `ByteBPE` that a `tokenizer.json` gives, with the files beside it.
 
     Args:
         document: what the file holds.
-        roles: who plays which role, by `tokenizer_config.json`; a name that the vocabulary lacks plays none.
+        roles: who plays which role, by the other files; a name that the vocabulary lacks plays none.
+        folder: where the other files are.
 
     Raises:
         ValueError: another kind of tokenizer, named; or whatever else is wrong with the file.
@@ -63,18 +65,39 @@ def read_byte_bpe(document: Any, roles: Mapping[str, str] | None) -> dict[str, A
     if decoder is not None and (name := kind_of(decoder, "decoder")) != "ByteLevel":
         raise ValueError(f"the decoder is {name!r}, not ByteLevel: this is no byte-level BPE")
     splitter = read_splitter(document.get("pre_tokenizer"))
-    vocab, added = vocabulary(document), added_tokens(document)
-    merges = [merge_of(merge) for merge in member(model, "merges", list)]
-    if roles:  # who plays a role is special, even where only tokenizer_config.json says so
-        names = set(roles.values())
-        added = [replace(token, special=token.special or token.content in names) for token in added]
-        names -= {token.content for token in added} | made_by(merges)
-        added += [AddedToken(name, vocab[name]) for name in sorted(names & vocab.keys())]
+    vocab, merges = vocabulary(document), [merge_of(merge) for merge in member(model, "merges", list)]
+    added = all_added(added_tokens(document), vocab, made_by(merges), roles, folder)
     ordinary, pairs = without_added(vocab, merges, added)
     return {"vocab": ordinary, "merges": pairs, "special_tokens": SpecialTokens.from_file(added, roles),
             "pattern": splitter, "normal_forms": read_normal_forms(document.get("normalizer")),
             "ignore_merges": member(model, "ignore_merges", bool, False),
             "template": Template.from_json(document.get("post_processor"))}
+
+
+def all_added(listed: Sequence[AddedToken], vocab: Mapping[str, int], made: set[str], roles: Mapping[str, str] | None,
+              folder: Path) -> list[AddedToken]:
+    """The added tokens of a folder: those `listed` with the vocabulary, and those that only other files name.
+
+    Who plays a role is special, and so is who a file calls special, even where it has no entry of its own. A byte is
+    not: the character that stands for it in the vocabulary is ordinary text as well, and without it no text with that
+    byte could be written. It may play a role all the same.
+
+    Args:
+        listed: the tokens that come with the vocabulary.
+        vocab, made: the vocabulary, and the part of it that ordinary text can become.
+        roles: who plays which role.
+        folder: where the other files are.
+    """
+    known = {token.content: token for token in listed}
+    known |= {token.content: token for token in further_tokens(folder, roles)}
+    if len(known) < len(listed):
+        return list(listed)  # a name given twice, which is refused later
+    names = set((roles or {}).values())
+    bytes_ = vocab.keys() & CHAR_TO_BYTE.keys()
+    found = [replace(token, special=(token.special or token.content in names) and token.content not in bytes_)
+             for token in known.values()]
+    names = (names | special_names(folder)) - known.keys() - made
+    return [*found, *(AddedToken(name, vocab[name]) for name in sorted(names & vocab.keys()))]
 
 
 def merge_of(entry: Any) -> tuple[str, str]:
@@ -125,16 +148,6 @@ def vocabulary(document: Mapping[str, Any]) -> dict[str, int]:
     """The vocabulary of a `tokenizer.json` as it is written."""
     vocab = member(member(document, "model", dict), "vocab", dict)
     return {token: member(vocab, token, int) for token in vocab}
-
-
-def added_tokens(document: Mapping[str, Any]) -> list[AddedToken]:
-    """The added tokens of a `tokenizer.json`, by id."""
-    tokens = []
-    for entry in member(document, "added_tokens", list, []):
-        flags = {name: member(entry, name, bool, False)
-                 for name in ("special", "lstrip", "rstrip", "single_word", "normalized")}
-        tokens.append(AddedToken(member(entry, "content", str), member(entry, "id", int), **flags))
-    return sorted(tokens, key=lambda token: token.id)
 
 
 def bpe_model(vocab: Mapping[str, int], merges: Sequence[tuple[str, str]],

@@ -57,14 +57,14 @@ class AddedToken:
 
 
 class SpecialTokens:
-    """The added tokens of a vocabulary, special or not, and the roles that the special ones play.
+    """The added tokens of a vocabulary, special or not, and the roles that they play.
 
     Args:
         tokens: the tokens.
         roles: "eos_token" and so on → name; None guesses from the well-known names in `ROLES`.
 
     Raises:
-        ValueError: an empty or repeated name, a repeated id, a role that no special token plays.
+        ValueError: an empty or repeated name, a repeated id, a role that none of the tokens plays.
     """
 
     def __init__(self, tokens: Iterable[AddedToken] = (), roles: Mapping[str, str] | None = None) -> None:
@@ -89,7 +89,7 @@ class SpecialTokens:
             found = {role: [name for name in names if name in self.ids] for role, names in ROLES.items()}
             roles = {role: names[0] for role, names in found.items() if names}
         for role, name in roles.items():
-            if name not in self.ids:
+            if name not in by_name:
                 raise ValueError(f"{role} is {name!r}, which is none of the special tokens {list(self.ids)}")
         self.roles = dict(roles)
         self._by_name = by_name
@@ -98,14 +98,14 @@ class SpecialTokens:
 
     @classmethod
     def from_file(cls, tokens: Iterable[AddedToken], roles: Mapping[str, str] | None) -> SpecialTokens:
-        """The tokens that a file lists; a role that it gives to no special token is nobody's."""
+        """The tokens that a file lists; a role that it gives to none of them is nobody's."""
         tokens = tuple(tokens)
-        names = {token.content for token in tokens if token.special}
+        names = {token.content for token in tokens}
         return cls(tokens, None if roles is None else {role: name for role, name in roles.items() if name in names})
 
     def role_id(self, role: str) -> int | None:
         """The id of the token that plays `role`, or None."""
-        return self.ids[self.roles[role]] if role in self.roles else None
+        return self._by_name[self.roles[role]].id if role in self.roles else None
 
     def allowed(self, allowed_special: AllowedSpecial) -> frozenset[str]:
         """The set of names that `allowed_special` gives.
