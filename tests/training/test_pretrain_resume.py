@@ -64,7 +64,8 @@ def place(tmp_path_factory) -> Path:
 
 
 def environment(place: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(place), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def start(place: Path, *arguments: str, driver: tuple[str, ...] = ()) -> subprocess.Popen:
@@ -275,8 +276,61 @@ def test_a_state_that_is_truncated_or_foreign_is_refused_and_left_alone(finished
 
 
 def test_resume_where_nothing_is_starts_at_the_beginning(place, alone, tmp_path):
-    finish(place, "--data", "text.txt", "--out", str(tmp_path / "new"), *RUNS["char"], "--resume")
+    _, err = finish(place, "--data", "text.txt", "--out", str(tmp_path / "new"), *RUNS["char"], "--resume")
+    assert f"{tmp_path / 'new'} holds no checkpoint yet: starting at step 0\n" in err
     assert digest(tmp_path / "new") == digest(alone("char")[0])
+
+
+@pytest.mark.parametrize("n, when", [(1, "after"), (2, "before"), (2, "after"), (3, "after"), (4, "before")])
+def test_killed_before_the_first_checkpoint(place, alone, tmp_path, n, when):
+    """The first file to be complete has the options, then the tokens, then the first state."""
+    folder = tmp_path / "out"
+    finish(place, "--data", "text.txt", "--out", str(folder), *RUNS["char"], code=-signal.SIGKILL,
+           driver=("os", "replace", str(n), when))
+    assert not (folder / "training_state.safetensors").exists()
+    same_end(place, folder, alone, "char")
+
+
+def test_killed_before_anything_was_written(place, tmp_path):
+    folder = tmp_path / "out"
+    finish(place, "--data", "text.txt", "--out", str(folder), *RUNS["char"], code=-signal.SIGKILL,
+           driver=("os", "replace", "1", "before"))
+    assert "found no run in the folder" in refused(place, "--resume", "--out", str(folder))
+
+
+@pytest.mark.parametrize("command", [["pretrain"], ["finetune"], ["pretrain", "--steps", "2", "--n-embd", "8"],
+                                     ["finetune", "--task", "classification"]])
+@pytest.mark.parametrize("there", [False, True])
+def test_resume_in_a_mistyped_folder_trains_nothing(tmp_path, capsys, command, there):
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    assert main([command[0], "--resume", "--out", str(out), *command[1:]]) == 2
+    captured = capsys.readouterr()
+    assert f"no run in the folder '{out}': it looked for training_state.safetensors and options.json" in captured.err
+    assert captured.err.count("\n") == 1 and not captured.out
+    assert list(tmp_path.rglob("*")) == ([out] if there else [])
+
+
+@pytest.mark.parametrize("content, message", [
+    ("[]", "must hold a JSON object"), ("{", "is not valid JSON"), ("{}", "holds a run of another command"),
+    ('{"command": "pretrain"}', "holds no options of a run"),
+    ('{"command": "pretrain", "options": {"data": [], "nonsense": 1}}', "holds no options of a run"),
+    ('{"command": "finetune", "options": {}}', "`tinygpt finetune --resume` goes on with it"),
+])
+def test_options_that_are_damaged_are_refused(tmp_path, capsys, content, message):
+    (tmp_path / "options.json").write_text(content, encoding="utf-8")
+    assert main(["pretrain", "--resume", "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["options.json"]
+
+
+def test_a_run_that_fails_before_it_begins_leaves_no_options(place, tmp_path):
+    (tmp_path / "out").mkdir()
+    (place / "short.txt").write_text("a", encoding="utf-8")
+    refused(place, "--data", "short.txt", "--out", str(tmp_path / "out"), *RUNS["char"])
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_resume_overwrites_no_model_without_a_training_state(place, finished):

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
+from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
 from . import chat, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .versions import versions
 
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("default", UserWarning)  # shown once, whatever Python was told about warnings
+            _check_folder(args)
             return args.run(args)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
@@ -67,6 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_message(error), 2)
     except MACHINE as error:
         return _fail(_message(error), 1)
+
+
+def _check_folder(args: argparse.Namespace) -> None:
+    """Refuse --resume where there is no run, unless the command itself says what to train: a mistyped folder would
+    get a run of the default options.
+
+    Raises:
+        FileNotFoundError: there is nothing to go on with.
+    """
+    says_what = any(getattr(args, name, None) for name in ("data", "model", "preset"))
+    if getattr(args, "resume", False) and not says_what and not holds_run(args.out):
+        raise FileNotFoundError(
+            f"--resume found no run in the folder {args.out!r}: it looked for {STATE_FILE} and {OPTIONS_FILE}; give "
+            "the folder of a run, or say what to train (--data, --model or --preset), and it starts at step 0")
 
 
 # What a user can cause and mend by other input; the rest of what is caught is the machine's or the training's failure.

@@ -3,6 +3,7 @@
 What is learnt, and with it all that depends on it, is the objective's; the run is the same for each, whether it begins
 with random weights or with a model that is there.
 
+    DIR/options.json   what the run was told: written first, so that a run killed before its first checkpoint is known
     DIR/training_state.safetensors   weights, moments, step, options: all that --resume reads (see checkpoint.py)
     DIR/config.json, model.safetensors, tokenizer.json, …   the model, as Hugging Face's libraries open it too
     DIR/tokens/train.npy, validation.npy   the data as ids; made again from the data if they are lost
@@ -26,6 +27,7 @@ from typing import Any, TextIO, TypeVar
 
 from ..backend import manual_seed, resolve_device, resolve_dtype, to_device
 from ..models import ADAPTER, PretrainedModel, new_model
+from ..pretrained.json_file import read_json, write_json
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
 from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoint
@@ -38,7 +40,9 @@ from .progress import Progress
 from .run_options import RunOptions
 from .trainer import Best, Trainer
 
-__all__ = ["RunResult", "saved_options", "start_run"]
+__all__ = ["RunResult", "holds_run", "saved_options", "start_run"]
+
+OPTIONS_FILE = "options.json"
 
 SomeOptions = TypeVar("SomeOptions", bound=RunOptions)
 
@@ -125,7 +129,15 @@ def start_run(options: RunOptions, out: str | Path, *, resume: bool = False,
         if checkpoint is None:
             _refuse_used(out)
             options = _resolved(options)
-        return _Run(options, out, checkpoint, stream, lambda: held.enter_context(lock)).go()
+        run = _Run(options, out, checkpoint, stream, lambda: held.enter_context(lock))
+        if resume and checkpoint is None:
+            run.notes.append(f"{out} holds no checkpoint yet: starting at step 0")
+        return run.go()
+
+
+def holds_run(out: str | Path) -> bool:
+    """Whether a folder holds a run that --resume can go on with: a checkpoint, or at least the run's options."""
+    return any((Path(out) / name).is_file() for name in (STATE_FILE, OPTIONS_FILE))
 
 
 def _refuse_used(out: Path) -> None:
@@ -148,15 +160,21 @@ def _resolved(options: RunOptions) -> RunOptions:
 
 
 def saved_options(out: str | Path, kind: type[SomeOptions]) -> SomeOptions | None:
-    """The options of the run in a folder, which must be of one kind; None if it has no complete checkpoint.
+    """The options of the run in a folder, which must be of one kind; None if it holds no run.
+
+    They stand in the checkpoint; of a run that was killed before its first one, in the file of its options.
 
     Raises:
         ValueError: the run is of another kind, or its options are damaged.
     """
     state = Path(out) / STATE_FILE
-    if not state.is_file():
+    if not holds_run(out):
         return None
-    run = read_checkpoint(state).run
+    if state.is_file():
+        run = read_checkpoint(state).run
+    else:
+        state = Path(out) / OPTIONS_FILE
+        run = read_json(state)
     if run.get("command") != kind.command:
         raise ValueError(f"{out} holds a run of another command, and `tinygpt {run.get('command')} --resume` goes on "
                          f"with it, not `tinygpt {kind.command}`")
@@ -237,7 +255,9 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         self.lock()
         _refuse_used(self.out)  # another run may have come and gone since
+        known = (self.out / OPTIONS_FILE).is_file()  # a run that was killed before its first checkpoint
         try:
+            write_json(self.out / OPTIONS_FILE, {"command": o.command, "options": dataclasses.asdict(o)})
             self._write_token_files(parts)
             source = self._start()
         except BaseException:
@@ -245,6 +265,8 @@ class _Run:
                 shutil.rmtree(self.out, ignore_errors=True)
             for part in PARTS:
                 (tokens / f"{part}.npy").unlink(missing_ok=True)
+            if not known:
+                (self.out / OPTIONS_FILE).unlink(missing_ok=True)
             raise
         self.token_hashes = _token_hashes(tokens)
         return source
