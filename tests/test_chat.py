@@ -136,7 +136,7 @@ def test_streamed_characters_are_whole():
 
 @pytest.mark.parametrize("settings, message", [
     (dict(max_new_tokens=0), "max_new_tokens is 0"), (dict(seed=-1), "seed is -1"),
-    (dict(temperature=-1.0), "temperature is -1"), (dict(top_k=0), "top_k is 0"),
+    (dict(temperature=-1.0), "temperature is -1"), (dict(top_k=-1), "top_k is -1"),
 ])
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -91,7 +91,7 @@ def test_a_question_that_cannot_be_asked_is_named_by_its_line(capsys, monkeypatc
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--temperature", -1], "temperature is -1"), (["--top-k", 0], "top_k is 0"), (["--seed", -1], "--seed must be"),
+    (["--temperature", -1], "temperature is -1"), (["--top-k", -1], "top_k is -1"), (["--seed", -1], "--seed must be"),
     (["--max-new-tokens", 0], "max_new_tokens is 0"), (["--top-p", 2], "top_p is 2"),
     (["--system", "Capitals"], "lacks the character"), (["--device", "tpu"], "unknown device"),
 ])

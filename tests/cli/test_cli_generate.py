@@ -106,7 +106,7 @@ def test_a_long_prompt_may_be_cropped(capsys, char):
     (["--prompt", "the quick brown fox jumps over"], "the prompt has 30 tokens, but the model's context holds 24"),
     (["--prompt", "a", "--temperature", -1], "temperature is -1.0"),
     (["--prompt", "a", "--temperature", "nan"], "temperature is nan"),
-    (["--prompt", "a", "--top-k", 0], "top_k is 0"),
+    (["--prompt", "a", "--top-k", -1], "top_k is -1"),
     (["--prompt", "a", "--top-p", 1.5], "top_p is 1.5"),
     (["--prompt", "a", "--min-p", -0.1], "min_p is -0.1"),
     (["--prompt", "a", "--repetition-penalty", 0], "repetition_penalty is 0.0"),

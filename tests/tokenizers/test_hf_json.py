@@ -240,6 +240,7 @@ def test_special_tokens_of_every_setting_survive(tmp_path, document):
     tok.save(tmp_path / "again")
     assert load_tokenizer(tmp_path / "again").special.tokens == tok.special.tokens
 
+
 # -- tokens that only the files beside tokenizer.json name
 
 N = trained().n_vocab

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizer_texts import awkward_text, corpus, quick, trained
+from tokenizer_texts import SPECIAL, awkward_text, corpus, quick, trained
 
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
 from tinygpt.tokenizers.special import AddedToken, SpecialTokens
@@ -33,7 +33,8 @@ def test_ids_outside_the_vocabulary(tok, wrong):
             call()
 
 
-@pytest.mark.parametrize("make", [trained, lambda: CharTokenizer.train(corpus(), ["<|endoftext|>"])])
+@pytest.mark.parametrize("make", [lambda: ByteBPE(BPE.vocab, BPE.merges, SPECIAL),
+                                  lambda: CharTokenizer.train(corpus(), ["<|endoftext|>"])])
 def test_a_prompt_begins_and_does_not_end(make):
     tok = make()
     end, plain = tok.token_id("<|endoftext|>"), tok.encode("to be")

@@ -88,8 +88,8 @@ def test_roles_come_from_both_files_and_from_the_family(tmp_path):
     write_json(tmp_path / "config.json", {"model_type": "roberta"})
     write_json(tmp_path / "special_tokens_map.json", {"pad_token": "<|pad|>", "eos_token": "<x>", "bos_token": "<b>"})
     write_json(tmp_path / "tokenizer_config.json", {"eos_token": "<e>", "bos_token": None})
-    assert read_roles(tmp_path) == {"eos_token": "<e>", "pad_token": "<|pad|>", "unk_token": "<unk>", "cls_token": "<s>",
-                                    "sep_token": "</s>", "mask_token": "<mask>"}
+    assert read_roles(tmp_path) == {"eos_token": "<e>", "pad_token": "<|pad|>", "unk_token": "<unk>",
+                                    "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
 
 
 @pytest.mark.parametrize("tokenizer_class", ["PreTrainedTokenizerFast", "GPT2Tokenizer"])

@@ -103,7 +103,7 @@ def test_resume_bit_for_bit(kind: str, runs) -> None:
         warnings.filterwarnings("ignore", "lora without a model")
         finetune(saved_options(half, FinetuneOptions), half, resume=True, stream=io.StringIO())
     names = {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()} - {
-        Path("metrics.jsonl"), Path("loss.png")}
+        Path("metrics.jsonl"), Path("loss.png"), Path("options.json")}
     assert Path("training_state.safetensors") in names and Path("tokens/train.npy") in names
     for name in names - ({Path(ADAPTER)} if (half / ADAPTER).exists() else set()):
         assert (half / name).read_bytes() == (whole / name).read_bytes(), name

@@ -5,7 +5,7 @@ transformers finds the class of the tokenizer in `tokenizer_config.json`, else i
 by the type of the model, and the class has defaults. RoBERTa's mask is "<mask>" though no file says so.
 
 Prerequisites: nothing. Next: `files.py`, which finds the family of a folder.
-Source: `TOKENIZER_MAPPING_NAMES` and the tokenizer classes of github.com/huggingface/transformers.
+Source: the classes of tokenizers in github.com/huggingface/transformers, and its mapping of types to them.
 """
 
 from __future__ import annotations

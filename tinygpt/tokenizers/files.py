@@ -20,8 +20,8 @@ from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
 __all__ = ["ADDED", "CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "TWO_FILES", "SavedTokenizer", "about",
-           "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config", "read_json", "read_roles", "read_text", "write_config",
-           "write_json", "write_text"]
+           "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config", "read_json",
+           "read_roles", "read_text", "write_config", "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # formats of two files

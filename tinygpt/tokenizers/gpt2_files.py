@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .families import FAMILIES
-from .files import CONFIG, MODEL_CONFIG, TWO_FILES, about, member, read_class, read_config, read_json, read_text, write_text
+from .files import (CONFIG, MODEL_CONFIG, TWO_FILES, about, member, read_class, read_config, read_json, read_text,
+                    write_text)
 from .hf_json import all_added, made_by, merge_of, without_added
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage

@@ -61,7 +61,7 @@ edit("max: ties not shared", "max", extreme=mutant(
 edit("min: halved where tied", "min", extreme=mutant(
     reduction.extreme, ("hit.sum(axis=axis, keepdims=True).astype(x.dtype)",
                         "xp.where(hit.sum(axis=axis, keepdims=True) > 1, 2, 1).astype(x.dtype)")))
-edit("logsumexp: not normalised", "logsumexp", ("(powers / total)", "powers"))
+edit("logsumexp: not normalised", "logsumexp", ("powers / xp.where(total == 0, 1, total)", "powers"))
 edit("sum: a negative axis counts from the front", "sum", restore=mutant(
     reduction.restore, ("axes = reduced_axes(x, axis)",
                         "axes = tuple(abs(a) for a in reduced_axes(x, None)) if axis is None else tuple("
@@ -74,8 +74,8 @@ edit("transpose: the permutation instead of its inverse", "transpose", ("np.args
 edit("swapaxes: reshaped back", "swapaxes", ("g.swapaxes(axis1, axis2)", "g.reshape(x.shape)"))
 edit("reshape: column-major on the way back", "reshape", ('g.reshape(x.shape)', 'g.reshape(x.shape, order="F")'))
 edit("concatenate: split into equal parts", "concatenate", (
-    "np.cumsum([x.shape[axis] for x in xs])[:-1].tolist()",
-    "[g.shape[axis] * i // len(xs) for i in range(1, len(xs))]"))
+    "np.cumsum([part.shape[along] for part in parts])[:-1].tolist()",
+    "[g.shape[along] * i // len(xs) for i in range(1, len(xs))]"))
 edit("stack: any axis but 0 taken for the last", "stack", (
     "xp.moveaxis(g, axis, 0)", "xp.moveaxis(g, 0 if axis == 0 else -1, 0)"))
 edit("split: parts joined in reverse", "split", (
