@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.pretrained.config_json import read_config, write_config
-from tinygpt.pretrained.options import CLASSES, OPTIONS
+from tinygpt.pretrained.config_fields import CLASSES, OPTIONS
 
 BASE = {
     "gpt2": {"vocab_size": 69, "n_positions": 24, "n_layer": 2, "n_head": 2, "n_embd": 24},

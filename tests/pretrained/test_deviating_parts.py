@@ -10,7 +10,7 @@ import pytest
 from tinygpt.models import BERTConfig, GPT, GPTConfig, load_model
 from tinygpt.models.kinds import FEED_FORWARDS, POSITIONS
 from tinygpt.models.layout import LAYOUTS
-from tinygpt.pretrained import SafetensorsFile, options
+from tinygpt.pretrained import SafetensorsFile, config_fields
 from tinygpt.pretrained.config_json import read_config, write_config
 
 SIZES = dict(vocab_size=13, block_size=7, n_layer=2, n_head=2, n_embd=8)
@@ -71,7 +71,7 @@ def test_a_part_that_is_not_there_has_no_tensor(tmp_path):
 @pytest.mark.parametrize("config", [GPTConfig(**SIZES, activation="silu"), BERTConfig(**SIZES, activation="silu")])
 def test_an_activation_that_transformers_lacks(tmp_path, monkeypatch, config):
     for spelling in ("silu", "swish"):
-        monkeypatch.delitem(options.ACTIVATIONS, spelling)
+        monkeypatch.delitem(config_fields.ACTIVATIONS, spelling)
     write_config(tmp_path, config.to_dict())
     written = json.loads((tmp_path / "config.json").read_bytes())
     assert (written["model_type"], written["activation"]) == ("tinygpt", "silu")

@@ -1,6 +1,6 @@
 """The models, and their configurations.
 
-gpt.py is the book's GPT. Reading order of the rest: layout.py, kinds.py, configuration.py, config.py (what a model is)
+gpt.py is the book's GPT. Reading order of the rest: layout.py, kinds.py, config_base.py, config.py (what a model is)
 → inputs.py, base.py (what models share) → decoder.py (the public GPT) → bert.py → encoder_decoder.py → resize.py (new
 tokens) → adapter.py (what LoRA trained) → auto.py (which class a folder needs).
 """

@@ -13,7 +13,7 @@ from ..backend import to_numpy
 from ..nn import Module
 from ..pretrained import read_folder, resolve_folder, write_folder
 from ..tokenizers.base import Tokenizer
-from .configuration import Configuration
+from .config_base import Configuration
 
 __all__ = ["FROM_CONFIG", "PretrainedModel"]
 

@@ -4,7 +4,7 @@ Adds `GPTConfig`, `BERTConfig` and `EncoderDecoderConfig`. A configuration that 
 built can be saved. None stands for the architecture's own default and is replaced at once (fields are annotated as what
 they are then), so `dataclasses.replace` keeps it: pass None again for what should follow another field
 (`replace(config, n_embd=256, n_inner=None)`).
-Prerequisites: layout.py, kinds.py, configuration.py. Next: inputs.py.
+Prerequisites: layout.py, kinds.py, config_base.py. Next: inputs.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .configuration import Configuration
+from .config_base import Configuration
 from .kinds import FEED_FORWARDS, POSITIONS
 
 __all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]

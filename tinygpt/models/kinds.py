@@ -3,7 +3,7 @@
 A new kind is a class in a file of its own in nn/ and a row here; activations have their table in ops/activation.py.
 layout.py says which of them each architecture has.
 
-Prerequisites: nn/, layout.py. Next: configuration.py.
+Prerequisites: nn/, layout.py. Next: config_base.py.
 """
 
 from __future__ import annotations

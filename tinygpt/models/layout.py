@@ -3,7 +3,7 @@
 The architectures are made of the same parts (kinds.py); this file says which of them each one has. A model whose parts
 are all its architecture's opens in transformers; config.py says which parts may differ.
 
-Prerequisites: nn/. Next: kinds.py, which builds the parts; configuration.py, which answers from this table.
+Prerequisites: nn/. Next: kinds.py, which builds the parts; config_base.py, which answers from this table.
 
 Papers: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), Mistral and Mixtral (Jiang et al. 2023, 2024), BERT
 (Devlin et al. 2018), RoBERTa (Liu et al. 2019), BART (Lewis et al. 2019), Marian (Junczys-Dowmunt et al. 2018), which

@@ -2,7 +2,7 @@
 
 The fields are a plain dict, with `architecture` among them: the configurations themselves stand above, in
 models/config.py, and check what this file lets pass.
-Prerequisites: options.py. Next: names.py.
+Prerequisites: config_fields.py. Next: names.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .json_file import read_json, write_json
-from .options import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
-                      WITH_BEAMS, Option)
+from .config_fields import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
+                            WITH_BEAMS, Option)
 
 __all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config"]
 
@@ -210,7 +210,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """The fields of the configuration that a Hugging Face folder describes, with `architecture` and `head`.
 
     generation_config.json, where there is one, has the last word on token ids, as in transformers.
-    Where config.json is of our own type, what deviates from the layout is among the fields (`options.PARTS`).
+    Where config.json is of our own type, what deviates from the layout is among the fields (`config_fields.PARTS`).
     Llama's fields have `attention_bias` and `mlp_bias` instead of `bias`.
 
     A warning names what the folder asks of generation and does not get by itself.

@@ -2,7 +2,7 @@
 
 `model.safetensors.index.json` says which file holds which tensor. Its file names are somebody else's words: only plain
 names of files in the same folder are followed.
-Prerequisites: safetensors_file.py. Next: options.py.
+Prerequisites: safetensors_file.py. Next: config_fields.py.
 """
 
 from __future__ import annotations
