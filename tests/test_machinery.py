@@ -21,7 +21,7 @@ import pytest
 from test_book import BOOK
 
 import tinygpt
-from tinygpt import autograd, generation, machinery, models, ops, optim, placement, tokenizers, training
+from tinygpt import autograd, generation, machinery, models, nn, ops, optim, placement, tokenizers, training
 from tinygpt.autograd import OPS, Engine, Operation, Tensor
 from tinygpt.backend import host, manual_seed
 from tinygpt.engine import dispatch, no_grad
@@ -539,7 +539,7 @@ IN_PLACE: dict[str, Callable[[pytest.MonkeyPatch], bool]] = {
     "`Tensor` in NumPy's calls": lambda patch: all(
         vars(Tensor)[name] is member for name, member in numpy_functions.MORE_METHODS.items()
     ) and isinstance(np.exp(Tensor([0.0])), Tensor) and isinstance(np.sum(Tensor([0.0])), Tensor),
-    "`Module`": lambda patch: placement.MODULE.items() <= vars(Module).items(),
+    "`Module`": lambda patch: nn.placement.MODULE.items() <= vars(Module).items(),
     "`Parameter`": lambda patch: {type(p) for p in flat_parameters()} == {FlatParameter},
     "`FeedForward`": lambda patch: type(small().blocks[0].feed_forward) is type(
         FEED_FORWARDS["plain"](None, 4, 8)) is FusedFeedForward,
@@ -623,5 +623,5 @@ def test_nothing_but_the_tables_is_put_into_the_book(tmp_path):
     put = {"tinygpt.autograd.operation.Operation.engine", tensor + "new_array"}
     put |= {tensor + name for name in [*placement.TENSOR, *numpy_functions.MORE_METHODS, "__array_ufunc__",
                                        "__array_function__"]}
-    put |= {module + name for name in placement.MODULE}
+    put |= {module + name for name in nn.placement.MODULE}
     assert len(alone) > 300 and changed == put

@@ -8,7 +8,7 @@
 | `new_array` | backend/host.py: `new_array` | devices, bfloat16 | tests/test_backend.py |
 | `Tensor` | placement.py: `TENSOR` | devices | tests/test_fake_device.py |
 | `Tensor` in NumPy's calls | ops/numpy_functions.py: `NUMPY_FUNCTIONS` | `np.exp(tensor)` | tests/test_operators.py |
-| `Module` | placement.py: `MODULE` | devices, types | tests/nn/test_module.py |
+| `Module` | nn/placement.py: `MODULE` | devices, types | tests/nn/test_module.py |
 | `Parameter` | optim/flat_parameter.py: `FlatParameter` | one array for all | tests/optim/test_flat.py |
 | `FeedForward` | nn/gated.py: `FusedFeedForward` | one pass | tests/nn/test_gated.py |
 | `Sight` | nn/cache.py: `CachedSight` | decoding | tests/nn/test_cache.py |
@@ -24,7 +24,8 @@ tests/test_machinery.py reads this table. It compares all rows at once, too: ste
 (`by_the_book`) and by the whole program.
 
 The lower half stands by itself: a name in its place is imported where it is used, and the class says which one of the
-book it extends. The upper half has to be there before anything runs, and is put there by `install`.
+book it extends. The upper half has to be there before anything runs, and is put there by `install`
+and `install_in`.
 
 Prerequisites: placement.py, and what the table names. Next: docs/map.md.
 """
@@ -32,30 +33,34 @@ Prerequisites: placement.py, and what the table names. Next: docs/map.md.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from .autograd.operation import Engine, Operation
 from .autograd.tensor import Tensor
 from .backend import new_array
 from .engine.dispatch import Dispatch
-from .nn.module import Module
 from .ops.numpy_functions import MORE_METHODS, array_function, array_ufunc
-from .placement import MODULE, TENSOR
+from .placement import TENSOR
 
-__all__ = ["by_the_book", "install"]
+__all__ = ["by_the_book", "install", "install_in"]
 
 _one_at_a_time = threading.RLock()
 
 
 def install() -> None:
-    """Put the machinery into its places; `import tinygpt` does it once."""
+    """Put the machinery into its places, but for the Module's; `import tinygpt` does it once."""
     Operation.engine = Dispatch()
     Tensor.new_array = staticmethod(new_array)
-    for owner, members in ((Tensor, MORE_METHODS), (Tensor, TENSOR), (Module, MODULE),
-                           (Tensor, {"__array_ufunc__": array_ufunc, "__array_function__": array_function})):
-        for name, member in members.items():
-            setattr(owner, name, member)
+    install_in(Tensor, {**MORE_METHODS, **TENSOR, "__array_ufunc__": array_ufunc,
+                        "__array_function__": array_function})
+
+
+def install_in(owner: type, members: Mapping[str, Any]) -> None:
+    """Give a class of the book its further members; `import tinygpt.nn` does it for Module, with its `MODULE`."""
+    for name, member in members.items():
+        setattr(owner, name, member)
 
 
 @contextmanager

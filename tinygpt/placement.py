@@ -1,31 +1,27 @@
-"""What Tensors and modules know of devices: where they are, how they get elsewhere, and working where they are.
+"""What Tensors know of devices: where they are, how they get elsewhere, and working where they are.
 
-Two tables: `TENSOR` and `MODULE`. Some of their methods are new (`device`, `to`, `astype`, …); others the book has
-already, and here they make their arrays on the right device. machinery.py hands them to the classes of the book.
+One table, `TENSOR`. Some of its methods are new (`device`, `to`, `astype`, …); others the book has already, and here
+they make their arrays on the right device. machinery.py hands them to the Tensor of the book.
 
-Prerequisites: engine/dispatch.py, ops/casting.py, nn/module.py. Next: machinery.py.
+Prerequisites: engine/dispatch.py, ops/casting.py. Next: nn/placement.py, which does the same for modules.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .autograd.graph import Gradient
 from .autograd.tensor import Tensor, wrap
-from .backend import array_module, device_of, on_device, resolve_device, resolve_dtype, to_device, to_numpy
-from .nn.module import Module, Parameter
+from .backend import array_module, device_of, on_device, resolve_device, to_device, to_numpy
 from .ops.casting import astype as astype_rule, to_device as to_device_rule
 from .ops.operators import COMPARISONS, METHODS
 
-__all__ = ["MODULE", "TENSOR"]
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Tensors
+__all__ = ["TENSOR"]
 
 _backward, _receive, _as_numpy = Tensor.backward, Tensor.receive, Tensor.__array__
 getitem, _argmax, _invert = METHODS["__getitem__"], METHODS["argmax"], METHODS["__invert__"]
@@ -135,103 +131,4 @@ TENSOR: dict[str, Any] = {
     "argmax": _here(_argmax), "__invert__": _here(_invert),
     "__getitem__": _getitem,
     **{sign: _placed(COMPARISONS[name]) for sign, name in _SIGNS.items()},
-}
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Modules
-
-_load_state_dict = Module.load_state_dict
-
-
-def _device_of_module(self: Module) -> str:
-    """Where the parameters are; the default device for a module without any."""
-    return next((parameter.device for parameter in self.parameters()), None) or resolve_device()
-
-
-def _dtype_of_module(self: Module) -> np.dtype:
-    """The type of the parameters; float32 for a module without any."""
-    return next((parameter.dtype for parameter in self.parameters()), np.dtype(np.float32))
-
-
-def _move(self: Module, device: str | None = None, *, dtype: Any = None) -> Module:
-    """Move the parameters to a device, convert them to a dtype, or both. Returns self.
-
-    Raises:
-        ValueError: a FlatParameters holds them.
-        DeviceError: bfloat16, on a device that has none.
-    """
-    parameters = list(self.parameters())
-    if any(getattr(parameter, "at_home", False) for parameter in parameters):
-        raise ValueError(f"{type(self).__name__}.to: FlatParameters holds these parameters; move the model first, then "
-                         "build FlatParameters or the optimizer")
-    where = None if device is None else resolve_device(device)
-    dtype = None if dtype is None else resolve_dtype(dtype, where or self.device)
-    for parameter in parameters:
-        for name in ("data", "grad"):
-            value = getattr(parameter, name)
-            if value is not None:
-                value = value if where is None else to_device(value, where)
-                with on_device(device_of(value)):
-                    setattr(parameter, name, value if dtype is None else value.astype(dtype, copy=False))
-    return self.compute_in(None) if where == "cpu" else self  # the host has no narrow type to compute in
-
-
-def load_state_dict(self: Module, state: Mapping[str, Any]) -> None:
-    with on_device(self.device):
-        _load_state_dict(self, {name: to_device(value.data if isinstance(value, Tensor) else value, self.device)
-                                if hasattr(value, "dtype") else value for name, value in state.items()})
-
-
-load_state_dict.__doc__ = _load_state_dict.__doc__
-
-
-def compute_in(self: Module, dtype: Any) -> Module:
-    """Give activations the type `dtype`, "bfloat16" say, here and below; parameters and their gradients keep
-    theirs. None: the type of the parameters.
-
-    Raises:
-        DeviceError: bfloat16, on a device that has none.
-    """
-    found = None if dtype is None else resolve_dtype(dtype, self.device)
-    for module in self.modules():
-        vars(module)["compute_dtype"] = None if found == self.dtype else found
-    return self
-
-
-def activations(self: Module, x: Tensor) -> Tensor:
-    """x in the type of activations. A model calls it once, after its embeddings: from there the type flows with
-    the data (engine/bfloat16.py)."""
-    return x if self.compute_dtype is None else x.astype(self.compute_dtype)
-
-
-def _module_repr(self: Module) -> str:
-    """The tree: each parameter with its shape and size, runs of equal modules told once."""
-    return "\n".join([f"{type(self).__name__}  {self.n_parameters:,} parameters", *_tree(self, "  ", set())])
-
-
-def _tree(module: Module, indent: str, seen: set[int]) -> list[str]:
-    lines: list[str] = []
-    children = list(module._children())
-    while children:
-        name, child = children.pop(0)
-        if isinstance(child, Parameter):
-            size = "tied" if id(child) in seen else f"{child.size:,}" + ("" if child.requires_grad else " frozen")
-            seen.add(id(child))
-            lines.append(f"{indent}{name} {list(child.shape)}  {size}")
-            continue
-        below = _tree(child, indent + "  ", seen)
-        last, in_list = name, name.rpartition(".")[0]
-        while children and in_list and children[0][0].rpartition(".")[0] == in_list \
-                and type(children[0][1]) is type(child) and _tree(children[0][1], indent + "  ", set(seen)) == below:
-            last, twin = children.pop(0)
-            seen.update(id(parameter) for parameter in twin.parameters())
-        span = name if last == name else f"{name} … {last.rpartition('.')[2]}"
-        lines += [f"{indent}{span}: {type(child).__name__}  {child.n_parameters:,}"
-                  + ("" if last == name else " each"), *below]
-    return lines
-
-
-MODULE: dict[str, Any] = {
-    "device": property(_device_of_module), "dtype": property(_dtype_of_module), "compute_dtype": None, "to": _move,
-    "load_state_dict": load_state_dict, "compute_in": compute_in, "activations": activations, "__repr__": _module_repr,
 }

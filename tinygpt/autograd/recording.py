@@ -27,7 +27,10 @@ open_blocks = _OpenBlocks()
 
 def is_grad_enabled() -> bool:
     """False inside `with no_grad():`, in the thread that entered it."""
-    return not open_blocks.blocks or not any(block.counts() for block in open_blocks.blocks)
+    for block in open_blocks.blocks:
+        if block.counts():
+            return False
+    return True
 
 
 class no_grad:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..backend import to_numpy
 from ..nn import Module
 from ..pretrained import read_folder, resolve_folder, write_folder
-from ..tokenizers.base import Tokenizer
 from .config_base import Configuration
+
+if TYPE_CHECKING:
+    from ..tokenizers.base import Tokenizer
 
 __all__ = ["FROM_CONFIG", "PretrainedModel"]
 

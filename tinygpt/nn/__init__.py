@@ -2,10 +2,12 @@
 
 docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, alibi.py,
 rms_norm.py, experts.py, padding.py, window.py, post_norm.py, cross_attention.py), what takes the place of the book's
-(gated.py, cache.py), and lora.py.
+(gated.py, cache.py), lora.py, and placement.py, which machinery.py puts into Module.
 """
 
 from .module import Module, Parameter
+from .placement import MODULE
+from ..machinery import install_in
 from .linear import Linear
 from .embedding import Embedding
 from .normalization import LayerNorm
@@ -27,6 +29,8 @@ from .post_norm import CrossBlock, PostNormBlock
 from .cache import Cache, CachedSight, DecoderSight, LayerCache
 from .window import Window, WindowCache
 from .cross_attention import CrossAttention
+
+install_in(Module, MODULE)
 
 __all__ = [
     "AlibiPositions", "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight",

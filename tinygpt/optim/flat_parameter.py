@@ -35,6 +35,7 @@ class FlatParameter(Parameter):
         grad[...] = 0 if parameter.grad is None else parameter.grad
         trainable = parameter.requires_grad
         if not isinstance(parameter, FlatParameter):
+            del parameter.data, parameter.grad, parameter.requires_grad  # or the Tensor's slots keep the old arrays
             parameter.__class__ = FlatParameter
         parameter.__dict__.update(_data=data, _grad=grad, _trainable=trainable, _vacant=False)
 
