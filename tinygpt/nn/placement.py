@@ -2,7 +2,7 @@
 
 One table, `MODULE`, as placement.py has one for Tensors. machinery.py hands it to the Module of the book.
 
-Prerequisites: module.py, and above this room placement.py. Next: machinery.py.
+Prerequisites: module.py. Next: machinery.py.
 """
 
 from __future__ import annotations
