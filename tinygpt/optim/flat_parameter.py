@@ -8,6 +8,8 @@ Prerequisites: nn/module.py, engine/deferred.py. Next: flat.py.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ..autograd.graph import Gradient, usable
@@ -91,6 +93,19 @@ class FlatParameter(Parameter):
         another._node = None
         another.__dict__.update(_data=self._data, _grad=grad, _trainable=self._trainable, _vacant=False)
         return another
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Inside the block an ordinary Parameter with a copy of the weights and no gradient, which may change its type;
+        afterwards at home again, where nothing has changed."""
+        kind = type(self)
+        self.__class__ = Parameter  # what it needs at home stays in its __dict__
+        self.data, self.grad, self.requires_grad = self.__dict__["_data"].copy(), None, self.__dict__["_trainable"]
+        try:
+            yield
+        finally:
+            del self.data, self.grad, self.requires_grad
+            self.__class__ = kind
 
     def vacate(self) -> None:
         """Let the gradient count as zero. Nothing is written: the next gradient goes over what is there."""

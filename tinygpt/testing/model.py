@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..nn.evaluating import evaluating
 from .contracts.base import near
 from .contracts.models import CHECKS, CLOSE32, Loss, Subject, loss_of_logits
-from .oracles.parameters import evaluating, in_float64, named
+from .oracles.parameters import in_float64, named
 from .oracles.problem import host_array
 from .reports.report import Finding, GradcheckReport
 from .taylor import taylor_test
@@ -55,7 +56,7 @@ def check_model(model: Any, batch: Any, *, causal: bool | None = None, loss: Los
     parameters = named(model)
     with evaluating(model):
         narrow = Subject(model, batch, rng, causal, loss).logits
-        with in_float64(parameters, [model]):
+        with in_float64(parameters.values()):
             subject = Subject(model, batch, rng, causal, loss)
             for name, check in CHECKS.items():
                 _record(report, name.replace("_", " "), _said(check, subject))

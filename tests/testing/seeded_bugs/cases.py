@@ -14,10 +14,11 @@ import numpy as np
 from tinygpt import Tensor
 from tinygpt.autograd import OPS, Operation
 from tinygpt.engine.dispatch import Twin, twins_of
+from tinygpt.nn.evaluating import evaluating
 from tinygpt.testing import check_model, check_vjp, gradcheck, op_db
 from tinygpt.testing.contracts.rules import as_function, input_names
 from tinygpt.testing.contracts.twins import check_twin
-from tinygpt.testing.oracles.parameters import ParameterProblem, evaluating, in_float64
+from tinygpt.testing.oracles.parameters import ParameterProblem, in_float64
 from tinygpt.testing.oracles.problem import Problem, TensorProblem
 from tinygpt.testing.reports.report import GradcheckReport
 from tinygpt.testing.samples import Sample
@@ -94,7 +95,7 @@ class ModelExample(Example):
     @contextlib.contextmanager
     def problem(self) -> Iterator[Problem]:
         parameters = dict(self.model.named_parameters())
-        with evaluating(self.model), in_float64(parameters):
+        with evaluating(self.model), in_float64(parameters.values()):
             yield _started(ParameterProblem(lambda: operator.truediv(*_loss(self.model, self.batch)), parameters))
 
 

@@ -21,7 +21,7 @@ from ...backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
 __all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "draw_cotangent", "euclidean",
-           "gradients_of", "host_array", "restored"]
+           "gradients_of", "host_array", "leaves_of", "restored"]
 
 EPS = float(np.finfo(np.float64).eps)
 AMPLIFIED = 1000.0  # how many times its own size a number inside may move an output, at the most
@@ -45,6 +45,23 @@ def restored(tensors: Iterable[Tensor]) -> Iterator[None]:
                 if array is not None and not np.array_equal(to_numpy(array), to_numpy(values), equal_nan=True):
                     array[...] = values
             t.data, t.grad = (array for array, _ in kept)
+
+
+def leaves_of(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> list[Tensor]:
+    """The leaves with a gradient that these outputs were computed from, apart from the known ones."""
+    waiting: list[Any] = [out._node or out for out in outputs if out.requires_grad]
+    seen = {id(t) for t in known}
+    found = []
+    while waiting:
+        source = waiting.pop()
+        if source is None or id(source) in seen:
+            continue
+        seen.add(id(source))
+        if isinstance(source, Tensor):
+            found.append(source)
+        else:
+            waiting += source.sources
+    return found
 
 
 def gradients_of(tensors: Iterable[Tensor]) -> list[np.ndarray | None]:
@@ -214,19 +231,7 @@ class TensorProblem(CallProblem):
         """The leaves that the function uses and was not given: parameters in its closure, say."""
         mine = self.tensors(self.copies())
         with np.errstate(all="ignore"):
-            waiting: list[Any] = [out._node or out for out in self.call(mine) if out.requires_grad]
-        seen = {id(t) for t in mine}
-        found = []
-        while waiting:
-            source = waiting.pop()
-            if source is None or id(source) in seen:
-                continue
-            seen.add(id(source))
-            if isinstance(source, Tensor):
-                found.append(source)
-            else:
-                waiting += source.sources
-        return found
+            return leaves_of(self.call(mine), mine)
 
     def split(self, outputs: Sequence[Tensor], v: np.ndarray) -> list[Array]:
         """A joined cotangent cut into one for each output, of its shape, dtype and device."""
