@@ -152,3 +152,17 @@ def test_errors():
         FlatParameters([Tensor(np.zeros(2), requires_grad=True)])
     with pytest.raises(ValueError, match="'w'"):
         FlatParameters([("w", Parameter(np.zeros(2))), ("w", Parameter(np.zeros(2)))])
+
+
+def test_a_parameter_away_from_home() -> None:
+    p = Parameter(np.arange(3.0, dtype=np.float32))
+    flat = FlatParameters([p])
+    (p * p).sum().backward()
+    with pytest.raises(RuntimeError, match="inside"), p.away():
+        assert type(p) is Parameter and p.grad is None and p.requires_grad
+        p.data = p.data.astype(np.float64) + 1
+        (p * p).sum().backward()
+        assert p.dtype == p.grad.dtype == np.float64 and np.array_equal(flat.data, [0, 1, 2])
+        raise RuntimeError("inside")
+    assert p.at_home and np.shares_memory(p.data, flat.data) and np.shares_memory(p.grad, flat.grad)
+    assert np.array_equal(p.data, [0, 1, 2]) and np.array_equal(p.grad, [0, 2, 4])

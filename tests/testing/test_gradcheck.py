@@ -9,7 +9,7 @@ import pytest
 
 import tinygpt as tg
 from tinygpt import Tensor, nn, ops
-from tinygpt.autograd import Operation
+from tinygpt.autograd import Operation, is_grad_enabled, no_grad
 from tinygpt.optim import AdamW
 from tinygpt.testing import GradcheckError, gradcheck
 
@@ -735,3 +735,76 @@ def test_where_the_rounding_of_the_input_decides_it_is_said(x):
         report = gradcheck(lambda x: float(np.sum(np.sin(x))), np.array([x]), grad=lambda x: factor * np.cos(x),
                            raise_exception=False)
         assert report.status == "inconclusive" and "the rounding of the input decides" in str(report)
+
+
+# -- what surrounds a check -------------------------------------------------------------------------------------------
+
+
+def test_a_graph_from_outside_is_refused_and_still_there() -> None:
+    w = Tensor(np.ones(3), requires_grad=True)
+    y = w * 2
+    with pytest.raises(ValueError, match="a Tensor that was computed outside it, by multiply: compute it inside, or hand"):
+        gradcheck(lambda x: x * y, np.ones(3))
+    y.sum().backward()
+    assert np.array_equal(w.grad, [2, 2, 2])
+    with pytest.raises(ValueError, match="computed outside it"):  # its graph is used up, too
+        gradcheck(lambda x: x * y, np.ones(3))
+    assert gradcheck(lambda x: x * y.detach(), np.ones(3))
+
+
+def test_where_nothing_is_recorded_it_cannot_run() -> None:
+    with no_grad():
+        with pytest.raises(ValueError, match="gradcheck: nothing is recorded under no_grad"):
+            gradcheck(lambda x: x * 2, np.ones(3))
+        assert gradcheck(lambda x: np.sum(x * 2), np.ones(3), grad=lambda x: 2 + 0 * x)
+
+
+def test_a_function_that_is_another_one_when_it_is_recorded() -> None:
+    report = gradcheck(lambda x: x * (1.5 if is_grad_enabled() else 1.0), np.ones(3), raise_exception=False)
+    assert report.status == "inconclusive" and "other results under no_grad" in str(report)
+
+
+COUNT = np.arange(4.0).reshape(2, 2)
+MANY = np.arange(400.0).reshape(20, 20)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("slopes, made", [
+    (COUNT, lambda c: np.asfortranarray(c)), (COUNT, lambda c: np.matrix(c)), (COUNT, lambda c: c.tolist()),
+    (COUNT, lambda c: c[::-1].copy()[::-1]), (MANY, lambda c: np.asfortranarray(c)),
+    (np.full((2, 2), 1.5), lambda c: np.broadcast_to(c[0, 0], (2, 2))),
+])
+def test_gradients_in_any_memory_layout(slopes: np.ndarray, made) -> None:
+    x = np.ones(slopes.shape)
+    assert gradcheck(lambda x: np.sum(x * slopes), x, grad=lambda x: made(slopes))
+    wrong = made(slopes.T + 0.5)
+    report = gradcheck(lambda x: np.sum(x * slopes), x, grad=lambda x: wrong, raise_exception=False)
+    assert report.status == "failed" and report.finding.kind == "gradient"
+
+
+WAVES = {
+    "cos": (np.cos, lambda x: -np.sin(x)),
+    "sin²": (lambda x: np.sin(x) ** 2, lambda x: np.sin(2 * x)),
+    "sin of a square": (lambda x: np.sin(x * x / 1e3), lambda x: np.cos(x * x / 1e3) * 2 * x / 1e3),
+    "exp of sin": (lambda x: np.exp(np.sin(x)), lambda x: np.exp(np.sin(x)) * np.cos(x)),
+    "tiny sin": (lambda x: 1e-9 * np.sin(x), lambda x: 1e-9 * np.cos(x)),
+    "sin on a slope": (lambda x: np.sin(x) + x, lambda x: np.cos(x) + 1),
+}
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_functions_that_turn_many_times_between_two_steps(name: str) -> None:
+    function, slope = WAVES[name]
+    for x in np.random.default_rng(3).uniform(1e5, 1e6, (5, 1)):
+        assert gradcheck(lambda x: np.sum(function(x)), x, grad=slope)
+        for factor in (0.0, 0.5, 1.01):
+            report = gradcheck(lambda x: np.sum(function(x)), x, grad=lambda x: factor * slope(x), raise_exception=False)
+            assert report.status == "failed", (x, factor)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0])
+def test_without_a_complex_step_they_are_never_passed_when_wrong(factor: float) -> None:
+    for x in np.random.default_rng(3).uniform(1e5, 1e6, (20, 1)):
+        report = gradcheck(lambda x: np.sum(np.sin(np.real(x))), x, grad=lambda x: factor * np.cos(x),
+                           raise_exception=False)
+        assert report.status in (("passed", "inconclusive") if factor == 1 else ("failed", "inconclusive")), x

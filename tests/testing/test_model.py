@@ -8,8 +8,9 @@ import pytest
 import tinygpt
 from tinygpt import Tensor, nn, ops
 from tinygpt.models import GPT, GPTConfig
-from tinygpt.optim import AdamW
+from tinygpt.optim import AdamW, Muon
 from tinygpt.testing import GradcheckError, check_model
+from tinygpt.testing.contracts.models import loss_of_logits
 
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(0, 7, (3, 8))
@@ -71,6 +72,41 @@ def test_a_model_of_a_user() -> None:
 def test_bad_batches_are_said() -> None:
     with pytest.raises(ValueError, match="the batch has no targets; it has ids"):
         check_model(gpt(), {"ids": IDS})
+
+
+@pytest.mark.parametrize("batch, message", [
+    (IDS[0], r"ids must be integers of shape \(texts, tokens\), .* got int64 of shape \(8,\); write ids\[None, :\]"),
+    ({"ids": IDS[0], "targets": IDS[0]}, r"ids must be .* got int64 of shape \(8,\)"),
+    (3, r"ids must be .* got int64 of shape \(\)"),
+    (IDS[None], r"ids must be .* got int64 of shape \(1, 3, 8\)"),
+    (IDS * 1.0, "ids must be integers .* got float64"),
+    (IDS[:0], r"ids must be .* at least one of each, got int64 of shape \(0, 8\)"),
+    ({"ids": IDS, "decoder_ids": IDS[0], "targets": IDS}, r"decoder_ids must be .* of shape \(8,\)"),
+    (IDS[:, :1], "none of the targets counts"),
+])
+def test_ids_of_another_form_are_said(batch, message: str) -> None:
+    with pytest.raises(ValueError, match=f"check_model: {message}"):
+        check_model(gpt(), batch)
+
+
+def test_gradients_of_what_else_the_loss_uses_stay() -> None:
+    scale = Tensor(np.array(1.0), requires_grad=True)
+    (scale * 3).backward()
+
+    def loss(model, batch):
+        total, count = loss_of_logits(model, batch)
+        return total * scale, count
+    assert check_model(gpt(), IDS, loss=loss)
+    assert float(scale.grad) == 3
+
+
+def test_a_model_with_frozen_weights_and_muon() -> None:
+    model = gpt()
+    model.token_embedding.weight.requires_grad = False
+    held = Muon(model)
+    assert check_model(model, IDS)
+    assert model.token_embedding.weight.dtype == np.float32
+    del held
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])

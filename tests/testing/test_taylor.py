@@ -7,7 +7,7 @@ import pytest
 
 import tinygpt
 from tinygpt import Tensor, nn, ops
-from tinygpt.autograd import Operation
+from tinygpt.autograd import Operation, is_grad_enabled, no_grad
 from tinygpt.optim import AdamW
 from tinygpt.testing import GradcheckError, taylor_test
 
@@ -105,14 +105,73 @@ def test_weights_that_an_optimizer_holds_are_tested_in_float64(error: float, exp
     assert not np.array_equal(net.one.weight.data, before[0][1])  # it still trains the same net
 
 
-def test_weights_out_of_reach_are_said() -> None:
+def test_a_single_weight_that_an_optimizer_holds() -> None:
     net = Net()
     held = AdamW(net)
     weight = net.one.weight
-    for params in (net, [weight]):
-        report = taylor_test(lambda: (weight * weight).sum(), params, raise_exception=False)
-        assert report.status == "inconclusive" and "an optimizer holds weights in float32" in str(report)
+    assert taylor_test(lambda: (weight * weight).sum(), [weight])
+    wrong = Operation("square", lambda xp, x: (x * x, lambda g: (2.002 * g * x,)))
+    assert taylor_test(lambda: wrong([weight], {}).sum(), weight, raise_exception=False).status == "failed"
+    assert weight.at_home and weight.data.base is not None and weight is dict(held.flat._parameters)["one.weight"]
+
+
+def test_frozen_weights_are_constants_in_float64_too() -> None:
+    net = Net()
+    net.one.weight.requires_grad = False
+    for held in (None, AdamW(net)):
+        assert taylor_test(lambda: net.loss(), net)
+        assert net.one.weight.dtype == np.float32 and not net.one.weight.requires_grad
     del held
+
+
+def test_gradients_of_what_else_the_loss_uses_stay() -> None:
+    a, b = (Tensor(RNG.standard_normal(3), requires_grad=True) for _ in range(2))
+    (a * b).sum().backward()
+    before = b.grad.copy()
+    assert taylor_test(lambda: (a * b).sin().sum(), a)
+    assert np.array_equal(b.grad, before)
+
+
+def test_each_part_of_a_model_is_in_its_mode_afterwards() -> None:
+    net = Net()
+    net.dropout = nn.Dropout(0.5)
+    net.dropout.training = False
+    assert taylor_test(lambda: net.loss(), net)
+    assert net.training and not net.dropout.training
+
+
+def test_a_loss_that_is_another_one_when_it_is_recorded() -> None:
+    w = Tensor(RNG.standard_normal(3), requires_grad=True)
+    report = taylor_test(lambda: (w * w).sum() * (1.5 if is_grad_enabled() else 1.0), w, raise_exception=False)
+    assert report.status == "inconclusive" and "other results under no_grad" in str(report)
+
+
+def test_a_loss_of_the_next_batch_each_time() -> None:
+    w, batches = Tensor(RNG.standard_normal(3), requires_grad=True), iter(RNG.standard_normal((1000, 3)))
+    report = taylor_test(lambda: (w * next(batches)).sum(), w, raise_exception=False)
+    assert report.status == "inconclusive" and "not deterministic" in str(report)
+
+
+def test_where_nothing_is_recorded_it_cannot_run() -> None:
+    w = Tensor(RNG.standard_normal(3), requires_grad=True)
+    with no_grad(), pytest.raises(ValueError, match="taylor_test: nothing is recorded under no_grad"):
+        taylor_test(lambda: (w * w).sum(), w)
+
+
+def test_a_graph_from_outside_is_refused_and_still_there() -> None:
+    a, w = (Tensor(RNG.standard_normal(3), requires_grad=True) for _ in range(2))
+    y = a * 2
+    with pytest.raises(ValueError, match="a Tensor that was computed outside it, by multiply: compute it inside"):
+        taylor_test(lambda: (w * y).sum(), w)
+    y.sum().backward()
+    assert np.array_equal(a.grad, [2, 2, 2]) and taylor_test(lambda: (w * y.detach()).sum(), w)
+
+
+@pytest.mark.parametrize("factor, expected", [(1.0, "passed"), (0.0, "failed"), (1.1, "failed")])
+def test_a_loss_that_oscillates_fast(factor: float, expected: str) -> None:
+    w = Tensor(np.array([1.7, 2.9]), requires_grad=True)
+    wave = Operation("wave", lambda xp, x: (xp.sin(3e5 * x), lambda g: (g * factor * 3e5 * xp.cos(3e5 * x),)))
+    assert taylor_test(lambda: wave([w], {}).sum(), w, raise_exception=False).status == expected
 
 
 def test_a_random_loss_is_not_called_wrong() -> None:

@@ -125,3 +125,30 @@ def test_mistakes_in_the_use_are_said() -> None:
         check_vjp(scale, X, W, method="quick")
     with pytest.raises(GradcheckError):
         check_vjp(lambda xp, x: (x * x, lambda g: (g * x,)), X)
+
+
+def test_a_random_rule_is_not_called_wrong() -> None:
+    rng = np.random.default_rng(0)
+
+    def noisy(xp, x):
+        scale = rng.random(x.shape).astype(x.dtype)
+        return x * scale, lambda g: (g * scale,)
+    report = check_vjp(noisy, np.ones(3), raise_exception=False)
+    assert report.status == "inconclusive" and "not deterministic" in str(report)
+
+
+@pytest.mark.parametrize("factor, expected", [(1.0, "passed"), (0.0, "failed"), (1.001, "failed")])
+@pytest.mark.parametrize("rate", [1e3, 3e5])
+def test_a_rule_that_oscillates_fast(rate: float, factor: float, expected: str) -> None:
+    def wave(xp, x):
+        return xp.sin(rate * x), lambda g: (g * factor * rate * xp.cos(rate * x),)
+    x = np.random.default_rng(1).uniform(1, 3, (2, 3))
+    assert check_vjp(wave, x, raise_exception=False).status == expected
+
+
+def test_float32_that_is_wrong_is_found_where_digits_matter_little() -> None:
+    def coarse(xp, x):  # a constant with too few digits in float32
+        c = 3.0 if x.dtype == np.float64 else np.float32(3.05)
+        return c * x, lambda g: (c * g,)
+    report = check_vjp(coarse, np.array([1.0, 2.0]), raise_exception=False)
+    assert report.status == "failed" and "float32" in str(report)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..nn.evaluating import evaluating
+from ..ops import IGNORE_INDEX
 from .contracts.base import near
 from .contracts.models import CHECKS, CLOSE32, Loss, Subject, loss_of_logits
 from .oracles.parameters import in_float64, named
-from .oracles.problem import host_array
+from .oracles.problem import host_array, leaves_of, restored
 from .reports.report import Finding, GradcheckReport
 from .taylor import taylor_test
 
@@ -47,16 +48,17 @@ def check_model(model: Any, batch: Any, *, causal: bool | None = None, loss: Los
 
     Raises:
         GradcheckError: a promise is broken (with raise_exception).
-        ValueError: a batch without ids or targets.
+        ValueError: a batch without ids or targets, ids of another form, or no target that counts.
     """
     batch = _as_batch(batch)
     report = GradcheckReport(type(model).__name__, seed)
     causal = hasattr(model, "new_cache") if causal is None else causal
     rng = np.random.default_rng(seed)
-    parameters = named(model)
+    parameters = named(model).values()
+    others = leaves_of("the loss", lambda: [loss(model, batch)[0]], parameters)
     with evaluating(model):
         narrow = Subject(model, batch, rng, causal, loss).logits
-        with in_float64(parameters.values()):
+        with in_float64(parameters), restored(others):
             subject = Subject(model, batch, rng, causal, loss)
             for name, check in CHECKS.items():
                 _record(report, name.replace("_", " "), _said(check, subject))
@@ -99,10 +101,24 @@ def _as_batch(batch: Any) -> dict[str, np.ndarray]:
     """A dictionary of host arrays with ids and targets."""
     if not isinstance(batch, Mapping):
         ids = host_array(batch)
-        targets = np.full_like(ids, -100)
+        _check_ids("ids", ids)
+        targets = np.full_like(ids, IGNORE_INDEX)
         targets[:, :-1] = ids[:, 1:]
         batch = {"ids": ids, "targets": targets}
     missing = [key for key in ("ids", "targets") if key not in batch]
     if missing:
         raise ValueError(f"check_model: the batch has no {' and no '.join(missing)}; it has {', '.join(batch)}")
-    return {key: np.asarray(value) for key, value in batch.items() if value is not None}
+    found = {key: np.asarray(value) for key, value in batch.items() if value is not None}
+    for key in ("ids", "decoder_ids"):
+        _check_ids(key, found.get(key))
+    if not (found["targets"] != IGNORE_INDEX).any():
+        raise ValueError("check_model: none of the targets counts, so there is no loss to look at: give texts of two "
+                         "tokens or more")
+    return found
+
+
+def _check_ids(key: str, ids: np.ndarray | None) -> None:
+    if ids is not None and (ids.ndim != 2 or ids.dtype.kind not in "iu" or not ids.size):
+        one = "; write ids[None, :] for one text" if ids.ndim == 1 else ""
+        raise ValueError(f"check_model: {key} must be integers of shape (texts, tokens), at least one of each, got "
+                         f"{ids.dtype} of shape {ids.shape}{one}")

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from ..nn.evaluating import evaluating
-from .contracts.base import NONDETERMINISTIC, near, same
+from .contracts.base import NONDETERMINISTIC, UNLIKE_RECORDED, near, same
 from .oracles.ladder import Ladder
 from .oracles.line import Line
 from .oracles.parameters import ParameterProblem, in_float64, named
-from .oracles.problem import restored
+from .oracles.problem import host_array, restored
 from .reports.report import Finding, GradcheckReport
 
 __all__ = ["taylor_test"]
@@ -57,11 +57,13 @@ def taylor_test(f: Callable, params: Any, *, seed: int = 0, raise_exception: boo
         problem = ParameterProblem(f, given)
         report = GradcheckReport(problem.name, seed)
         problem.start()
-        if _again(problem):
+        reason = _undecidable(problem)
+        if not reason:
             with restored(problem.others()):
                 _look(problem, np.random.default_rng(seed), report)
-        if not _again(problem):
-            report.findings = [Finding("inconclusive", NONDETERMINISTIC, oracle="Taylor remainder")]
+            reason = _undecidable(problem)
+        if reason:
+            report.findings = [Finding("inconclusive", reason, oracle="Taylor remainder")]
         report.evaluations = problem.evaluations
     return report.checked(raise_exception)
 
@@ -78,10 +80,13 @@ def _look(problem: ParameterProblem, rng: np.random.Generator, report: Gradcheck
         report.findings = _culprits(problem, gradient, found, directions, text, status == "passed")
 
 
-def _again(problem: ParameterProblem) -> bool:
-    """Whether the loss is the same again: to the bit on a CPU; a GPU may add up in another order."""
+def _undecidable(problem: ParameterProblem) -> str:
+    """Why nothing can be said of this loss, "" if something can: it is not the same again (to the bit on a CPU; a GPU
+    may add up in another order), or another one when it is recorded."""
     equal = same if all(p.device == "cpu" for p in problem.parameters) else near
-    return equal(problem.base, problem.forward(problem.inputs))
+    if not equal(problem.base, problem.forward(problem.inputs)):
+        return NONDETERMINISTIC
+    return "" if near(problem.base, host_array(problem.loss(problem.inputs)).reshape(-1)) else UNLIKE_RECORDED
 
 
 def _direction(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -15,9 +15,11 @@ from ...autograd import Operation
 from ...backend import Array, array_module, device_of, to_device, to_numpy
 from ...engine.deferred import Deferred
 from ..oracles.arguments import function_name, is_floating
-from .base import Broken, Watch, arrays_in, check_form, near, overlap, same_gradient
+from .base import (NONDETERMINISTIC, Broken, Watch, arrays_in, check_form, near, overlap, same, same_gradient,
+                   size_of)
 
-__all__ = ["FLOAT32", "FLOOR32", "RuleCall", "RuleUse", "as_function", "as_rule", "check_float32", "check_rule",
+__all__ = ["FLOAT32", "FLOOR32", "RuleCall", "RuleUse", "as_function", "as_rule", "check_float32", "check_rerun",
+           "check_rule",
            "in_dtype", "input_names"]
 
 FLOAT32, FLOOR32 = 2e-3, 0.05  # of the largest entry (or of a number near 1): room for rounding, none for a mistake
@@ -96,6 +98,13 @@ class RuleUse:
     def in_dtype(self, dtype: Any) -> RuleUse:
         """The same with copies of the inputs in another dtype."""
         return RuleUse(self.rule, in_dtype(self.inputs, dtype), self.settings, self.constants)
+
+    def shaken(self, eps: float, rng: np.random.Generator) -> RuleUse:
+        """The same with inputs that are off by a few digits, of which the last is worth `eps` of a number."""
+        inputs = [x * to_device(1 + 4 * eps * rng.choice([-1.0, 1.0], x.shape), device_of(x)) if is_floating(x) else x
+                  for x in self.inputs]
+        inputs = [np.asarray(x) if isinstance(x, np.generic) else x for x in inputs]  # of an array without axes
+        return RuleUse(self.rule, inputs, self.settings, self.constants)
 
     def call(self, rule: Callable | None = None) -> RuleCall:
         """Call the rule, or another in its place."""
@@ -226,24 +235,40 @@ def _check_deferred(name: str, dx: Deferred, expected: Array) -> None:
             raise Broken("deferred gradient", f"rows gives something else than rows of the gradient of {name}", name)
 
 
-def check_float32(call: RuleCall, reference: RuleCall, cotangents: Sequence[Array]) -> None:
-    """A call in float32 stays float32, and agrees with `reference`, the same in float64.
+def check_rerun(call: RuleCall, again: RuleCall) -> None:
+    """Broken, and undecided, unless the rule gives the same outputs again: to the bit on a CPU."""
+    equal = same if all(isinstance(out, np.ndarray) for out in call.outputs) else near
+    if not all(map(equal, call.outputs, again.outputs)):
+        raise Broken("rerun", NONDETERMINISTIC, undecided=True)
+
+
+def check_float32(use: RuleUse, rng: np.random.Generator) -> None:
+    """In float32 a rule stays float32, and agrees with itself in float64.
+
+    The last digits of float32 may matter much, as to the sine of a large number. How much, float64 tells of inputs that
+    are off by as much.
 
     Raises:
         Broken: another dtype, or numbers further apart than rounding explains.
     """
-    def apart(a: Array, b: Array) -> bool:
-        return not near(a, to_numpy(b).astype(np.float64), FLOOR32, FLOAT32)
+    narrow = use.in_dtype(np.float32)
+    wide = narrow.in_dtype(np.float64)
+    call, reference, shaken = narrow.call(), wide.call(), wide.shaken(float(np.finfo(np.float32).eps), rng).call()
 
-    for out, expected in zip(call.outputs, reference.outputs):
+    def apart(expected: Array, got: Array, moved: Array) -> bool:
+        rounding = 4 * size_of(to_numpy(moved) - to_numpy(expected))
+        return not near(expected, to_numpy(got).astype(np.float64), max(FLOOR32, rounding / FLOAT32), FLOAT32)
+
+    for out, expected, moved in zip(call.outputs, reference.outputs, shaken.outputs):
         if out.dtype != np.float32:
             raise Broken("float32", f"the output for float32 inputs is {out.dtype}")
-        if apart(expected, out):
+        if apart(expected, out, moved):
             raise Broken("float32", "the float32 output differs from the float64 one by more than rounding")
-    found = call.gradients([g.astype(np.float32) for g in cotangents])
-    expected_all = reference.gradients([g.astype(np.float32).astype(np.float64) for g in cotangents])
-    for name, dx, expected in zip(call.names, found, expected_all):
-        if dx is not None and expected is not None and apart(expected, dx):
+    cotangents = [g.astype(np.float32) for g in reference.cotangents(rng)]
+    widened = [g.astype(np.float64) for g in cotangents]
+    for name, dx, expected, moved in zip(call.names, call.gradients(cotangents), reference.gradients(widened),
+                                         shaken.gradients(widened)):
+        if dx is not None and expected is not None and apart(expected, dx, moved):
             gap = float(np.abs(to_numpy(expected) - to_numpy(dx)).max())
             raise Broken("float32", f"the float32 gradient of {name} differs from the float64 one by {gap:.3g}, more "
                          "than rounding", name)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from ...autograd import Operation, no_grad
-from ...backend import array_module, to_device, to_numpy
+from ...backend import to_device, to_numpy
 from ...engine.dispatch import Twin
 from ..oracles.arguments import function_name
 from ..reports.report import GradcheckReport
 from ..samples.registry import Sample
-from .base import CLOSE, LAYOUTS, Broken, Watch, in_layout, near
-from .rules import FLOAT32, FLOOR32, RuleUse, as_rule, check_float32, check_rule, in_dtype
+from .base import CLOSE, LAYOUTS, Broken, in_layout, near
+from .rules import FLOAT32, FLOOR32, RuleUse, as_rule, check_rule, in_dtype
 
 __all__ = ["check_twin", "serves"]
 
@@ -51,8 +51,7 @@ def check_twin(operation: Operation, twin: Twin, sample: Sample, seed: int = 0) 
             continue
         for layout in LAYOUTS if _size(sample) <= FEW else LAYOUTS[:1]:
             try:
-                compare = _compare if twin.recorded else _compare_outputs
-                report.worst = max(report.worst, compare(operation, twin, sample, dtype, layout, seed))
+                report.worst = max(report.worst, _compare(operation, twin, sample, dtype, layout, seed))
             except Broken as broken:
                 report.findings.append(broken.finding(f"{np.dtype(dtype)}, {layout}: "))
         report.oracles[f"the rule in {np.dtype(dtype)}"] += 1
@@ -69,12 +68,40 @@ def _or_rule(operation: Operation, twin: Twin) -> Callable:
 
     def either(xp: Any, *inputs: Any, **settings: Any) -> Any:
         result = rule(xp, *inputs, **settings)
-        return operation.rule(xp, *inputs, **settings) if result is NotImplemented else result
+        if result is NotImplemented:
+            return operation.rule(xp, *inputs, **settings)
+        if twin.recorded:
+            return result
+        if result[1] is not None:
+            raise Broken("form", "a twin that is not asked where anything is recorded returns None for backward")
+        return result[0], lambda g: ()
     return either
 
 
-def _inputs(sample: Sample, dtype: Any, layout: str, device: str) -> list[Any]:
-    return [in_layout(x, layout) if getattr(x, "ndim", 0) else x for x in _placed(sample, dtype, device)]
+def _compare(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layout: str, seed: int) -> float:
+    """Outputs, and gradients unless the twin has no way back; the largest difference in float64."""
+    inputs = [in_layout(x, layout) if getattr(x, "ndim", 0) else x for x in _placed(sample, dtype, twin.device)]
+    use = RuleUse(operation.rule, inputs, sample.settings, sample.constants)
+    rng, rule = np.random.default_rng(seed), _or_rule(operation, twin)
+    call = use.call(rule)
+    if twin.recorded:
+        check_rule(call, rng)
+    call.watch.check("the twin")
+    reference = use.in_dtype(np.float64).call()
+    if len(call.outputs) != len(reference.outputs):
+        raise Broken("form", f"the twin has {len(call.outputs)} outputs, the rule {len(reference.outputs)}")
+    worst = max([_apart("output", out, expected, dtype) for out, expected in zip(call.outputs, reference.outputs)])
+    if twin.recorded:
+        with no_grad():  # nothing is kept for a backward pass then: another way through the twin, perhaps
+            unrecorded = use.call(rule)
+        for out, again in zip(call.outputs, unrecorded.outputs):
+            if not near(out, again, 1.0, _tolerances(dtype)[1]):
+                raise Broken("no_grad", "the twin's output under no_grad differs from that on the tape")
+        cotangents = [g.astype(dtype) for g in reference.cotangents(rng)]
+        found, wanted = call.gradients(cotangents), reference.gradients([g.astype(np.float64) for g in cotangents])
+        worst = max([worst, *(_apart(f"gradient of {name}", dx, expected, dtype)
+                              for name, dx, expected in zip(use.names, found, wanted))])
+    return worst if dtype == np.float64 else 0.0
 
 
 def _tolerances(dtype: Any) -> tuple[float, float]:
@@ -82,77 +109,17 @@ def _tolerances(dtype: Any) -> tuple[float, float]:
     return (FLOOR32, FLOAT32) if dtype == np.float32 else (1.0, CLOSE)
 
 
-def _compare_outputs(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layout: str, seed: int) -> float:
-    """The outputs of a twin without a way back; its inputs stay as they were."""
-    inputs = _inputs(sample, dtype, layout, twin.device)
-    watch = Watch()
-    watch.add_inputs([""] * len(inputs), inputs)
-    with np.errstate(all="ignore"):
-        result = twin.function(*inputs, **sample.settings)
-        if result is NotImplemented:  # an odd layout, left to the rule
-            return 0.0
-        expected, _ = operation.rule(array_module(*inputs), *in_dtype(inputs, np.float64), **sample.settings)
-    outs, backward = result[0] if isinstance(result[0], tuple) else (result[0],), result[1]
-    wanted = expected if isinstance(expected, tuple) else (np.asarray(expected) if isinstance(
-        expected, np.generic) else expected,)
-    if backward is not None:
-        raise Broken("form", "a twin that is not asked where anything is recorded returns None for backward")
-    watch.check("the twin")
-    if len(outs) != len(wanted):
-        raise Broken("form", f"the twin has {len(outs)} outputs, the rule {len(wanted)}")
-    worst = 0.0
-    for out, expected in zip(map(to_numpy, outs), map(to_numpy, wanted)):
-        _check_shape(out, expected)
-        if out.dtype != dtype:
-            raise Broken("dtype", f"the twin returned {out.dtype} for {np.dtype(dtype)}")
-        worst = max(worst, _check_near("output", out, expected, dtype))
-    return worst if dtype == np.float64 else 0.0
-
-
-def _check_shape(out: Any, expected: Any) -> None:
-    if out.shape != expected.shape:
-        raise Broken("shape", f"the twin's output has shape {out.shape}, the rule's {expected.shape}")
-
-
-def _check_near(what: str, got: Any, expected: Any, dtype: Any) -> float:
-    """How far the two are apart; Broken if that is more than rounding explains."""
+def _apart(what: str, got: Any, expected: Any, dtype: Any) -> float:
+    """How far the twin's numbers are from the rule's, in float64; Broken if that is more than rounding explains."""
+    if got is None and expected is None:
+        return 0.0
+    if got is None or expected is None:
+        raise Broken("form", f"the {what} is None for one of twin and rule")
+    if got.shape != expected.shape:
+        raise Broken("shape", f"the twin's {what} has shape {got.shape}, the rule's {expected.shape}")
+    if got.dtype != (dtype if expected.dtype == np.float64 else expected.dtype):
+        raise Broken("dtype", f"the {what} is {got.dtype} for inputs of {np.dtype(dtype)}")
     gap = float(np.abs(to_numpy(got) - to_numpy(expected)).max(initial=0))
     if not near(expected, got, *_tolerances(dtype)):
         raise Broken("same as the rule", f"the {what} differs from the rule's by up to {gap:.3g}")
     return gap
-
-
-def _compare(operation: Operation, twin: Twin, sample: Sample, dtype: Any, layout: str, seed: int) -> float:
-    """Output and gradients; the largest difference in float64."""
-    use = RuleUse(operation.rule, _inputs(sample, dtype, layout, twin.device), sample.settings, sample.constants)
-    rng = np.random.default_rng(seed)
-    twin_rule = _or_rule(operation, twin)
-    call = use.call(twin_rule)
-    check_rule(call, rng)
-    reference = use.in_dtype(np.float64).call()
-    if len(call.outputs) != len(reference.outputs):
-        raise Broken("form", f"the twin has {len(call.outputs)} outputs, the rule {len(reference.outputs)}")
-    cotangents = reference.cotangents(rng)
-    for out, expected in zip(call.outputs, reference.outputs):
-        _check_shape(out, expected)
-    with no_grad():  # nothing is kept for a backward pass then: another way through the twin, perhaps
-        unrecorded = use.call(twin_rule)
-    for out, again in zip(call.outputs, unrecorded.outputs):
-        if not near(out, again, 1.0, _tolerances(dtype)[1]):
-            raise Broken("no_grad", "the twin's output under no_grad differs from that on the tape")
-    if dtype == np.float32:
-        check_float32(call, reference, cotangents)
-        return 0.0
-    worst = 0.0
-    pairs = [("output", out, expected) for out, expected in zip(call.outputs, reference.outputs)]
-    pairs += [(f"gradient of {name}", dx, expected) for name, dx, expected in zip(
-        use.names, call.gradients(cotangents), reference.gradients(cotangents))]
-    for what, got, expected in pairs:
-        if (got is None) != (expected is None):
-            raise Broken("form", f"the {what} is None for one of twin and rule")
-        if got is None:
-            continue
-        if got.dtype != expected.dtype:
-            raise Broken("dtype", f"the {what} is {got.dtype}, the rule's {expected.dtype}")
-        worst = max(worst, _check_near(what, got, expected, dtype))
-    return worst

@@ -17,7 +17,7 @@ import numpy as np
 from ...autograd import Tensor, no_grad
 from ...backend import Array, to_device, to_numpy
 from .arguments import function_name
-from .problem import Problem, gradients_of, host_array, leaves_of, restored
+from .problem import Problem, gradients_of, host_array, leaves_of, require_recording, restored
 
 __all__ = ["ParameterProblem", "in_float64", "named"]
 
@@ -71,6 +71,7 @@ class ParameterProblem(Problem):
     """
 
     def __init__(self, f: Callable, parameters: dict[str, Tensor]) -> None:
+        require_recording("taylor_test")
         checked = {name: p for name, p in parameters.items() if p.requires_grad}
         super().__init__(function_name(f), list(checked), [
             np.array(to_numpy(p.data), dtype=np.float64, order="C") for p in checked.values()])
@@ -93,7 +94,7 @@ class ParameterProblem(Problem):
 
     def others(self) -> list[Tensor]:
         """The leaves that the loss uses beside these parameters."""
-        return leaves_of([self.loss(self.copies())], self.parameters)
+        return leaves_of(self.name, lambda: [self.loss(self.copies())], self.parameters)
 
     def vjp(self, arrays: Sequence[np.ndarray], v: np.ndarray) -> list[np.ndarray | None]:
         for p in self.parameters:

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Operation, Tensor, no_grad
+from ...autograd import Operation, Tensor, is_grad_enabled, no_grad
+from ...autograd.graph import Node
 from ...backend import Array, to_device, to_numpy
 from .arguments import Arguments, function_name, leaves
 
 __all__ = ["CallProblem", "EPS", "PlainProblem", "Problem", "TensorProblem", "draw_cotangent", "euclidean",
-           "gradients_of", "host_array", "leaves_of", "restored"]
+           "gradients_of", "host_array", "leaves_of", "require_recording",
+           "restored"]
 
 EPS = float(np.finfo(np.float64).eps)
 AMPLIFIED = 1000.0  # how many times its own size a number inside may move an output, at the most
@@ -47,9 +49,21 @@ def restored(tensors: Iterable[Tensor]) -> Iterator[None]:
             t.data, t.grad = (array for array, _ in kept)
 
 
-def leaves_of(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> list[Tensor]:
-    """The leaves with a gradient that these outputs were computed from, apart from the known ones."""
-    waiting: list[Any] = [out._node or out for out in outputs if out.requires_grad]
+def require_recording(who: str) -> None:
+    """ValueError under `no_grad`, where no gradient would arrive anywhere."""
+    if not is_grad_enabled():
+        raise ValueError(f"{who}: nothing is recorded under no_grad, so there is no gradient to check: call it outside")
+
+
+def leaves_of(who: str, compute: Callable[[], Iterable[Tensor]], known: Iterable[Tensor]) -> list[Tensor]:
+    """The leaves with a gradient that `compute` uses, apart from the known ones.
+
+    Raises:
+        ValueError: it uses a Tensor that was computed before, whose graph the first backward pass would free.
+    """
+    before = Node(who, lambda g: (), [], np.zeros(())).born
+    with np.errstate(all="ignore"):
+        waiting: list[Any] = [out._node or out for out in compute() if out.requires_grad]
     seen = {id(t) for t in known}
     found = []
     while waiting:
@@ -59,6 +73,9 @@ def leaves_of(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> list[Tensor
         seen.add(id(source))
         if isinstance(source, Tensor):
             found.append(source)
+        elif source.born < before:
+            raise ValueError(f"{who} uses a Tensor that was computed outside it, by {source.name}: compute it inside, or "
+                             "hand in its .detach()")
         else:
             waiting += source.sources
     return found
@@ -74,9 +91,10 @@ def host_array(x: Any) -> np.ndarray:
     if isinstance(x, Tensor):
         x = x.data
     try:
-        return to_numpy(x)
+        x = to_numpy(x)
     except TypeError:
-        return np.asarray(x)
+        pass
+    return np.asarray(x)  # also of a subclass, np.matrix say
 
 
 def draw_cotangent(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -138,14 +156,23 @@ class Problem:
         """All outputs joined to one vector."""
         self.evaluations += 1
         with np.errstate(all="ignore"):
-            parts = [to_numpy(out).reshape(-1) for out in self.outputs(arrays)]
+            return self._whole(self.outputs(arrays))
+
+    def _whole(self, outputs: Sequence[Array]) -> np.ndarray:
+        parts = [to_numpy(out).reshape(-1) for out in outputs]
         self.coarse = self.coarse or any(part.dtype.kind == "f" and part.dtype.itemsize < 8 for part in parts)
         y = np.concatenate(parts) if len(parts) != 1 else parts[0]
         return y.astype(np.result_type(y, np.float64), copy=False)  # differences of float16 are to be seen
 
     def forward(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Those of the outputs, joined to one vector, that are finite at `inputs`."""
-        y = self.everything(arrays)
+        return self._finite(self.everything(arrays))
+
+    def joined(self, outputs: Sequence[Array]) -> np.ndarray:
+        """Outputs as `forward` joins them."""
+        return self._finite(self._whole(outputs))
+
+    def _finite(self, y: np.ndarray) -> np.ndarray:
         return y if self.finite is None else y[self.finite]
 
     def start(self) -> None:
@@ -209,6 +236,10 @@ class CallProblem(Problem):
 class TensorProblem(CallProblem):
     """A function of Tensors."""
 
+    def __init__(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        require_recording("gradcheck")
+        super().__init__(func, args, kwargs)
+
     def tensors(self, arrays: Iterable[Any]) -> list[Tensor]:
         """Leaves for one call."""
         return [Tensor(array, requires_grad=True) for array in self.arguments.placed(list(arrays))]
@@ -230,8 +261,7 @@ class TensorProblem(CallProblem):
     def others(self) -> list[Tensor]:
         """The leaves that the function uses and was not given: parameters in its closure, say."""
         mine = self.tensors(self.copies())
-        with np.errstate(all="ignore"):
-            return leaves_of(self.call(mine), mine)
+        return leaves_of(self.name, lambda: self.call(mine), mine)
 
     def split(self, outputs: Sequence[Tensor], v: np.ndarray) -> list[Array]:
         """A joined cotangent cut into one for each output, of its shape, dtype and device."""

@@ -27,6 +27,7 @@ ENOUGH_KINKS = 6  # among so many
 MAX_CUTS = 2_000  # how many more directions may be spent on finding the entries that look wrong, for up to a thousand
 SPARE_CUTS = 64   # for groups that are right, but not as right as right entries make them
 MIXED_UP = 1e-2   # of the slope along many entries: what the slopes along single ones may miss of it
+SHORTER = (2.0**-10, 2.0**-20)  # steps for what cannot be seen in steps as long as the entries
 MIN_CUTS = 48     # entries; in proportion fewer for more of them, down to what a search among millions needs
 
 
@@ -117,7 +118,7 @@ class Sweep:
         """
         usual = float(self.scales[k].flat[part].max())
         longer = [step for step in (float(np.abs(self.problem.inputs[k]).max()), 1.0) if step > 2 * usual]
-        shorter = [usual / 2**10, usual / 2**20] if part.size == 1 else []
+        shorter = [usual * share for share in SHORTER] if part.size == 1 else []
         for step in longer + shorter:
             below = verdict.oracle == BELOW
             if verdict.kind != "inconclusive" and (not below or step < usual):
@@ -182,8 +183,16 @@ class Sweep:
                              for k, i, verdict in self.verdicts]
 
     def _mixed(self) -> None:
-        """One direction across everything: a function may be fine along each axis and not be differentiable at all."""
-        verdict = self._judge([size * self._random(size.size).reshape(size.shape) for size in self.scales])
+        """One direction across everything: a function may be fine along each axis and not be differentiable at all.
+
+        What turns too fast for its steps is looked at in shorter ones, as single entries are.
+        """
+        u = [size * self._random(size.size).reshape(size.shape) for size in self.scales]
+        verdict = self._judge(u)
+        for share in SHORTER:
+            if verdict.kind == "inconclusive":
+                other = self._judge([share * direction for direction in u])
+                verdict = other if other.kind == "pass" and "complex" in other.oracle else verdict
         gap = abs(verdict.analytic - verdict.numeric)
         wrong = verdict.kind != "pass" and verdict.discrepancy > 1e-4 and gap > 10 * verdict.error
         if verdict.kind == "pass":
