@@ -27,7 +27,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import numpy as np  # noqa: E402
 from seeded_bugs import BUGS, STANDINS, Bug  # noqa: E402
-from seeded_bugs.correct import expression, plain  # noqa: E402
+from seeded_bugs.correct import expression, plain, wave  # noqa: E402
+from seeded_bugs.models import held  # noqa: E402
 
 from tinygpt.autograd import OPS  # noqa: E402
 from tinygpt.testing import check_vjp, gradcheck, op_db  # noqa: E402
@@ -88,7 +89,8 @@ def put_to_standins(bug: Bug, seed: int, result: Result) -> None:
 
 
 def correct_examples(n: int, start: int) -> tuple[int, Counter[str], list[str]]:
-    """(how many, by which oracles, the false alarms) among correct examples: six of ten of operations."""
+    """(how many, by which oracles, the false alarms) among correct examples: six of ten of operations, one of a hundred
+    of a model with an optimizer beside it."""
     names = [name for name in OPS if name in op_db]
     oracles: Counter[str] = Counter()
     alarms = []
@@ -99,9 +101,14 @@ def correct_examples(n: int, start: int) -> tuple[int, Counter[str], list[str]]:
             sample = op_db[name].draw(rng)
             report = check_vjp(OPS[name].rule, *sample.inputs, constants=sample.constants, seed=i,
                                raise_exception=False, **sample.settings)
-        elif i % 10 < 9:
+        elif i % 10 < 8:
             name, (function, inputs) = "expression", expression(rng)
             report = gradcheck(function, *inputs, seed=i, raise_exception=False)
+        elif i % 10 < 9:
+            name, (function, gradient, inputs) = "wave", wave(rng)
+            report = gradcheck(function, *inputs, grad=gradient, seed=i, raise_exception=False)
+        elif i % 100 == 99:
+            name, report = "model", held(rng).ours(i)
         else:
             name, function, gradient, inputs = plain(rng)
             report = gradcheck(function, *inputs, grad=gradient, seed=i, raise_exception=False)

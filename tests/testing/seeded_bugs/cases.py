@@ -84,10 +84,11 @@ def _loss(model: Any, batch: Any) -> tuple[Tensor, float]:
 
 @dataclass
 class ModelExample(Example):
-    """A language model and a batch."""
+    """A language model and a batch; perhaps an optimizer, in whose arrays the weights live."""
 
     model: Any
     batch: dict[str, np.ndarray]
+    optimizer: Any = None
 
     def ours(self, seed: int) -> GradcheckReport:
         return check_model(self.model, self.batch, loss=_loss, seed=seed, raise_exception=False)
@@ -157,7 +158,8 @@ def add(bug: Bug) -> None:
     BUGS[bug.name] = bug
 
 
-def edit(name: str, operation: str, *edits: Edit, **names: Any) -> None:
-    """Enter a bug that edits the rule of an operation."""
+def edit(name: str, operation: str, *edits: Edit, draw: Callable[[np.random.Generator], Sample] | None = None,
+         **names: Any) -> None:
+    """Enter a bug that edits the rule of an operation; `draw` takes the place of the operation's own samples."""
     rule = mutant(OPS[operation].rule, *edits, **names)
-    add(Bug(name, lambda rng: RuleExample(rule, op_db[operation].draw(rng))))
+    add(Bug(name, lambda rng: RuleExample(rule, (draw or op_db[operation].draw)(rng))))

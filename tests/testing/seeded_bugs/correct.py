@@ -1,4 +1,5 @@
-"""Correct gradients that are no single operation: random expressions, and plain functions with a gradient by hand."""
+"""Correct gradients that are no single operation: random expressions, plain functions with a gradient by hand, waves
+that turn thousands of times within a step, and models that an optimizer holds."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from tinygpt import Tensor, ops
 
-__all__ = ["expression", "plain"]
+from .waves import large
+
+__all__ = ["expression", "plain", "wave"]
 
 UNARY: tuple[Callable[[Tensor], Tensor], ...] = (
     ops.tanh, ops.sigmoid, ops.silu, ops.gelu, ops.softmax, ops.relu, ops.absolute, ops.sin,
@@ -76,3 +79,24 @@ def plain(rng: np.random.Generator) -> tuple[str, Callable, Callable, tuple[np.n
     scale = float(10.0 ** rng.integers(-9, 10))
     x = rng.uniform(-2, 2, 5)
     return name, lambda x: function(x) * scale, lambda x: gradient(x) * scale, (x,)
+
+
+WAVES: tuple[Callable[[Tensor], Tensor], ...] = (
+    ops.sin, ops.cos, lambda x: ops.sin(x) * ops.cos(x), lambda x: ops.exp(ops.sin(x)), lambda x: ops.tanh(ops.cos(x)),
+    lambda x: ops.sin(x) + x * 1e-6, lambda x: ops.softmax(ops.sin(x)), lambda x: ops.sin(x).sum(),
+    lambda x: ops.sin(ops.sqrt(x * x + 1)), lambda x: ops.layer_norm(ops.cos(x), epsilon=0.1))
+PLAIN_WAVES: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
+    (np.sin, np.cos), (np.cos, lambda x: -np.sin(x)), (lambda x: np.sin(x) ** 2, lambda x: np.sin(2 * x)),
+    (lambda x: np.exp(np.sin(x)), lambda x: np.exp(np.sin(x)) * np.cos(x)),
+    (lambda x: np.sin(x) + 1e-6 * x, lambda x: np.cos(x) + 1e-6),
+    (lambda x: np.sin(x * x / 1e5), lambda x: np.cos(x * x / 1e5) * 2 * x / 1e5))
+
+
+def wave(rng: np.random.Generator) -> tuple[Callable, Callable | None, tuple[np.ndarray, ...]]:
+    """(function, gradient by hand, inputs) of numbers of 10⁵ … 10⁶; of Tensors, without such a gradient, every other."""
+    if rng.random() < 0.5:
+        function = WAVES[int(rng.integers(0, len(WAVES)))]
+        return function, None, (large(rng, *rng.integers(1, 4, 2).tolist()),)
+    function, gradient = PLAIN_WAVES[int(rng.integers(0, len(PLAIN_WAVES)))]
+    scale = float(10.0 ** rng.integers(-9, 10))
+    return lambda x: np.sum(function(x)) * scale, lambda x: gradient(x) * scale, (large(rng, 3),)

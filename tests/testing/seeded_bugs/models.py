@@ -13,6 +13,8 @@ from tinygpt import nn
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.models import gpt as book
 from tinygpt.nn.cache import LayerCache
+from tinygpt.optim import AdamW, Muon
+from tinygpt.optim.flat_parameter import FlatParameter
 from tinygpt.training import losses
 
 from .cases import Bug, ModelExample, add
@@ -46,6 +48,19 @@ def tied(rng: np.random.Generator) -> ModelExample:
 
 def llama(rng: np.random.Generator) -> ModelExample:
     return gpt(rng, architecture="llama")
+
+
+def held(rng: np.random.Generator) -> ModelExample:
+    """A model with an optimizer beside it."""
+    example = gpt(rng)
+    example.optimizer = (AdamW, Muon)[int(rng.integers(0, 2))](example.model)
+    return example
+
+
+def held_and_tied(rng: np.random.Generator) -> ModelExample:
+    example = tied(rng)
+    example.optimizer = AdamW(example.model)
+    return example
 
 
 def _edited(owner: Any, method: str, *edits: Edit, **names: Any) -> Callable[[], contextlib.AbstractContextManager]:
@@ -92,3 +107,11 @@ model_bug("loss: a batch's rows leak into each other", gpt, book.GPT, "through",
     "return self.norm(x)", "return self.norm(x + x.mean(axis=0, keepdims=True) * 0.01)"))
 model_bug("rotary: keys turned by half their angle", llama, nn.RotaryPositions, "turn", (
     "ops.rotary_embedding(k, *angles)", "ops.rotary_embedding(k.detach(), *angles)"))
+model_bug("optimizer beside the model: a second gradient replaces the first", held_and_tied, FlatParameter, "receive", (
+    "self._grad += g", "self._grad[...] = g"))
+model_bug("optimizer beside the model: a deferred gradient replaces what is there", held, FlatParameter, "take", (
+    "g.add_to(self._grad, self._vacant)", "g.add_to(self._grad, True)"))
+model_bug("optimizer beside the model: a norm's weight detached", held, nn.LayerNorm, "forward", (
+    "self.weight", "self.weight.detach()"))
+model_bug("optimizer beside the model: a linear layer trains a copy of its weight", held, nn.Linear, "forward", (
+    "self.weight", "copied(self.weight)"), copied=lambda w: tinygpt.Tensor(w.data.copy(), requires_grad=True))

@@ -21,7 +21,7 @@ from ...autograd import Tensor, no_grad
 from ...backend import to_device, to_numpy
 from .base import near
 
-__all__ = ["CHECKS", "CLOSE32", "Loss", "Subject", "loss_of_logits"]
+__all__ = ["CHECKS", "CLOSE32", "Loss", "Subject", "gap", "loss_of_logits", "mean_gradients"]
 
 CLOSE = 1e-8  # of the largest logit, in float64: the same sums in another order
 CLOSE32 = 2e-2
@@ -79,7 +79,11 @@ class Subject:
         for p in self.parameters.values():
             p.grad = None
         output.backward(None if cotangent is None else to_device(cotangent.astype(output.dtype), output.device))
-        return {name: np.zeros(p.shape) if p.grad is None else to_numpy(p.grad).copy()
+        return self.collected()
+
+    def collected(self, times: float = 1.0) -> dict[str, np.ndarray]:
+        """What has come together at every parameter, divided by a number."""
+        return {name: np.zeros(p.shape) if p.grad is None else to_numpy(p.grad) / times
                 for name, p in self.parameters.items()}
 
     def unlike(self, tokens: np.ndarray) -> np.ndarray:
@@ -99,9 +103,20 @@ def loss_of_logits(model: Any, batch: dict[str, np.ndarray]) -> tuple[Tensor, fl
         counted.sum() if weights is None else weights[counted].sum())
 
 
-def _gap(a: np.ndarray, b: np.ndarray) -> str:
+def gap(a: np.ndarray, b: np.ndarray) -> str:
+    """How far two arrays are apart, in words."""
     with np.errstate(all="ignore"):
         return f"{a.shape} to {b.shape}" if a.shape != b.shape else f"by up to {np.abs(a - b).max(initial=0):.3g}"
+
+
+def mean_gradients(s: Subject) -> dict[str, np.ndarray]:
+    """The gradients of the mean loss, half of what two backward passes add up to."""
+    for p in s.parameters.values():
+        p.grad = None
+    for _ in range(2):
+        total, count = s.loss(s.model, s.batch)
+        (total / count).backward()
+    return s.collected(2.0)
 
 
 def repeatable(s: Subject) -> str | None:
@@ -109,7 +124,7 @@ def repeatable(s: Subject) -> str | None:
     again = s.run()
     if np.array_equal(s.logits, again):
         return ""
-    return f"the logits change from one run to the next {_gap(s.logits, again)}"
+    return f"the logits change from one run to the next {gap(s.logits, again)}"
 
 
 def finite(s: Subject) -> str | None:
@@ -128,7 +143,7 @@ def causal(s: Subject) -> str | None:
         logits = s.run(**{s.key: changed})
         if not near(s.logits[:, :t + 1], logits[:, :t + 1], 0.0, CLOSE):
             return (f"logits up to position {t} change with tokens after it "
-                    f"{_gap(s.logits[:, :t + 1], logits[:, :t + 1])}")
+                    f"{gap(s.logits[:, :t + 1], logits[:, :t + 1])}")
         if length > t + 1 and np.array_equal(s.logits[:, t + 1:], logits[:, t + 1:]):
             return f"logits after position {t} do not depend on the tokens there"
     return ""
@@ -181,7 +196,7 @@ def cache(s: Subject) -> str | None:
             parts.append(s.run(**changes))
         logits = np.concatenate(parts, axis=1)
         if not near(s.logits, logits, 0.0, CLOSE):
-            return f"with a cache, in chunks that end at {bounds[1:]}, the logits differ {_gap(s.logits, logits)}"
+            return f"with a cache, in chunks that end at {bounds[1:]}, the logits differ {gap(s.logits, logits)}"
     return ""
 
 
@@ -190,11 +205,11 @@ def batch_independence(s: Subject) -> str | None:
     for row in range(len(s.text)):
         alone = s.run(slice(row, row + 1))
         if not near(s.logits[row:row + 1], alone, 0.0, CLOSE):
-            return f"row {row} alone gives other logits than in the batch {_gap(s.logits[row:row + 1], alone)}"
+            return f"row {row} alone gives other logits than in the batch {gap(s.logits[row:row + 1], alone)}"
     order = s.rng.permutation(len(s.text))
     permuted = s.run(order)
     if not near(s.logits[order], permuted, 0.0, CLOSE):
-        return f"rows in another order give other logits {_gap(s.logits[order], permuted)}"
+        return f"rows in another order give other logits {gap(s.logits[order], permuted)}"
     return ""
 
 
@@ -219,7 +234,7 @@ def padding(s: Subject) -> str | None:
             if s.key == "ids":
                 logits = logits[:, extra:] if side == "left" else logits[:, :n]
             if not near(expected, logits, 0.0, CLOSE):
-                return f"padding on the {side} with id {fill} changes the logits at the tokens {_gap(expected, logits)}"
+                return f"padding on the {side} with id {fill} changes the logits at the tokens {gap(expected, logits)}"
     return ""
 
 
@@ -232,7 +247,7 @@ def padding_gradient(s: Subject) -> str | None:
     logits = s.on_tape(attention_mask=mask)
     rest = to_numpy(logits.data)[1:]
     if not near(s.logits[1:], rest, 0.0, CLOSE):
-        return f"a row of nothing but padding changes the others {_gap(s.logits[1:], rest)}"
+        return f"a row of nothing but padding changes the others {gap(s.logits[1:], rest)}"
     cotangent = s.rng.standard_normal(logits.shape)
     cotangent[0] = 0
     if not all(np.isfinite(g).all() for g in s.gradients(logits, cotangent).values()):
@@ -284,7 +299,7 @@ def accumulation(s: Subject) -> str | None:
     for name, p in s.parameters.items():
         got = np.zeros(p.shape) if p.grad is None else to_numpy(p.grad)
         if not near(whole[name], got, 1e-6, CLOSE):
-            return f"over two micro-batches the gradient of {name} differs from the whole {_gap(whole[name], got)}"
+            return f"over two micro-batches the gradient of {name} differs from the whole {gap(whole[name], got)}"
     return ""
 
 
