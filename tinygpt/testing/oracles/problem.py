@@ -191,7 +191,8 @@ class Problem:
 
         Values that cancel inside a function leave its outputs with more rounding than their own size tells, and values
         that are multiplied by 1e-9 with less than the size of the numbers inside. So the inputs are shaken in their
-        last digits; and over steps so short that any smooth function is a parabola, what is not one is rounding.
+        last digits; and over steps so short that any smooth function is a parabola, what is not one is rounding. A sine
+        of a million turns even there: what falls with the step by far more than rounding does is its own shape.
         """
         rng = np.random.default_rng(0)
 
@@ -203,8 +204,16 @@ class Problem:
             return np.where(np.isfinite(y), y, self.base) if y.shape == self.base.shape else self.base
         signs = [rng.choice([-1.0, 1.0], x.shape) for x in self.inputs]
         moved = [np.abs(at(digits * eps, signs) - self.base) for digits in (1, -1, 4, -4)]
-        a, b, c, d = (at(step * eps**0.5 / 4, signs) for step in (-3, -1, 1, 3))
-        return np.maximum.reduce([*moved, np.abs((d - a) - 3 * (c - b)) / 4])
+        digits = np.maximum.reduce([*moved, eps * np.abs(self.base)])
+
+        def bent(size: float) -> tuple[np.ndarray, np.ndarray]:
+            a, b, c, d = (at(step * size, signs) for step in (-3, -1, 1, 3))
+            return np.abs((d - a) - 3 * (c - b)) / 4, d != a
+        rough, _ = bent(eps**0.5 / 4)
+        if (rough > 8 * digits).any():
+            finer, moves = bent(eps**0.5 / 64)
+            rough = np.where(moves & (finer < rough / 64), finer, rough)  # 1/4096 where smooth, 1 where it is rounding
+        return np.maximum.reduce([*moved, rough])
 
     def saw_sizes(self, sizes: Iterable[float]) -> None:
         """Numbers of these sizes occur: what moves an output by much more than their rounding is a jump, not noise."""

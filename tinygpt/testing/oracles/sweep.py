@@ -27,7 +27,7 @@ ENOUGH_KINKS = 6  # among so many
 MAX_CUTS = 2_000  # how many more directions may be spent on finding the entries that look wrong, for up to a thousand
 SPARE_CUTS = 64   # for groups that are right, but not as right as right entries make them
 MIXED_UP = 1e-2   # of the slope along many entries: what the slopes along single ones may miss of it
-SHORTER = (2.0**-10, 2.0**-20)  # steps for what cannot be seen in steps as long as the entries
+SHORTER = (2.0**-10, 2.0**-15, 2.0**-20)  # steps for what cannot be seen in steps as long as the entries
 MIN_CUTS = 48     # entries; in proportion fewer for more of them, down to what a search among millions needs
 
 
@@ -190,8 +190,8 @@ class Sweep:
         u = [size * self._random(size.size).reshape(size.shape) for size in self.scales]
         verdict = self._judge(u)
         for share in SHORTER:
-            if verdict.kind == "inconclusive":
-                other = self._judge([share * direction for direction in u])
+            if verdict.kind != "pass":  # at a kink, and at a wrong gradient, shorter ones show no less
+                other = self._judge([share * along for along in u])
                 verdict = other if other.kind == "pass" and "complex" in other.oracle else verdict
         gap = abs(verdict.analytic - verdict.numeric)
         wrong = verdict.kind != "pass" and verdict.discrepancy > 1e-4 and gap > 10 * verdict.error
