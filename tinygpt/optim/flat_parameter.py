@@ -99,7 +99,7 @@ class FlatParameter(Parameter):
         """Inside the block an ordinary Parameter with a copy of the weights and no gradient, which may change its type;
         afterwards at home again, where nothing has changed."""
         kind = type(self)
-        self.__class__ = Parameter  # what it needs at home stays in its __dict__
+        self.__class__ = Parameter  # type: ignore[assignment]  # what it needs at home stays in its __dict__
         self.data, self.grad, self.requires_grad = self.__dict__["_data"].copy(), None, self.__dict__["_trainable"]
         try:
             yield

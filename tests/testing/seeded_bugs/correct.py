@@ -93,7 +93,7 @@ PLAIN_WAVES: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
 
 
 def wave(rng: np.random.Generator) -> tuple[Callable, Callable | None, tuple[np.ndarray, ...]]:
-    """(function, gradient by hand, inputs) of numbers of 10⁵ … 10⁶; of Tensors, without such a gradient, every other."""
+    """(function, gradient by hand, inputs) of numbers of 10⁵ … 10⁶; half of Tensors, without that gradient."""
     if rng.random() < 0.5:
         function = WAVES[int(rng.integers(0, len(WAVES)))]
         return function, None, (large(rng, *rng.integers(1, 4, 2).tolist()),)

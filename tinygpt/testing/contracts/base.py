@@ -18,13 +18,13 @@ from ...autograd import Tensor
 from ...backend import Array, device_of, to_numpy
 from ..reports.report import Finding
 
-__all__ = ["Broken", "CLOSE", "LAYOUTS", "NONDETERMINISTIC", "UNLIKE_RECORDED", "Watch", "arrays_in", "check_form", "in_layout", "near",
-           "overlap", "same", "same_gradient", "size_of"]
+__all__ = ["Broken", "CLOSE", "LAYOUTS", "NONDETERMINISTIC", "UNLIKE_RECORDED", "Watch", "arrays_in", "check_form",
+           "in_layout", "near", "overlap", "same", "same_gradient", "size_of"]
 
 NONDETERMINISTIC = ("not deterministic: the function gives other results when it is called again with the same input; "
                     "seed its randomness, or keep its state out of it")
-UNLIKE_RECORDED = ("the function gives other results under no_grad than when it is recorded: differences of the one say "
-                   "nothing about the gradient of the other")
+UNLIKE_RECORDED = ("the function gives other results under no_grad than when it is recorded: differences of the one "
+                   "say nothing about the gradient of the other")
 CLOSE = 1e-9  # of the largest entry: sums in another order, far from any mistake
 LAYOUTS = ("C", "F", "strided", "reversed")  # row-major; column-major; every other element of a larger array; backwards
 

@@ -22,8 +22,8 @@ from ...autograd import Operation, Tensor
 from ...backend import Array, to_numpy
 from ..oracles.line import scales
 from ..oracles.problem import EPS, TensorProblem, euclidean, gradients_of
-from .base import (LAYOUTS, NONDETERMINISTIC, UNLIKE_RECORDED, Broken, Watch, arrays_in, check_form, in_layout, near, overlap, same,
-                   size_of)
+from .base import (LAYOUTS, NONDETERMINISTIC, UNLIKE_RECORDED, Broken, Watch, arrays_in, check_form, in_layout, near,
+                   overlap, same, size_of)
 
 __all__ = ["check_tensors"]
 
@@ -163,7 +163,8 @@ class _Contracts:
                 raise Broken("rerun", NONDETERMINISTIC, undecided=True)
         self.agree("rerun", "the gradient of {name} differs from one run to the next on the same input", g,
                    [t.grad for t in leaves], equal=equal)
-        if not near(problem.base, problem.joined([out.data for out in self.first.outputs]), self.output_size, self.close):
+        recorded = problem.joined([out.data for out in self.first.outputs])
+        if not near(problem.base, recorded, self.output_size, self.close):
             raise Broken("no_grad", UNLIKE_RECORDED, undecided=True)
         problem.pull(leaves, self.v)
         self.agree("accumulation", "two backward passes add up to something else than twice the gradient of {name}",

@@ -74,8 +74,8 @@ def leaves_of(who: str, compute: Callable[[], Iterable[Tensor]], known: Iterable
         if isinstance(source, Tensor):
             found.append(source)
         elif source.born < before:
-            raise ValueError(f"{who} uses a Tensor that was computed outside it, by {source.name}: compute it inside, or "
-                             "hand in its .detach()")
+            raise ValueError(f"{who} uses a Tensor that was computed outside it, by {source.name}: compute it inside, "
+                             "or hand in its .detach()")
         else:
             waiting += source.sources
     return found
