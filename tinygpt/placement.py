@@ -52,8 +52,11 @@ def _to(x: Tensor, device: str) -> Tensor:
     return x if x.device == resolve_device(device) else to_device_rule(x, device=device)
 
 
-def _astype(x: Tensor, dtype: Any) -> Tensor:
-    """The same values in another dtype; off the tape if that is not a floating-point type."""
+def _astype(x: Tensor, dtype: Any, copy: bool = True) -> Tensor:
+    """The same values in another dtype; off the tape if that is not a floating-point type. x itself if it has the type
+    and needs no `copy`."""
+    if not copy and x.dtype == np.dtype(dtype):
+        return x
     if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
         with on_device(x.device):
             return wrap(x.data.astype(dtype))
