@@ -120,7 +120,12 @@ def _embedding(xp: Any, ids: Any, weight: Any) -> Output:
     return weight[ids], lambda g: (None, _of_places(weight, np.arange(weight.size).reshape(weight.shape)[ids], g))
 
 
-OTHER_FORMS: dict[str, Callable[..., Output]] = {"getitem": _getitem, "embedding": _embedding}
+def _astype(xp: Any, x: Any, *, dtype: Any) -> Output:
+    """`astype`, without a look at the device."""
+    return x.astype(dtype), lambda g: (g.astype(x.dtype),)
+
+
+OTHER_FORMS: dict[str, Callable[..., Output]] = {"astype": _astype, "embedding": _embedding, "getitem": _getitem}
 
 
 def _again(node: _Node) -> Callable[[Any], Sequence[Any]]:
@@ -236,6 +241,8 @@ def grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., Tenso
         with _remembering() as inside:
             given[argument] = x = _argument(given[argument])
             y = _output(function(*given))
+            if y.dtype.kind == "c":
+                raise TypeError("grad: the function returned a complex number, expected a real one: its .real, say")
             if y.size != 1:
                 raise ValueError(f"grad: the function returned shape {y.shape}, expected one number: use jacobian, or "
                                  "sum it")

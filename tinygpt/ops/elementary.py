@@ -20,7 +20,7 @@ from ..autograd import Output, differentiable, unbroadcast
 from . import elementwise
 from .numpy_table import METHOD_NAMES, enter, of_numpy
 
-__all__ = ["angle", "conjugate", "divmod", "float_power", "i0", "imag", "nan_to_num", "real", "round"]
+__all__ = ["angle", "conjugate", "divmod", "float_power", "i0", "imag", "nan_to_num", "real", "real_if_close", "round"]
 
 LOG_2, LOG_10, DEGREE = math.log(2), math.log(10), math.pi / 180
 
@@ -224,6 +224,13 @@ def imag(xp: Any, x: Array) -> Output:
     def backward(g):
         return ((g * -1j).astype(x.dtype) if x.dtype.kind == "c" else xp.zeros_like(x),)
     return xp.imag(x) + 0, backward
+
+
+@of_numpy("real_if_close", derivative="g")
+def real_if_close(a: Any, tol: float = 100) -> Any:
+    """a without its imaginary part, if that is nothing but rounding."""
+    bare = np.real_if_close(a.data, tol)
+    return real(a) if bare.dtype != a.dtype else elementwise.multiply(a, 1)
 
 
 @of_numpy("conjugate", derivative="g, conjugated")

@@ -121,7 +121,7 @@ def _pinv(xp: Any, x: Array, *, settings: dict[str, Any] | None = None) -> Outpu
 
     def backward(g):
         gt, pt = _t(g), _t(p)
-        beside = _eye(xp, pt) - x @ p  # what the columns of A do not reach
+        beside = _eye(xp, p) - x @ p  # what the columns of A do not reach
         before = _eye(xp, x) - p @ x
         return (-pt @ g @ pt + beside @ gt @ p @ pt + pt @ p @ gt @ before,)
     return p, backward
@@ -201,24 +201,26 @@ def _gaps(xp: Any, values: Array) -> Array:
 
 
 @differentiable
-def _eigh(xp: Any, x: Array) -> Output:
-    """Eigenvalues and eigenvectors of symmetric matrices, of which the lower triangle is read."""
-    w, v = xp.linalg.eigh(x)
+def _eigh(xp: Any, x: Array, *, UPLO: str = "L") -> Output:
+    """Eigenvalues and eigenvectors of symmetric matrices, of which one triangle is read."""
+    w, v = xp.linalg.eigh(x, UPLO)
 
     def backward(gs):
         gw, gv = gs
         inner = gw[..., None, :] * _eye(xp, v)
         if (gv != 0).any():  # without it, equal eigenvalues do no harm
             inner = inner + _gaps(xp, w) * (_t(v) @ gv)
-        return (_of_lower(xp, v @ inner @ _t(v)),)
+        dx = _of_lower(xp, v @ inner @ _t(v))
+        return (dx if UPLO == "L" else _t(dx),)
     return (w, v), backward
 
 
 @of_numpy("linalg.eigh", derivative="V (diag(gw) + F ∘ Vᵀ gv) Vᵀ, F = 1 / (wⱼ − wᵢ), for the triangle that is read")
 def eigh(a: Any, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and eigenvectors of symmetric matrices."""
-    a = as_input(a)
-    return _named(np.linalg.eigh, _eigh(shape.swapaxes(a, axis1=-1, axis2=-2) if UPLO.upper() == "U" else a))
+    if UPLO.upper() not in ("L", "U"):
+        raise ValueError(f"linalg.eigh: UPLO must be 'L' or 'U', got {UPLO!r}")
+    return _named(np.linalg.eigh, _eigh(a, UPLO=UPLO.upper()))
 
 
 @of_numpy("linalg.eigvalsh", derivative="V diag(g) Vᵀ, for the triangle that is read")

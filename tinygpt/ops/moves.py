@@ -23,16 +23,16 @@ from .numpy_table import METHOD_NAMES, enter, of_numpy
 
 __all__ = [
     "append", "array_split", "bincount", "block", "broadcast_arrays", "choose", "column_stack", "compress", "dsplit",
-    "dstack", "extract", "hsplit", "hstack", "insert", "moved", "pad", "permute_dims", "put_back", "select",
+    "dstack", "extract", "hsplit", "hstack", "insert", "moved", "pad", "select", "sums_at", "unstack",
     "vsplit", "vstack",
 ]
 
 
-def put_back(xp: Any, places: Array, g: Array, n: int) -> Array:
-    """A row of n sums: each gradient of the row `g` added at its place, from 1 on; place 0 is nowhere."""
+def sums_at(xp: Any, places: Array, g: Array, n: int) -> Array:
+    """A row of n sums: each element of the row `g` added at its place, from 0 on."""
     if g.dtype.kind == "c":
-        return put_back(xp, places, xp.real(g), n) + 1j * put_back(xp, places, xp.imag(g), n)
-    return xp.bincount(places, weights=g, minlength=n + 1)[1:]
+        return sums_at(xp, places, xp.real(g), n) + 1j * sums_at(xp, places, xp.imag(g), n)
+    return xp.bincount(places, weights=g, minlength=n)
 
 
 def moved(xp: Any, function: Callable[..., Any], xs: Sequence[Array], blank: Callable[..., Any] | None = None) -> Output:
@@ -55,7 +55,7 @@ def moved(xp: Any, function: Callable[..., Any], xs: Sequence[Array], blank: Cal
             g = xp.concatenate([part.ravel() for part in g])
         else:
             places, g = places.ravel(), g.ravel()
-        total = put_back(xp, places, g, ends[-1] if ends else 0)
+        total = sums_at(xp, places, g, ends[-1] + 1)[1:]
         return [total[end - x.size:end].reshape(x.shape).astype(x.dtype) for x, end in zip(xs, ends)]
     return (tuple(out) if several else as_array(out)), backward
 
@@ -321,7 +321,7 @@ def _bincount(xp: Any, weights: Array, *, x: Any, minlength: int = 0) -> Output:
     """Sums of weights by the numbers x."""
     def backward(g):
         return (g[x].astype(weights.dtype),)
-    return xp.bincount(x, weights=weights, minlength=minlength).astype(weights.dtype), backward
+    return sums_at(xp, x, weights, minlength).astype(weights.dtype), backward
 
 
 def _bare(x: Any) -> Any:

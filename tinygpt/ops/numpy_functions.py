@@ -33,6 +33,13 @@ __all__ = ["LATER_METHODS", "MORE_METHODS", "OFF_THE_TAPE", "THEMES", "array_fun
 
 THEMES = ("elementary", "moves", "aggregates", "sorting", "products", "running", "linear_algebra", "fourier")
 
+
+
+def _where(condition: Any, *xy: Any) -> Any:
+    """np.where: x where the condition is true, else y; of a condition alone, where it is true."""
+    return elementwise.where(condition, *xy) if xy else np.nonzero(_bare(condition))
+
+
 for _function, _names, _derivative in (
     (elementwise.add, "add", "g, g"), (elementwise.subtract, "subtract", "g, −g"),
     (elementwise.multiply, "multiply", "g y, g x"), (elementwise.divide, "divide true_divide", "g / y, −g x / y²"),
@@ -42,7 +49,7 @@ for _function, _names, _derivative in (
     (piecewise.absolute, "absolute abs", "g sign(x); 0 at 0"), (elementwise.exp, "exp", "g eˣ"),
     (elementwise.log, "log", "g / x"), (elementwise.sqrt, "sqrt", "g / (2 √x)"),
     (trigonometry.sin, "sin", "g cos x"), (trigonometry.cos, "cos", "−g sin x"),
-    (elementwise.tanh, "tanh", "g (1 − tanh² x)"), (elementwise.where, "where", "g to the one that was taken"),
+    (elementwise.tanh, "tanh", "g (1 − tanh² x)"), (_where, "where", "g to the one that was taken"),
     (piecewise.clip, "clip", "g inside of the bounds and on them"),
     (shape.transpose, "transpose permute_dims", "g, its axes put back"),
     (shape.swapaxes, "swapaxes", "g, its axes put back"), (METHODS["reshape"], "reshape", "g, reshaped"),
@@ -81,6 +88,13 @@ def with_every_keyword(op: Callable[..., Any]) -> Callable[..., Any]:
     return reduce
 
 
+def _library_operator(name: str, reflected: bool = False) -> Callable[..., Any]:
+    def operator(x: Any, y: Any) -> Any:
+        return library_function(name)(y, x) if reflected else library_function(name)(x, y)
+    operator.__doc__ = f"NumPy's {name}."
+    return operator
+
+
 def _later(x: Tensor, name: str) -> Any:
     """An attribute that Tensors do not have: it may be a method of the library."""
     if not name.startswith("_") and name not in LATER_METHODS:
@@ -98,6 +112,10 @@ MORE_METHODS: dict[str, Callable] = {  # of Tensors, beyond the book's
     "cos": trigonometry.cos, "erf": erf, "gelu": gelu, "silu": silu, "sigmoid": sigmoid, "squeeze": axes.squeeze,
     **{_op.__name__: with_every_keyword(_op) for _op in (
         reduction.sum, reduction.mean, reduction.max, statistics.var, statistics.min)},
+    "__mod__": _library_operator("remainder"), "__rmod__": _library_operator("remainder", True),
+    "__floordiv__": _library_operator("floor_divide"), "__rfloordiv__": _library_operator("floor_divide", True),
+    "__divmod__": _library_operator("divmod"), "__rdivmod__": _library_operator("divmod", True),
+    "__pos__": lambda x: x * 1, "__round__": lambda x, digits=0: library_function("round")(x, decimals=digits or 0),
     "__getattr__": _later,
 }
 
@@ -198,6 +216,7 @@ def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: A
 
 
 _FILL = ("full_like",)
+_NOTHING = (("casting", "same_kind"), ("subok", False), ("subok", True), ("order", "C"))  # what NumPy does anyway
 _RENAMED = {"a_min": "low", "a_max": "high", "min": "low", "max": "high"}  # NumPy's names of what clip takes
 
 
@@ -212,7 +231,7 @@ def _settings(name: str, op: Callable, given: Mapping[str, Any]) -> dict[str, An
         return dict(given)
     known = [*operation.inputs, *operation.settings]
     found = {key if key in known else _RENAMED.get(key, key): value for key, value in given.items()
-             if key in known or not (value is None or value is np._NoValue)}
+             if key in known or not (value is None or value is np._NoValue or (key, value) in _NOTHING)}
     if unknown := [key for key in found if key not in known]:
         raise TypeError(f"np.{name} of a Tensor takes no {', '.join(unknown)}; it takes {', '.join(known)}")
     return found

@@ -18,7 +18,7 @@ from .numpy_table import ENTRIES, of_numpy
 
 __all__ = [
     "convolve", "correlate", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "diff", "ediff1d", "gradient",
-    "interp", "nancumprod", "nancumsum", "trapezoid",
+    "interp", "linspace", "nancumprod", "nancumsum", "trapezoid",
 ]
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -243,6 +243,20 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     if len(a) >= len(v) or mode == "full":
         return _sliding("correlate", a, v[::-1], mode)
     return _sliding("correlate", a[::-1], v, mode)[::-1]  # NumPy slides the shorter one along the longer
+
+
+@of_numpy("linspace", derivative="the two ends get g by the weights of the points")
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+             axis: int = 0) -> Any:
+    """`num` numbers from start to stop at equal distances."""
+    start, stop = as_input(start), as_input(stop)
+    share = np.linspace(0, 1, num, endpoint=endpoint)
+    share = share.astype(np.result_type(start.dtype, stop.dtype, np.float32)) if start.dtype == np.float32 else share
+    whole = stop - start
+    found = start + share.reshape(-1, *[1] * whole.ndim) * whole
+    found = ENTRIES["moveaxis"].function(found, 0, axis) if axis else found
+    found = found if dtype is None else found.astype(dtype)
+    return (found, whole * (share[1] if num > 1 else np.nan)) if retstep else found
 
 
 @of_numpy("interp", derivative="g times the slope of the piece; its ends get g by their weights")
