@@ -265,7 +265,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any,
                  for part in parts)
 
 
-@of_numpy("split", derivative="each part's gradient in its place")
+@of_numpy("split", ours="numpy_split", derivative="each part's gradient in its place")
 def numpy_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any, ...]:
     """x cut along `axis` as NumPy's split does: into so many equal parts, or before the given indices."""
     n = np.shape(ary)[axis]
