@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from .tokenizers import load_tokenizer
 
 __all__ = [
-    "Tensor", "__version__", "autograd", "backend", "cuda_available", "data", "evaluation", "generation",
-    "grad", "hessian_vector", "jacobian", "kernels", "load_model", "load_tokenizer", "manual_seed", "models", "nn", "no_grad", "ops", "optim", "pipeline",
-    "pipelines", "pretrained", "set_default_device", "testing", "tokenizers", "training",
+    "Tensor", "__version__", "autograd", "backend", "cuda_available", "data", "evaluation", "generation", "grad",
+    "hessian_vector", "jacobian", "kernels", "load_model", "load_tokenizer", "manual_seed", "models", "nn", "no_grad",
+    "ops", "optim", "pipeline", "pipelines", "pretrained", "set_default_device", "testing", "tokenizers", "training",
 ]
 
 # What stands in a package that is imported when it is used.

@@ -260,7 +260,8 @@ def jacobian(function: Callable[[Any], Any], x: Any) -> Tensor:
         rows = [_walk(y, x, wrap(seed), inside or wanted) for seed in seeds]
         if not rows:
             return wrap(np.zeros((*y.shape, *x.shape), x.dtype))
-        return np.stack(rows).reshape((*y.shape, *x.shape))
+        whole: Any = np.stack(rows)
+        return whole.reshape((*y.shape, *x.shape))
 
 
 def hessian_vector(function: Callable[[Any], Any], x: Any, v: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reductions with every argument that NumPy's have, and those that are made of others: products, deviations, without NaN.
+"""Reductions with every argument that NumPy's have, and those made of others: products, deviations, without NaN.
 
 `where` leaves elements out by putting in their place what changes nothing: 0 in a sum, 1 in a product, −∞ in a maximum.
 
@@ -14,34 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..autograd import Output, Tensor, differentiable
+from ..arrays import Array, as_array
+from ..autograd import Output, Tensor, differentiable, wrap
 from . import elementwise, reduction, statistics
 from .elementwise import where as choose
-from .numpy_table import of_numpy
+from .numpy_table import as_input, beside, module_of, no_out, of_numpy, plain
 from .piecewise import minimum
 from .reduction import Axis, count, reduced_axes, restore
 
 __all__ = [
-    "amax", "amin", "as_input", "average", "max", "mean", "min", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd",
-    "nansum", "nanvar", "no_out", "others", "prod", "ptp", "std", "sum", "var",
+    "amax", "amin", "average", "max", "mean", "min", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
+    "nanvar", "others", "prod", "ptp", "root", "std", "sum", "var",
 ]
-
-
-def no_out(name: str, out: Any) -> None:
-    """TypeError if there is an `out`: on the tape, nothing is written over."""
-    if out is not None:
-        raise TypeError(f"np.{name} of a Tensor takes no out: what is there may be needed for the gradient")
-
-
-def as_input(x: Any) -> Any:
-    """x as a Tensor."""
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
-def plain(x: Any) -> Any:
-    """The array of a Tensor that chooses: a mask, indices."""
-    return x.data if isinstance(x, Tensor) else x
 
 
 def _prepared(name: str, x: Any, dtype: Any, out: Any, where: Any, neutral: float) -> Any:
@@ -50,7 +34,7 @@ def _prepared(name: str, x: Any, dtype: Any, out: Any, where: Any, neutral: floa
     x = as_input(x)
     if dtype is not None:
         x = x.astype(dtype)
-    return x if _everywhere(where) else choose(plain(where), x, neutral)
+    return x if _everywhere(where) else choose(beside(where, x), x, neutral)
 
 
 def _everywhere(where: Any) -> bool:
@@ -116,8 +100,8 @@ def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
 
 
 def _how_many(x: Any, where: Any, settings: dict[str, Any]) -> Any:
-    mask = np.broadcast_to(plain(where), x.shape)
-    return mask.sum(axis=settings["axis"], keepdims=settings["keepdims"]).astype(x.dtype)
+    mask = module_of(x).broadcast_to(beside(where, x), x.shape)
+    return wrap(as_array(mask.sum(axis=settings["axis"], keepdims=settings["keepdims"]).astype(x.dtype)))
 
 
 def _extreme(name: str, reduce: Callable[..., Any], pair: Callable[..., Any], neutral: float) -> Callable[..., Any]:
@@ -159,8 +143,9 @@ def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: fl
         mean = reduction.sum(x, axis=settings["axis"], keepdims=True) / n
     squares = (x - mean) * (x - mean)
     if not _everywhere(where):
-        squares = choose(plain(where), squares, 0)
-    total = reduction.sum(squares, axis=settings["axis"], keepdims=True) / np.maximum(n - ddof, 0)
+        squares = choose(beside(where, x), squares, 0)
+    rest = elementwise.maximum(n - ddof, 0) if isinstance(n, Tensor) else builtins.max(n - ddof, 0)
+    total = reduction.sum(squares, axis=settings["axis"], keepdims=True) / rest
     return total if settings["keepdims"] else reduction.sum(total, axis=settings["axis"])
 
 
@@ -193,8 +178,8 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     a = as_input(a)
     if weights is None:
         out = mean(a, axis, keepdims=keepdims)
-        return (out, Tensor(np.full(out.shape, a.size / builtins.max(out.size, 1)))) if returned else out
-    weights = as_input(weights)
+        return (out, out * 0 + a.size / builtins.max(out.size, 1)) if returned else out
+    weights = weights if isinstance(weights, Tensor) else wrap(beside(weights, a))
     if weights.shape != a.shape:
         axes = reduced_axes(a.data, axis)
         if axis is None or weights.shape != tuple(a.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,))):
@@ -202,7 +187,7 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
                             "weights as long as it is")
         weights = weights.transpose(*np.argsort(axes).tolist())
         weights = weights.reshape([n if i in axes else 1 for i, n in enumerate(a.shape)])
-    total = sum(weights * elementwise.multiply(np.ones(a.shape, a.dtype), 1), axis, keepdims=keepdims)
+    total = sum(weights * module_of(a).ones(a.shape, dtype=a.dtype), axis, keepdims=keepdims)
     out = sum(a * weights, axis, keepdims=keepdims) / total
     return (out, total) if returned else out
 
@@ -211,12 +196,12 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
 # Without NaN
 
 
-def _numbers(x: Any) -> np.ndarray:
-    return ~np.isnan(plain(x))
+def _numbers(x: Any) -> Array:
+    return ~module_of(x).isnan(plain(x))
 
 
-def _and(where: Any, mask: Any) -> Any:
-    return mask if _everywhere(where) else mask & plain(where)
+def _and(where: Any, mask: Array) -> Array:
+    return mask if _everywhere(where) else mask & beside(where, wrap(mask))
 
 
 @of_numpy("nansum", derivative="g to every element that is a number")
@@ -262,8 +247,8 @@ def _nan_extreme(reduce: Callable[..., Any], a: Any, axis: Any, out: Any, keepdi
     if _given(initial):
         return found
     settings = _settings(axis, keepdims)
-    some = np.broadcast_to(numbers, np.shape(a)).any(axis=settings["axis"], keepdims=settings["keepdims"])
-    return found if np.all(some) else choose(some, found, math.nan)
+    some = module_of(numbers).broadcast_to(numbers, plain(a).shape).any(**settings)
+    return found if some.all() else choose(some, found, math.nan)
 
 
 @of_numpy("nanmax", derivative="g to the largest number; equal ones share it")

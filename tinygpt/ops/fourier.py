@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, from_numpy
 from ..autograd import Output, differentiable
-from .aggregates import as_input, no_out
-from .numpy_table import ENTRIES, of_numpy
+from .numpy_table import ENTRIES, as_input, no_out, of_numpy
 
 __all__ = ["fft", "fft2", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft",
            "irfft2", "irfftn", "rfft", "rfft2", "rfftn"]
@@ -75,7 +74,7 @@ def irfft(xp: Any, x: Array, *, n: int | None = None, axis: int = -1, norm: str 
         twice[0] = 1
         if length % 2 == 0:
             twice[-1] = 1
-        twice = xp.asarray(twice).reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+        twice = from_numpy(twice.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]), g)
         dx = _fitted(xp, xp.fft.ifft(g, axis=axis, norm=norm), half, axis) * twice
         return (_as(x, _fitted(xp, dx, x.shape[axis], axis)),)
     return xp.fft.irfft(x, n=length, axis=axis, norm=norm), backward

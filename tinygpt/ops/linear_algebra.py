@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, as_array
-from ..autograd import Output, Tensor, differentiable, unbroadcast
+from ..autograd import Output, differentiable, unbroadcast, wrap
 from . import linalg, reduction, shape
-from .aggregates import amax, amin, as_input, others
-from .numpy_table import ENTRIES, of_numpy
+from .aggregates import amax, amin, others
+from .numpy_table import ENTRIES, as_input, beside, of_numpy
 from .piecewise import absolute
 from .reduction import Axis, restore
 
@@ -134,10 +134,10 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, ...]:
     limit = np.finfo(a.dtype).eps * max(a.shape) if rcond is None else 0.0 if rcond == -1 else float(rcond)
     x = linalg.matmul(pinv(a, limit), b)
     values = svdvals(a)
-    rank = int((values.data > limit * values.data.max(initial=0)).sum())
+    rank = int((values.data > limit * values.data[:1]).sum())
     rest = b - linalg.matmul(a, x)
     full = rank == a.shape[1] < a.shape[0]
-    left = reduction.sum(rest * rest, axis=0).reshape(-1) if full else Tensor(np.empty(0, a.dtype))
+    left = reduction.sum(rest * rest, axis=0).reshape(-1) if full else wrap(beside(np.empty(0, a.dtype), a))
     return x, left, rank, values
 
 

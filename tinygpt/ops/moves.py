@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, as_array
-from ..autograd import Output, Tensor, differentiable
-from . import elementwise, indexing, shape
-from .numpy_table import METHOD_NAMES, enter, of_numpy
+from ..arrays import Array, as_array, from_numpy, to_numpy
+from ..autograd import Output, Tensor, differentiable, wrap
+from . import elementwise, shape
+from .numpy_table import as_input, beside, enter, module_of, no_out, of_numpy, plain
 
 __all__ = [
     "append", "array_split", "bincount", "block", "broadcast_arrays", "choose", "column_stack", "compress", "dsplit",
-    "dstack", "extract", "hsplit", "hstack", "insert", "moved", "pad", "select", "sums_at", "unstack",
-    "vsplit", "vstack",
+    "dstack", "extract", "hsplit", "hstack", "insert", "matrix_transpose", "moved", "numpy_split", "pad", "select",
+    "sums_at", "trim_zeros", "unstack", "vsplit", "vstack",
 ]
 
 
@@ -35,7 +35,8 @@ def sums_at(xp: Any, places: Array, g: Array, n: int) -> Array:
     return xp.bincount(places, weights=g, minlength=n)
 
 
-def moved(xp: Any, function: Callable[..., Any], xs: Sequence[Array], blank: Callable[..., Any] | None = None) -> Output:
+def moved(xp: Any, function: Callable[..., Any], xs: Sequence[Array],
+          blank: Callable[..., Any] | None = None) -> Output:
     """Output and closure of a function that moves the elements of its arrays.
 
     Args:
@@ -62,25 +63,25 @@ def moved(xp: Any, function: Callable[..., Any], xs: Sequence[Array], blank: Cal
 
 def _plain(value: Any) -> Any:
     """Indices and masks may be given as Tensors."""
-    if isinstance(value, Tensor) and value.dtype.kind in "biu":
-        return value.data
-    return value
+    return value.data if isinstance(value, Tensor) and value.dtype.kind in "biu" else value
 
 
-def _move(name: str, variadic: bool = False) -> Callable[..., Any]:
+def _move(name: str) -> Callable[..., Any]:
     """NumPy's function of that name as an operation: its first argument is the input, all others are settings."""
     kinds = inspect.Parameter
     first, *others = inspect.signature(getattr(np, name)).parameters.values()
 
     def rule(xp: Any, *xs: Array, **settings: Any) -> Output:
-        def function(*arrays: Array) -> Any:
-            return getattr(xp, name)(list(arrays) if variadic else arrays[0], **settings)
-        return moved(xp, function, xs)
+        there = {key: from_numpy(value, xs[0]) if isinstance(value, np.ndarray) else value
+                 for key, value in settings.items()}
+        if xp is not np and hasattr(there.get("repeats"), "tolist"):
+            there["repeats"] = there["repeats"].tolist()  # CuPy takes no array of them
+        return moved(xp, lambda x: getattr(xp, name)(x, **there), xs)
     rule.__name__ = rule.__qualname__ = name
     rule.__doc__ = f"NumPy's {name}."
     rule.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
         kinds("xp", kinds.POSITIONAL_OR_KEYWORD),
-        kinds("xs", kinds.VAR_POSITIONAL) if variadic else kinds(first.name, kinds.POSITIONAL_OR_KEYWORD),
+        kinds(first.name, kinds.POSITIONAL_OR_KEYWORD),
         *(kinds(p.name, kinds.KEYWORD_ONLY, default=p.default) for p in others if p.name not in UNSUPPORTED)])
     rule.__annotations__ = {}
     operation = differentiable(rule)
@@ -94,7 +95,7 @@ def _move(name: str, variadic: bool = False) -> Callable[..., Any]:
 UNSUPPORTED = {"out", "dtype", "casting", "subok", "order"}  # arguments of NumPy's that are no matter of moving
 
 ONE_ARRAY = """roll flip fliplr flipud rot90 tile repeat moveaxis rollaxis diag diagflat diagonal tril triu take
-    take_along_axis delete resize trim_zeros""".split()
+    take_along_axis delete resize""".split()
 
 for _name in ONE_ARRAY:
     if hasattr(np, _name):
@@ -133,7 +134,8 @@ def column_stack(xp: Any, *xs: Array) -> Output:
 def broadcast_arrays(*xs: Any, subok: bool = False) -> tuple[Any, ...]:
     """Each array repeated to their common shape."""
     from .axes import broadcast_to
-    whole = np.broadcast_shapes(*[np.shape(x) for x in xs])
+    xs = tuple(map(as_input, xs))
+    whole = np.broadcast_shapes(*[x.shape for x in xs])
     return tuple(broadcast_to(x, shape=whole) for x in xs)
 
 
@@ -159,14 +161,10 @@ def pad(xp: Any, x: Array, *, pad_width: Any, mode: str = "constant", constant_v
 # Put together from others
 
 
-def _as_input(x: Any) -> Any:
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
 def _at_least(n: int) -> Callable[..., Any]:
     def at_least(*arys: Any) -> Any:
         def one(x: Any) -> Any:
-            x = _as_input(x)
+            x = as_input(x)
             shape_of = getattr(np, f"atleast_{n}d")(np.empty(x.shape, np.bool_)).shape
             return x if shape_of == x.shape else shape.reshape(x, shape=shape_of)
         return one(arys[0]) if len(arys) == 1 else tuple(map(one, arys))
@@ -182,27 +180,25 @@ for _n in (1, 2, 3):
 @of_numpy("append", derivative="each array gets its part of g")
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     """`values` behind `arr`; both flattened if `axis` is None."""
-    return shape.concatenate([_as_input(arr), _as_input(values)], axis=axis)
+    return shape.concatenate([as_input(arr), as_input(values)], axis=axis)
 
 
 @of_numpy("insert", derivative="each array gets its part of g")
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """`values` put into `arr` before the places `obj`."""
-    return _insert(_as_input(arr), _as_input(values), obj=_plain(obj), axis=axis)
-
-
-@differentiable
-def _insert(xp: Any, arr: Array, values: Array, *, obj: Any, axis: int | None = None) -> Output:
-    """np.insert with its two arrays in front."""
-    return moved(xp, lambda a, b: xp.insert(a, obj, b, axis=axis), [arr, values])
+    arr = as_input(arr)
+    values = values if isinstance(values, Tensor) else wrap(beside(values, arr))
+    old, new = (np.arange(x.size).reshape(x.shape) for x in (arr, values))
+    places = np.insert(old, plain(obj), new + arr.size, axis=axis)
+    return append(arr, values)[beside(places, arr)]
 
 
 @of_numpy("compress", derivative="g goes back to where each element came from")
 def compress(condition: Any, a: Any, axis: int | None = None, out: None = None) -> Any:
     """The slices of `a` along `axis` where `condition` is true."""
-    _no_out("compress", out)
-    a = _as_input(a)
-    (chosen,) = np.nonzero(_bare(condition))
+    no_out("compress", out)
+    a = as_input(a)
+    (chosen,) = beside(condition, a).nonzero()
     if axis is None:
         return shape.reshape(a, shape=(-1,))[chosen]
     return a[(slice(None),) * (axis % a.ndim) + (chosen,)]
@@ -211,16 +207,22 @@ def compress(condition: Any, a: Any, axis: int | None = None, out: None = None) 
 @of_numpy("extract", derivative="g goes back to where each element came from")
 def extract(condition: Any, arr: Any) -> Any:
     """The elements of `arr` where `condition` is true, in a row."""
-    return shape.reshape(_as_input(arr), shape=(-1,))[np.nonzero(_bare(condition).ravel())[0]]
+    arr = as_input(arr)
+    return shape.reshape(arr, shape=(-1,))[beside(condition, arr).ravel().nonzero()[0]]
 
 
 @of_numpy("choose", derivative="g goes back to where each element came from")
 def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
     """Of several arrays, broadcast together, each element from the one that `a` says."""
-    _no_out("choose", out)
-    a, parts = np.asarray(_bare(a)), [_as_input(x) for x in choices]
-    which, *_ = np.broadcast_arrays(a, *[np.empty(x.shape, np.bool_) for x in parts])
-    which = np.choose(which, range(len(parts)), mode=mode)  # type: ignore[call-overload]
+    no_out("choose", out)
+    parts = [as_input(x) for x in choices]
+    which = plain(a) if module_of(a) is not np else np.asarray(plain(a))
+    if mode == "wrap":
+        which = which % len(parts)
+    elif mode == "clip":
+        which = which.clip(0, len(parts) - 1)
+    elif ((which < 0) | (which >= len(parts))).any():
+        raise ValueError(f"choose: an element of a is none of 0 … {len(parts) - 1}, the numbers of the choices")
     return select([which == i for i in range(len(parts))], parts)
 
 
@@ -231,7 +233,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         raise ValueError(f"select: got {len(condlist)} conditions for {len(choicelist)} choices")
     out = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist)):
-        out = elementwise.where(_bare(condition), choice, out)
+        out = elementwise.where(plain(condition), choice, out)
     return out
 
 
@@ -242,14 +244,14 @@ def block(arrays: Any) -> Any:
         return 1 + max(map(depth_of, part)) if isinstance(part, list) else 0
 
     def dims_of(part: Any) -> int:
-        return max(map(dims_of, part)) if isinstance(part, list) else np.ndim(part)
+        return max(map(dims_of, part)) if isinstance(part, list) else as_input(part).ndim
     depth = depth_of(arrays)
     n_dims = max(depth, dims_of(arrays))
 
     def join(part: Any, level: int) -> Any:
         if isinstance(part, list):
             return shape.concatenate([join(x, level - 1) for x in part], axis=-level)
-        x = _as_input(part)
+        x = as_input(part)
         return shape.reshape(x, shape=(1,) * (n_dims - x.ndim) + x.shape)
     return join(arrays, depth)
 
@@ -257,9 +259,10 @@ def block(arrays: Any) -> Any:
 @of_numpy("array_split", derivative="each part's gradient in its place")
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any, ...]:
     """x cut along `axis`: into so many parts, the first ones longer, or before the given indices."""
-    ary = _as_input(ary)
+    ary = as_input(ary)
     n = ary.shape[axis]
-    parts = np.array_split(np.arange(n), _bare(indices_or_sections))
+    cuts = plain(indices_or_sections)
+    parts = np.array_split(np.arange(n), cuts if isinstance(cuts, (int, np.integer)) else np.asarray(cuts))
     before = (slice(None),) * (axis % ary.ndim)
     return tuple(ary[before + (slice(int(part[0]), int(part[-1]) + 1) if len(part) else slice(0, 0),)]
                  for part in parts)
@@ -268,7 +271,8 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any,
 @of_numpy("split", ours="numpy_split", derivative="each part's gradient in its place")
 def numpy_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any, ...]:
     """x cut along `axis` as NumPy's split does: into so many equal parts, or before the given indices."""
-    n = np.shape(ary)[axis]
+    ary = as_input(ary)
+    n = ary.shape[axis]
     if isinstance(indices_or_sections, (int, np.integer)) and n % indices_or_sections:
         raise ValueError(f"split: {n} elements along axis {axis} are not {indices_or_sections} equal parts")
     return array_split(ary, indices_or_sections, axis)
@@ -276,7 +280,8 @@ def numpy_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any,
 
 def _split_along(name: str, axis_of: Callable[[int], int]) -> Callable[..., Any]:
     def cut(ary: Any, indices_or_sections: Any) -> tuple[Any, ...]:
-        return numpy_split(ary, indices_or_sections, axis_of(np.ndim(ary)))
+        ary = as_input(ary)
+        return numpy_split(ary, indices_or_sections, axis_of(ary.ndim))
     cut.__name__ = cut.__qualname__ = name
     cut.__doc__ = f"NumPy's {name}."
     enter(cut, name, derivative="each part's gradient in its place")
@@ -288,10 +293,23 @@ vsplit = _split_along("vsplit", lambda n: 0)
 dsplit = _split_along("dsplit", lambda n: 2)
 
 
+@of_numpy("trim_zeros", derivative="g goes back to where each element came from")
+def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
+    """x without the zeros in front (f) and behind (b), along `axis` or all axes."""
+    x = as_input(filt)
+    axes = range(x.ndim) if axis is None else [i % x.ndim for i in ([axis] if isinstance(axis, int) else axis)]
+    key: list[Any] = [slice(None)] * x.ndim
+    for i in axes:
+        (there,) = (to_numpy(x.data) != 0).any(axis=tuple(j for j in range(x.ndim) if j != i)).nonzero()
+        first, last = (int(there[0]), int(there[-1]) + 1) if len(there) else (x.shape[i], x.shape[i])
+        key[i] = slice(first if "f" in trim.lower() else 0, last if "b" in trim.lower() else x.shape[i])
+    return x[tuple(key)]
+
+
 @of_numpy("unstack", derivative="each part's gradient in its place")
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices along `axis`, without it."""
-    x = _as_input(x)
+    x = as_input(x)
     before = (slice(None),) * (axis % x.ndim)
     return tuple(x[before + (i,)] for i in range(x.shape[axis]))
 
@@ -312,8 +330,9 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     """How often each number occurs in x, or the sum of the weights where it does."""
     if weights is None:
-        return Tensor(np.bincount(_bare(x), minlength=minlength))
-    return _bincount(_as_input(weights), x=_bare(x), minlength=minlength)
+        return wrap(module_of(x).bincount(plain(x), minlength=minlength))
+    weights = as_input(weights)
+    return _bincount(weights, x=beside(x, weights), minlength=minlength)
 
 
 @differentiable
@@ -322,12 +341,3 @@ def _bincount(xp: Any, weights: Array, *, x: Any, minlength: int = 0) -> Output:
     def backward(g):
         return (g[x].astype(weights.dtype),)
     return sums_at(xp, x, weights, minlength).astype(weights.dtype), backward
-
-
-def _bare(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x if isinstance(x, int) else np.asarray(x)
-
-
-def _no_out(name: str, out: Any) -> None:
-    if out is not None:
-        raise TypeError(f"np.{name} of a Tensor takes no out: earlier results may depend on what is there")

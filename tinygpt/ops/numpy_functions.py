@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import opcode
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +34,6 @@ __all__ = ["LATER_METHODS", "MORE_METHODS", "OFF_THE_TAPE", "THEMES", "array_fun
            "library_function", "with_every_keyword"]
 
 THEMES = ("elementary", "moves", "aggregates", "sorting", "products", "running", "linear_algebra", "fourier")
-
 
 
 def _where(condition: Any, *xy: Any) -> Any:
@@ -60,8 +61,7 @@ for _function, _names, _derivative in (
     (linalg.matmul, "matmul linalg.matmul", "g yᵀ, xᵀ g"),
 ):
     enter(_function, *_names.split(), derivative=_derivative)
-for _name, _function in COMPARISONS.items():
-    NUMPY_FUNCTIONS[getattr(np, _name)] = _function
+NUMPY_FUNCTIONS.update({getattr(np, _name): _comparison for _name, _comparison in COMPARISONS.items()})
 
 # NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
 OFF_THE_TAPE = frozenset("""
@@ -86,6 +86,22 @@ def with_every_keyword(op: Callable[..., Any]) -> Callable[..., Any]:
             return library_function(name)(x, *given, **settings)
         return op(x, *given, **settings)
     return reduce
+
+
+def _into_an_array(frame: Any) -> bool:
+    """Whether a frame is at `array[i] = …`: NumPy then asks for a number, as float() does."""
+    code = frame.f_code.co_code
+    return opcode.opname[code[frame.f_lasti]] in ("STORE_SUBSCR", "STORE_SLICE")
+
+
+def _as_number(kind: type) -> Callable[[Tensor], Any]:
+    def convert(x: Tensor) -> Any:
+        if x.requires_grad and _into_an_array(sys._getframe(1)):
+            raise TypeError("a Tensor that has a gradient would lose it in an array of NumPy's: join Tensors with "
+                            "tinygpt.ops.stack or concatenate, or assign .item() if no gradient is wanted")
+        return kind(x.data.item())
+    convert.__name__ = convert.__qualname__ = f"__{kind.__name__}__"
+    return convert
 
 
 def _library_operator(name: str, reflected: bool = False) -> Callable[..., Any]:
@@ -116,7 +132,7 @@ MORE_METHODS: dict[str, Callable] = {  # of Tensors, beyond the book's
     "__floordiv__": _library_operator("floor_divide"), "__rfloordiv__": _library_operator("floor_divide", True),
     "__divmod__": _library_operator("divmod"), "__rdivmod__": _library_operator("divmod", True),
     "__pos__": lambda x: x * 1, "__round__": lambda x, digits=0: library_function("round")(x, decimals=digits or 0),
-    "__getattr__": _later,
+    "__float__": _as_number(float), "__int__": _as_number(int), "__getattr__": _later,
 }
 
 LATER_METHODS: dict[str, Any] = {}  # of Tensors, once the library is there

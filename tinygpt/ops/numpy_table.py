@@ -13,12 +13,15 @@ Prerequisites: operators.py. Next: numpy_functions.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["ENTRIES", "Entry", "METHOD_NAMES", "NUMPY_FUNCTIONS", "enter", "of_numpy"]
+from ..arrays import Array, array_module, from_numpy
+from ..autograd import Tensor
+
+__all__ = ["ENTRIES", "Entry", "METHOD_NAMES", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "module_of", "no_out",
+           "of_numpy", "plain"]
 
 
 class Entry(NamedTuple):
@@ -37,6 +40,40 @@ class Entry(NamedTuple):
     derivative: str
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# What functions that are made of others need
+
+
+def as_input(x: Any) -> Any:
+    """x as a Tensor."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def plain(x: Any) -> Any:
+    """The array of a Tensor that chooses: a mask, indices."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def module_of(x: Any) -> Any:
+    """`numpy` or `cupy`, for a Tensor or an array."""
+    return array_module(plain(x))
+
+
+def beside(values: Any, x: Any) -> Array:
+    """Numbers as an array where the Tensor x is; an array that is there already stays."""
+    values = plain(values)
+    return values if module_of(values) is not np else from_numpy(np.asarray(values), x.data)
+
+
+def no_out(name: str, out: Any) -> None:
+    """TypeError if there is an `out`: on the tape, nothing is written over."""
+    if out is not None:
+        raise TypeError(f"np.{name} of a Tensor takes no out: what is there may be needed for the gradient")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table
+
 ENTRIES: dict[str, Entry] = {}  # by the name in tinygpt.ops
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours
 METHOD_NAMES: dict[str, str] = {}  # a method of Tensors that is to be there beside NumPy's own -> our function
@@ -49,7 +86,9 @@ def enter(function: Callable[..., Any], *names: str, derivative: str, ours: str 
         raise ValueError(f"{entry.name} is in the table already")
     ENTRIES[entry.name] = entry
     for name in names:
-        theirs = reduce(lambda owner, part: getattr(owner, part, None), name.split("."), np)  # type: ignore[arg-type]
+        theirs: Any = np
+        for part in name.split("."):
+            theirs = getattr(theirs, part, None)
         if theirs is not None:
             NUMPY_FUNCTIONS[theirs] = function
 

@@ -15,8 +15,7 @@ import numpy as np
 from ..arrays import Array
 from ..autograd import Output, differentiable
 from . import elementwise, linalg, reduction
-from .aggregates import as_input, no_out
-from .numpy_table import ENTRIES, of_numpy
+from .numpy_table import ENTRIES, as_input, module_of, no_out, of_numpy
 
 __all__ = [
     "cross", "dot", "einsum", "inner", "kron", "matrix_power", "matvec", "multi_dot", "outer", "tensordot", "trace",
@@ -38,7 +37,7 @@ def einsum(*operands: Any, optimize: Any = False, out: None = None, **others: An
     no_out("einsum", out)
     if others:
         raise TypeError(f"np.einsum of Tensors takes no {', '.join(others)}")
-    subscripts, arrays = operands[0], operands[1:]
+    subscripts, arrays = operands[0], list(operands[1:])
     if not isinstance(subscripts, str):
         subscripts, arrays = _from_lists(operands)
     return _einsum([as_input(x) for x in arrays], subscripts=subscripts)
@@ -103,14 +102,19 @@ def _einsum(xp: Any, *xs: Array, subscripts: str) -> Output:
                 terms.append((letter, xp.ones(n, dtype=g.dtype)))
             wanted += letter
         whole = ",".join(s for s, _ in terms) + "->" + wanted
-        dx = xp.einsum(whole, *[x for _, x in terms], **({"optimize": True} if len(terms) > 2 else {}))
+        dx = xp.einsum(whole, *[x for _, x in terms], **_path(xp, terms))
         dx = dx.reshape(xs[i].shape)
         return (dx.real if dx.dtype.kind == "c" != xs[i].dtype.kind else dx).astype(xs[i].dtype, copy=False)
 
     def backward(g):
         return [functools.partial(gradient, i, g) for i in range(len(xs))]
     spelt = ",".join(inputs) + "->" + result
-    return xp.einsum(spelt, *xs, **({"optimize": True} if len(xs) > 2 else {})) + 0, backward
+    return xp.einsum(spelt, *xs, **_path(xp, xs)) + 0, backward
+
+
+def _path(xp: Any, arrays: Sequence[Any]) -> dict[str, bool]:
+    """NumPy multiplies several arrays all at once unless it is told to look for an order."""
+    return {"optimize": True} if len(arrays) > 2 and xp is np else {}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -239,7 +243,7 @@ def matrix_power(a: Any, n: int) -> Any:
     if n < 0:
         return matrix_power(ENTRIES["inv"].function(a), -n)
     if n == 0:
-        return a * 0 + np.eye(a.shape[-1], dtype=a.dtype)
+        return a * 0 + module_of(a).eye(a.shape[-1], dtype=a.dtype)
     half = matrix_power(a, n // 2) if n > 1 else None
     if half is None:
         return a * 1

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..autograd import Output, differentiable, unbroadcast
+from ..autograd import Output, Tensor, differentiable, unbroadcast, wrap
 from . import elementwise, reduction, shape
-from .aggregates import as_input, no_out, plain
-from .numpy_table import ENTRIES, of_numpy
+from .numpy_table import ENTRIES, as_input, beside, module_of, no_out, of_numpy, plain
 
 __all__ = [
     "convolve", "correlate", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "diff", "ediff1d", "gradient",
@@ -72,13 +71,13 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None
 @of_numpy("nancumsum", derivative="as of cumsum, for the numbers")
 def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
     """The running sums, NaN counting 0."""
-    return cumsum(elementwise.where(np.isnan(plain(a)), 0, as_input(a)), axis, dtype, out)
+    return cumsum(elementwise.where(module_of(a).isnan(plain(a)), 0, as_input(a)), axis, dtype, out)
 
 
 @of_numpy("nancumprod", derivative="as of cumprod, for the numbers")
 def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
     """The running products, NaN counting 1."""
-    return cumprod(elementwise.where(np.isnan(plain(a)), 1, as_input(a)), axis, dtype, out)
+    return cumprod(elementwise.where(module_of(a).isnan(plain(a)), 1, as_input(a)), axis, dtype, out)
 
 
 def _with_start(name: str, cumulate: Any, start: int, x: Any, axis: int | None, dtype: Any, out: Any,
@@ -92,7 +91,7 @@ def _with_start(name: str, cumulate: Any, start: int, x: Any, axis: int | None, 
         return found
     lengths = list(found.shape)
     lengths[axis] = 1
-    return shape.concatenate([np.full(lengths, start, found.dtype), found], axis=axis)
+    return shape.concatenate([beside(np.full(lengths, start, found.dtype), found), found], axis=axis)
 
 
 @of_numpy("cumulative_sum", derivative="as of cumsum")
@@ -113,6 +112,11 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, ou
 # Differences, slopes, areas
 
 
+def _near(x: Any, like: Any) -> Any:
+    """x as a Tensor where `like` is."""
+    return x if isinstance(x, Tensor) else wrap(beside(x, like))
+
+
 def _slices(x: Any, axis: int, *parts: Any) -> list[Any]:
     before = (slice(None),) * (axis % x.ndim)
     return [x[before + (part,)] for part in parts]
@@ -129,11 +133,11 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     parts = [a]
     for extra, place in ((prepend, 0), (append, len(parts) + 1)):
         if extra is not None and extra is not np._NoValue:
-            extra = as_input(extra)
+            extra = _near(extra, a)
             if not extra.ndim:
                 lengths = list(a.shape)
                 lengths[axis] = 1
-                extra = extra + np.zeros(lengths, a.dtype)
+                extra = extra + beside(np.zeros(lengths, a.dtype), a)
             parts.insert(place, extra)
     x = shape.concatenate(parts, axis=axis) if len(parts) > 1 else a
     for _ in range(n):
@@ -146,7 +150,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """The differences of neighbours, of all elements in a row, between two ends."""
     middle = diff(as_input(ary).reshape(-1))
-    ends = [None if end is None else as_input(end).reshape(-1) for end in (to_begin, to_end)]
+    ends = [None if end is None else _near(end, middle).reshape(-1) for end in (to_begin, to_end)]
     parts = [part for part in (ends[0], middle, ends[1]) if part is not None]
     return shape.concatenate(parts) if len(parts) > 1 else middle
 
@@ -172,6 +176,7 @@ def _slope(f: Any, axis: int, step: Any, edge_order: int) -> Any:
     if len(gaps) != n - 1:
         raise ValueError(f"gradient: {len(gaps) + 1} coordinates for {n} elements")
     gaps = gaps.astype(f.dtype).reshape([-1 if i == axis else 1 for i in range(f.ndim)])
+    gaps = wrap(beside(gaps, f))
     rise = diff(f, axis=axis)
     quotient = rise / gaps  # the slope of each piece
 
@@ -194,7 +199,7 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     if x is None:
         gaps = dx
     else:
-        x = as_input(x)
+        x = _near(x, y)
         if x.ndim == 1:
             x = x.reshape([-1 if i == axis % y.ndim else 1 for i in range(y.ndim)])
         gaps = diff(x, axis=axis)
@@ -249,37 +254,42 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
              axis: int = 0) -> Any:
     """`num` numbers from start to stop at equal distances."""
-    start, stop = as_input(start), as_input(stop)
+    whole = start if isinstance(start, Tensor) else as_input(stop)
+    start, stop = _near(start, whole), _near(stop, whole)
     share = np.linspace(0, 1, num, endpoint=endpoint)
     share = share.astype(np.result_type(start.dtype, stop.dtype, np.float32)) if start.dtype == np.float32 else share
     whole = stop - start
-    found = start + share.reshape(-1, *[1] * whole.ndim) * whole
+    found = start + whole * beside(share.reshape(-1, *[1] * whole.ndim), whole)
     found = ENTRIES["moveaxis"].function(found, 0, axis) if axis else found
     found = found if dtype is None else found.astype(dtype)
-    return (found, whole * (share[1] if num > 1 else np.nan)) if retstep else found
+    return (found, whole * (float(share[1]) if num > 1 else math.nan)) if retstep else found
 
 
 @of_numpy("interp", derivative="g times the slope of the piece; its ends get g by their weights")
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> Any:
     """The values at x of the line through the points (xp, fp), which ascend; beyond its ends `left` and `right`."""
-    x, xp, fp = as_input(x), as_input(xp), as_input(fp)
+    some = next(part for part in (x, xp, fp) if isinstance(part, Tensor)) if any(
+        isinstance(part, Tensor) for part in (x, xp, fp)) else as_input(x)
+    x, xp, fp = _near(x, some), _near(xp, some), _near(fp, some)
+    module = module_of(x)
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise ValueError(f"interp: expected two rows of points, got shapes {xp.shape} and {fp.shape}")
     if period is not None:
         mod = ENTRIES["remainder"].function
         x, xp = mod(x, abs(period)), mod(xp, abs(period))
-        order = np.argsort(xp.data)
+        order = xp.data.argsort()
         xp, fp = xp[order], fp[order]
         xp = shape.concatenate([xp[-1:] - abs(period), xp, xp[:1] + abs(period)])
         fp = shape.concatenate([fp[-1:], fp, fp[:1]])
         left = right = None
     n = len(xp)
-    piece = np.clip(np.searchsorted(xp.data, x.data, side="right") - 1, 0, max(n - 2, 0))
-    after = np.minimum(piece + 1, n - 1)
+    piece = module.clip(module.searchsorted(xp.data, x.data, side="right") - 1, 0, max(n - 2, 0))
+    after = module.minimum(piece + 1, n - 1)
     gap = xp[after] - xp[piece]
     share = (x - xp[piece]) / elementwise.where(gap.data == 0, 1, gap)
     inside = fp[piece] + share * (fp[after] - fp[piece])
     low, high = x.data < xp.data[0], x.data > xp.data[-1]
     inside = elementwise.where(low, fp[0] if left is None else left, inside)
     inside = elementwise.where(high, fp[-1] if right is None else right, inside)
-    return elementwise.where(np.isnan(x.data), math.nan, inside) if np.isnan(x.data).any() else inside
+    unknown = module.isnan(x.data)
+    return elementwise.where(unknown, math.nan, inside) if unknown.any() else inside

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import to_numpy
 from . import elementwise
-from .aggregates import as_input, no_out, plain
-from .numpy_table import ENTRIES, of_numpy
+from .numpy_table import ENTRIES, as_input, beside, module_of, no_out, of_numpy, plain
 from .reduction import Axis, reduced_axes
 
 __all__ = ["median", "nanmedian", "nanpercentile", "nanquantile", "partition", "percentile", "quantile", "sort"]
@@ -55,7 +55,7 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keep
     a, q = as_input(a), np.asarray(plain(q), dtype=np.float64)
     rows, kept = _rows(a, tuple(axis) if isinstance(axis, list) else axis)
     n = rows.shape[-1]
-    found = np.isnan(rows.data)
+    found = to_numpy(module_of(a).isnan(rows.data))
     in_order = sort(rows)  # NaN comes last
     if skip_nan:
         if method != "linear":
@@ -68,13 +68,13 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keep
         places = np.broadcast_to(at.reshape(-1, *[1] * (rows.ndim - 1)), (q.size, *rows.shape[:-1]))
         unknown = np.broadcast_to(found.any(axis=-1), places.shape)
     low = np.floor(places).astype(np.intp)
-    weight = np.moveaxis(places - low, 0, -1).astype(a.dtype)  # (…, q)
+    share = beside(np.moveaxis(places - low, 0, -1).astype(a.dtype), a)  # (…, q)
     low = np.moveaxis(low, 0, -1)
     pick = ENTRIES["take_along_axis"].function
-    below, above = (pick(in_order, np.minimum(i, n - 1), axis=-1) for i in (low, low + 1))
-    between = below + (elementwise.where(weight > 0, above, below) - below) * weight  # what has no weight may be NaN
+    below, above = (pick(in_order, beside(np.minimum(i, n - 1), a), axis=-1) for i in (low, low + 1))
+    between = below + (elementwise.where(share > 0, above, below) - below) * share  # what has no weight may be NaN
     if unknown.any():
-        between = elementwise.where(np.moveaxis(unknown, 0, -1), math.nan, between)
+        between = elementwise.where(beside(np.moveaxis(unknown, 0, -1), a), math.nan, between)
     result = ENTRIES["moveaxis"].function(between, -1, 0)  # (q, …)
     shape = kept if keepdims is True else result.shape[1:]
     return result.reshape((*q.shape, *shape))
