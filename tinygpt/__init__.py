@@ -24,18 +24,20 @@ machinery.install()
 
 if TYPE_CHECKING:
     from . import data, evaluation, generation, models, nn, optim, pipelines, pretrained, testing, tokenizers, training
+    from .engine.derivatives import grad, hessian_vector, jacobian
     from .models import load_model
     from .pipelines import pipeline
     from .tokenizers import load_tokenizer
 
 __all__ = [
-    "Tensor", "__version__", "autograd", "backend", "cuda_available", "data", "evaluation", "generation", "kernels",
-    "load_model", "load_tokenizer", "manual_seed", "models", "nn", "no_grad", "ops", "optim", "pipeline",
-    "pipelines", "pretrained", "set_default_device", "testing", "tokenizers", "training",
+    "Tensor", "__version__", "autograd", "backend", "cuda_available", "data", "evaluation", "generation", "grad",
+    "hessian_vector", "jacobian", "kernels", "load_model", "load_tokenizer", "manual_seed", "models", "nn", "no_grad",
+    "ops", "optim", "pipeline", "pipelines", "pretrained", "set_default_device", "testing", "tokenizers", "training",
 ]
 
 # What stands in a package that is imported when it is used.
-_LATER = {"load_model": "models", "load_tokenizer": "tokenizers", "pipeline": "pipelines"}
+_LATER = {"grad": "engine.derivatives", "hessian_vector": "engine.derivatives", "jacobian": "engine.derivatives",
+          "load_model": "models", "load_tokenizer": "tokenizers", "pipeline": "pipelines"}
 
 
 def __getattr__(name: str) -> Any:

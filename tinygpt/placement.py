@@ -52,8 +52,11 @@ def _to(x: Tensor, device: str) -> Tensor:
     return x if x.device == resolve_device(device) else to_device_rule(x, device=device)
 
 
-def _astype(x: Tensor, dtype: Any) -> Tensor:
-    """The same values in another dtype; off the tape if that is not a floating-point type."""
+def _astype(x: Tensor, dtype: Any, copy: bool = True) -> Tensor:
+    """The same values in another dtype; off the tape if that is not a floating-point type. x itself if it has the type
+    and needs no `copy`."""
+    if not copy and x.dtype == np.dtype(dtype):
+        return x
     if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":
         with on_device(x.device):
             return wrap(x.data.astype(dtype))
@@ -79,6 +82,9 @@ backward.__doc__ = _backward.__doc__
 def receive(self: Tensor, dx: Gradient, sender: Any = None, position: int = 0) -> None:
     """As in the book, on the leaf's own device; a gradient from another device is refused."""
     dx = dx() if callable(dx) else dx
+    if self.data.dtype.kind in "biu":
+        raise TypeError(f"requires_grad was set on a Tensor of {self.data.dtype}, and whole numbers have no gradient: "
+                        "convert it to a floating-point type first")
     if type(dx) is np.ndarray and type(self.data) is np.ndarray or dx is None:
         return _receive(self, dx, sender, position)
     if device_of(dx) != self.device:

@@ -181,4 +181,6 @@ def unbroadcast(g: Array, like: Any) -> Array:
         axes = tuple(range(extra)) + tuple(
             extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1)
         g = g.sum(axis=axes, keepdims=True).reshape(shape)
-    return g if isinstance(like, tuple) else g.astype(like.dtype, copy=False)
+    if isinstance(like, tuple) or g.dtype is like.dtype:
+        return g
+    return (g.real if g.dtype.kind == "c" != like.dtype.kind else g).astype(like.dtype, copy=False)

@@ -37,16 +37,17 @@ def run(args: argparse.Namespace) -> int:
     from ..backend import resolve_device
     from ..engine.dispatch import twins_of
     from ..kernels.cuda import switch, switched_on
-    from ..testing.registry import check_operation
+    from ..testing.registry import check_operation, operations
 
     if args.examples < 1:
         raise ValueError(f"--examples must be at least 1, got {args.examples}")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
     device = resolve_device(args.device).partition(":")[0]
-    _check_names(args.names, sorted(OPS))
-    names = args.names or [name for name, operation in OPS.items() if operation.rule.__module__.startswith("tinygpt.")]
-    twins = [twin.function.__name__ for name in names for twin in twins_of(OPS[name]) if twin.device == device]
+    _check_names(args.names, sorted({*OPS, *operations()}))
+    names = args.names or operations()
+    twins = [twin.function.__name__ for name in names if name in OPS
+             for twin in twins_of(OPS[name]) if twin.device == device]
     width = max(map(len, ["operation", *names, *("  " + twin for twin in twins)]))
     print(f"{'operation':{width}}  examples  worst error  {'oracle':16}  {'time':>7}")
     start, examples, wrong, n_twins = time.perf_counter(), 0, [], 0

@@ -1,7 +1,10 @@
 """The differentiable operations: one readable rule each.
 
 docs/map.md has the reading order of the book's files; here they come first. Those below them follow the same pattern.
+Further functions of NumPy's, such as `ops.cumsum`, are read when one is first asked for (numpy_functions.py).
 """
+
+from typing import Any
 
 from .elementwise import (add, divide, exp, log, maximum, multiply, negative, power, sqrt, subtract, tanh, where)
 from .reduction import max, mean, sum
@@ -28,6 +31,8 @@ from .feedforward import gated_activation, linear_activation
 from .linear_loss import linear_cross_entropy
 from . import numpy_functions, precision  # noqa: F401  (NumPy's functions of Tensors; what becomes of bfloat16)
 
+sum, mean, max, var, min = (numpy_functions.MORE_METHODS[op.__name__] for op in (sum, mean, max, var, min))
+
 __all__ = [
     "ACTIVATIONS", "IGNORE_INDEX", "absolute", "add", "astype", "broadcast_to", "clip", "concatenate",
     "cos", "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu",
@@ -37,3 +42,19 @@ __all__ = [
     "silu", "sin", "softmax", "split", "split_heads", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes",
     "tanh", "to_device", "transpose", "var", "where",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A function of the library, which is read when it is first asked for."""
+    if not name.startswith("_"):
+        numpy_functions.library()
+        if name in globals():
+            return globals()[name]
+        if name in numpy_functions.ENTRIES:
+            return numpy_functions.ENTRIES[name].function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    numpy_functions.library()
+    return sorted({*globals(), *numpy_functions.ENTRIES})

@@ -1,86 +1,230 @@
 """NumPy's own functions of Tensors: `np.exp(tensor)`, `np.sum(tensor, axis=0)`, `numpy_array * tensor`.
 
 NumPy asks its arguments whether they know better (`__array_ufunc__` and `__array_function__`, NEP 13 and NEP 18).
-Tensors do: the function of that name among our rules is called.
+Tensors do: the function that numpy_table.py has for it is called.
 
-Prerequisites: operators.py. Next: precision.py.
+What every program uses is entered here. The rest, the library, is in files by theme, listed in THEMES. They are read
+when a function, a method or a name in `tinygpt.ops` is first asked for that is not here, so that `import tinygpt`
+costs nothing for them.
+
+Prerequisites: operators.py, numpy_table.py. Next: precision.py.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
+import opcode
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
+from ..arrays import as_array
+from ..autograd import Tensor, wrap
 from . import axes, elementwise, linalg, piecewise, reduction, shape, statistics, trigonometry
 from .erf import erf
 from .gelu import gelu
-from .silu import sigmoid, silu
+from .numpy_table import ENTRIES, METHOD_NAMES, NUMPY_FUNCTIONS, enter
 from .operators import COMPARISONS, METHODS
+from .silu import sigmoid, silu
 
-__all__ = ["MORE_METHODS", "NUMPY_FUNCTIONS", "OFF_THE_TAPE", "array_function", "array_ufunc"]
+__all__ = ["LATER_METHODS", "MORE_METHODS", "OFF_THE_TAPE", "THEMES", "array_function", "array_ufunc", "library",
+           "library_function", "with_every_keyword"]
+
+THEMES = ("elementary", "moves", "aggregates", "sorting", "products", "running", "linear_algebra", "fourier")
+
+
+def _where(condition: Any, *xy: Any) -> Any:
+    """np.where: x where the condition is true, else y; of a condition alone, where it is true."""
+    return elementwise.where(condition, *xy) if xy else np.nonzero(_bare(condition))
+
+
+for _function, _names, _derivative in (
+    (elementwise.add, "add", "g, g"), (elementwise.subtract, "subtract", "g, −g"),
+    (elementwise.multiply, "multiply", "g y, g x"), (elementwise.divide, "divide true_divide", "g / y, −g x / y²"),
+    (elementwise.power, "power pow", "g y xʸ⁻¹, g xʸ log x"), (elementwise.negative, "negative", "−g"),
+    (elementwise.maximum, "maximum", "g to the larger; half to each at a tie"),
+    (piecewise.minimum, "minimum", "g to the smaller; half to each at a tie"),
+    (piecewise.absolute, "absolute abs", "g sign(x); 0 at 0"), (elementwise.exp, "exp", "g eˣ"),
+    (elementwise.log, "log", "g / x"), (elementwise.sqrt, "sqrt", "g / (2 √x)"),
+    (trigonometry.sin, "sin", "g cos x"), (trigonometry.cos, "cos", "−g sin x"),
+    (elementwise.tanh, "tanh", "g (1 − tanh² x)"), (_where, "where", "g to the one that was taken"),
+    (piecewise.clip, "clip", "g inside of the bounds and on them"),
+    (shape.transpose, "transpose permute_dims", "g, its axes put back"),
+    (shape.swapaxes, "swapaxes", "g, its axes put back"), (METHODS["reshape"], "reshape", "g, reshaped"),
+    (METHODS["ravel"], "ravel", "g, reshaped"), (axes.expand_dims, "expand_dims", "g, reshaped"),
+    (axes.squeeze, "squeeze", "g, reshaped"), (axes.broadcast_to, "broadcast_to", "g, summed over what was repeated"),
+    (shape.concatenate, "concatenate concat", "each array gets its part of g"),
+    (axes.stack, "stack", "each array gets its slice of g"),
+    (linalg.matmul, "matmul linalg.matmul", "g yᵀ, xᵀ g"),
+):
+    enter(_function, *_names.split(), derivative=_derivative)
+NUMPY_FUNCTIONS.update({getattr(np, _name): _comparison for _name, _comparison in COMPARISONS.items()})
+
+# NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
+OFF_THE_TAPE = frozenset("""
+    all allclose any argmax argmin argpartition argsort argwhere array_equal array_equiv array_repr array_str
+    array2string can_cast common_type count_nonzero digitize empty_like flatnonzero full_like histogram isclose
+    iscomplex iscomplexobj isfinite isin isinf isnan isneginf isposinf isreal isrealobj lexsort logical_and logical_not
+    logical_or logical_xor may_share_memory min_scalar_type nanargmax nanargmin ndim nonzero ones_like result_type
+    searchsorted shape shares_memory signbit size tril_indices_from triu_indices_from unravel_index zeros_like
+""".split())
+_OFF = {getattr(np, name) for name in OFF_THE_TAPE if hasattr(np, name)}
+
+MORE_KEYWORDS = frozenset(("dtype", "out", "initial", "where", "ddof", "mean", "correction"))
+
+
+def with_every_keyword(op: Callable[..., Any]) -> Callable[..., Any]:
+    """A reduction that also takes NumPy's further keywords, from aggregates.py: dtype, initial, where, ddof."""
+    name = op.__name__
+
+    @functools.wraps(op)
+    def reduce(x: Any, *given: Any, **settings: Any) -> Any:
+        if settings and not MORE_KEYWORDS.isdisjoint(settings):
+            return library_function(name)(x, *given, **settings)
+        return op(x, *given, **settings)
+    return reduce
+
+
+def _into_an_array(frame: Any) -> bool:
+    """Whether a frame is at `array[i] = …`: NumPy then asks for a number, as float() does."""
+    code = frame.f_code.co_code
+    return opcode.opname[code[frame.f_lasti]] in ("STORE_SUBSCR", "STORE_SLICE")
+
+
+def _as_number(kind: type) -> Callable[[Tensor], Any]:
+    def convert(x: Tensor) -> Any:
+        if x.requires_grad and _into_an_array(sys._getframe(1)):
+            raise TypeError("a Tensor that has a gradient would lose it in an array of NumPy's: join Tensors with "
+                            "tinygpt.ops.stack or concatenate, or assign .item() if no gradient is wanted")
+        return kind(x.data.item())
+    convert.__name__ = convert.__qualname__ = f"__{kind.__name__}__"
+    return convert
+
+
+def _library_operator(name: str, reflected: bool = False) -> Callable[..., Any]:
+    def operator(x: Any, y: Any) -> Any:
+        return library_function(name)(y, x) if reflected else library_function(name)(x, y)
+    operator.__doc__ = f"NumPy's {name}."
+    return operator
+
+
+def _later(x: Tensor, name: str) -> Any:
+    """An attribute that Tensors do not have: it may be a method of the library."""
+    if not name.startswith("_") and name not in LATER_METHODS:
+        library()
+        if name in LATER_METHODS:
+            return getattr(x, name)
+    if name in ("sort", "partition", "fill", "put", "resize", "itemset"):
+        raise AttributeError(f"a Tensor has no method {name!r}, since NumPy's works in place: use np.{name}, or "
+                             "tinygpt.ops.where")
+    raise AttributeError(f"{type(x).__name__!r} object has no attribute {name!r}")
 
 
 MORE_METHODS: dict[str, Callable] = {  # of Tensors, beyond the book's
     "__abs__": piecewise.absolute, "abs": piecewise.absolute, "clip": piecewise.clip, "sin": trigonometry.sin,
-    "cos": trigonometry.cos, "erf": erf, "gelu": gelu, "silu": silu, "sigmoid": sigmoid,
-    "var": statistics.var, "min": statistics.min, "squeeze": axes.squeeze,
+    "cos": trigonometry.cos, "erf": erf, "gelu": gelu, "silu": silu, "sigmoid": sigmoid, "squeeze": axes.squeeze,
+    **{_op.__name__: with_every_keyword(_op) for _op in (
+        reduction.sum, reduction.mean, reduction.max, statistics.var, statistics.min)},
+    "__mod__": _library_operator("remainder"), "__rmod__": _library_operator("remainder", True),
+    "__floordiv__": _library_operator("floor_divide"), "__rfloordiv__": _library_operator("floor_divide", True),
+    "__divmod__": _library_operator("divmod"), "__rdivmod__": _library_operator("divmod", True),
+    "__pos__": lambda x: x * 1, "__round__": lambda x, digits=0: library_function("round")(x, decimals=digits or 0),
+    "__float__": _as_number(float), "__int__": _as_number(int), "__getattr__": _later,
 }
 
-
-def _dot(x: Any, y: Any) -> Tensor:
-    """np.dot, for matrices and vectors; with more axes it is no matrix product."""
-    if np.ndim(x) not in (1, 2) or np.ndim(y) not in (1, 2):
-        raise TypeError(f"np.dot has a rule for matrices and vectors only, got {np.shape(x)} and {np.shape(y)}: use @")
-    return linalg.matmul(x, y)
+LATER_METHODS: dict[str, Any] = {}  # of Tensors, once the library is there
+_IN_PLACE = frozenset(("sort", "partition", "resize"))  # NumPy's methods of these names change the array
 
 
-# What NumPy's functions do with Tensors, by NumPy's name.
-NUMPY_FUNCTIONS: dict[str, Callable] = {
-    op.__name__: op for op in (
-        elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide, elementwise.power,
-        elementwise.maximum, piecewise.minimum, elementwise.negative, piecewise.absolute, elementwise.exp,
-        elementwise.log, elementwise.sqrt, trigonometry.sin, trigonometry.cos, elementwise.tanh, elementwise.where,
-        piecewise.clip, reduction.sum, reduction.mean, statistics.var, reduction.max, statistics.min, shape.transpose,
-        shape.swapaxes, axes.expand_dims, axes.squeeze, axes.broadcast_to, shape.concatenate, axes.stack,
-        linalg.matmul)
-} | {"reshape": METHODS["reshape"], "ravel": METHODS["ravel"], "dot": _dot, "amax": reduction.max,
-     "amin": statistics.min} | COMPARISONS
+def _off(name: str) -> Callable[..., Any]:
+    def method(x: Tensor, *given: Any, **named: Any) -> Any:
+        found = getattr(np, name)(x.data, *map(_bare, given), **{key: _bare(value) for key, value in named.items()})
+        return found if isinstance(found, tuple) else wrap(as_array(found))
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"NumPy's {name}; off the tape."
+    return method
 
-# NumPy functions without a derivative: they are given the bare arrays, and return what they always return.
-OFF_THE_TAPE = frozenset("""
-    all allclose any argmax argmin argsort array_equal ceil count_nonzero empty_like floor full_like isclose isfinite
-    isinf isnan logical_and logical_not logical_or ndim ones_like rint shape sign size zeros_like
-""".split())
+
+def library() -> None:
+    """Read the library, and give Tensors the methods that NumPy's arrays have."""
+    if LATER_METHODS:
+        return
+    for theme in THEMES:
+        importlib.import_module(f".{theme}", __package__)
+    methods: dict[str, Any] = {entry.name: entry.function for entry in ENTRIES.values()
+                               if hasattr(np.ndarray, entry.name) and entry.name not in _IN_PLACE}
+    methods |= {name: ENTRIES[ours].function for name, ours in METHOD_NAMES.items()}
+    methods |= {name: _off(name) for name in OFF_THE_TAPE if hasattr(np.ndarray, name)}
+    for name in ("real", "imag"):
+        methods[name] = property(ENTRIES[name].function)
+    methods["mT"] = property(ENTRIES["matrix_transpose"].function)
+    LATER_METHODS.update({name: method for name, method in methods.items() if name not in dir(Tensor)})
+    for name, method in LATER_METHODS.items():
+        setattr(Tensor, name, method)
+
+
+def library_function(name: str) -> Callable[..., Any]:
+    """Our function of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    library()
+    return ENTRIES[name].function
+
+
+def _find(theirs: Any) -> Callable[..., Any] | None:
+    """Ours for one of NumPy's functions."""
+    if theirs not in NUMPY_FUNCTIONS:
+        library()
+    return NUMPY_FUNCTIONS.get(theirs)
 
 
 def _bare(x: Any) -> Any:
     return x.data if isinstance(x, Tensor) else [_bare(part) for part in x] if isinstance(x, (list, tuple)) else x
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# What NumPy calls
+
+_REDUCE = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
+_ACCUMULATE = {"add": "cumsum", "multiply": "cumprod"}
+
+
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
-    """NumPy calls this for `np.exp(tensor)` and `numpy_array + tensor`."""
-    if method == "__call__" and not settings and ufunc.__name__ in OFF_THE_TAPE:
-        return ufunc(*map(_bare, inputs))
-    op = NUMPY_FUNCTIONS.get(ufunc.__name__)
-    if method != "__call__" or settings or op is None:
-        raise TypeError(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} with the given arguments "
-                        "has no rule for Tensors: use a function of tinygpt.ops, or tensor.numpy() for the bare values")
-    return op(*inputs)
+    """NumPy calls this for `np.exp(tensor)`, `numpy_array + tensor` and `np.add.reduce(tensor)`."""
+    name = ufunc.__name__
+    if method == "__call__" and not settings:
+        if ufunc in _OFF:
+            return ufunc(*map(_bare, inputs))
+        op = _find(ufunc)
+        if op is not None:
+            return op(*inputs)
+    elif getattr(np, name, None) is ufunc and "out" not in settings:
+        if method == "reduce" and name in _REDUCE:
+            return library_function(_REDUCE[name])(*inputs, **({"axis": 0} | settings))
+        if method == "accumulate" and name in _ACCUMULATE:
+            return library_function(_ACCUMULATE[name])(*inputs, **({"axis": 0} | settings))
+        op = _find(ufunc)
+        if method == "outer" and op is not None and not settings:
+            x, y = (part if isinstance(part, Tensor) else Tensor(part) for part in inputs)
+            return op(x.reshape(x.shape + (1,) * y.ndim), y)
+    raise TypeError(f"np.{name}{'' if method == '__call__' else '.' + method} with the given arguments has no rule for "
+                    "Tensors: use a function of tinygpt.ops, or tensor.numpy() for the bare values")
 
 
 def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy calls this for `np.sum(tensor, axis=0)`, `np.concatenate([tensor, …])` and the like."""
     name = function.__name__
-    ours = getattr(np, name, None) is function  # and no namesake, such as np.emath.sqrt
-    if ours and name in OFF_THE_TAPE:
+    if function in _OFF:
         if name in _FILL and any(isinstance(x, Tensor) and x.requires_grad for x in [*args[1:], *kwargs.values()]):
             raise TypeError(f"np.{name} would lose the gradient of the value that it fills in: use "
                             "tinygpt.ops.broadcast_to")
         return function(*map(_bare, args), **{name: _bare(value) for name, value in kwargs.items()})
-    op = NUMPY_FUNCTIONS.get(name) if ours else None
+    op = _find(function)
     if op is None:
         raise TypeError(f"np.{name} has no rule for Tensors: use a function of tinygpt.ops, or tensor.numpy() for the "
                         "bare values")
@@ -88,6 +232,7 @@ def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: A
 
 
 _FILL = ("full_like",)
+_NOTHING = (("casting", "same_kind"), ("subok", False), ("subok", True), ("order", "C"))  # what NumPy does anyway
 _RENAMED = {"a_min": "low", "a_max": "high", "min": "low", "max": "high"}  # NumPy's names of what clip takes
 
 
@@ -95,14 +240,14 @@ def _settings(name: str, op: Callable, given: Mapping[str, Any]) -> dict[str, An
     """The keyword arguments of one of NumPy's functions as our operation takes them.
 
     Raises:
-        TypeError: one that the operation does not have, such as `dtype` or `where`; what it has is listed.
+        TypeError: one that the operation does not have, such as `out`; what it has is listed.
     """
     operation = getattr(op, "operation", None)
     if operation is None:
         return dict(given)
     known = [*operation.inputs, *operation.settings]
     found = {key if key in known else _RENAMED.get(key, key): value for key, value in given.items()
-             if key in known or not (value is None or value is np._NoValue)}
+             if key in known or not (value is None or value is np._NoValue or (key, value) in _NOTHING)}
     if unknown := [key for key in found if key not in known]:
         raise TypeError(f"np.{name} of a Tensor takes no {', '.join(unknown)}; it takes {', '.join(known)}")
     return found

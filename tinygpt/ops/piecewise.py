@@ -16,9 +16,9 @@ __all__ = ["absolute", "clip", "minimum"]
 @differentiable
 def absolute(xp: Any, x: Array) -> Output:
     """|x|. The gradient at 0 is 0, midway between the one-sided derivatives."""
-    def backward(g):  # d|x| = sign(x) dx
-        return (g * xp.sign(x),)
-    return xp.where(x < 0, -x, x), backward
+    def backward(g):  # d|x| = sign(x) dx; of complex x, whose gradient elementary.py explains, conj(x) / |x| dx
+        return (g * xp.conj(xp.sign(x)),)
+    return xp.abs(x), backward
 
 
 @differentiable
@@ -36,8 +36,8 @@ def clip(xp: Any, x: Array, *, low: float | None = None, high: float | None = No
     def backward(g):
         inside = xp.ones(x.shape, dtype=bool)
         if low is not None:
-            inside &= x >= low
+            inside = (x >= low) & inside
         if high is not None:
-            inside &= x <= high
+            inside = (x <= high) & inside
         return (g * inside,)
     return xp.clip(x, low, high), backward

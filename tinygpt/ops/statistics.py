@@ -16,13 +16,15 @@ __all__ = ["logsumexp", "min", "var"]
 
 
 @differentiable
-def var(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Output:
-    """The variance over `axis`: the mean squared distance from the mean (divided by n, not n − 1)."""
+def var(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False, ddof: float = 0) -> Output:
+    """The variance over `axis`: the mean squared distance from the mean (divided by n − ddof, and n if not told)."""
     centred = x - x.mean(axis=axis, keepdims=True)  # not xp.var, which takes |·|² and so spoils a complex step
+    n, rest = count(x, axis), count(x, axis) - ddof
+    share = n / rest if rest > 0 else math.nan if n == 0 else math.inf  # of the mean square
 
     def backward(g):  # d mean(c²) = 2/n c·(dx − d mean); the mean's own part vanishes, since the c sum to 0
-        return (restore(g, x, axis) * (2 / count(x, axis)) * centred,)
-    return (centred * centred).mean(axis=axis, keepdims=keepdims), backward
+        return (restore(g, x, axis) * (2 * share / n) * centred,)
+    return (centred * centred).mean(axis=axis, keepdims=keepdims) * share, backward
 
 
 @differentiable

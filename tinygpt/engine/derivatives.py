@@ -1,0 +1,274 @@
+"""Derivatives of functions: `grad`, `jacobian`, `hessian_vector`, and with them second and higher derivatives.
+
+A rule is plain NumPy: it works on whatever NumPy's functions take, and those take Tensors. So the derivative of a
+derivative needs no further rules. While a function is differentiated here, each node keeps its operation, arrays and
+settings. On the way back, the rule is run once more, on Tensors in the place of the arrays, and its closure is given a
+Tensor: what it computes is on the tape itself.
+
+    grad(f)(x)                 the gradient, a Tensor; grad(grad(f)) is the second derivative
+    jacobian(f, x)             the derivative of each output by each input
+    hessian_vector(f, x, v)    the change of the gradient along v
+
+The price is paid here alone: the rules do not know of it. A rule whose closure writes into an array cannot be run on
+Tensors; those of `getitem` and `embedding` have another form here, and what has none is refused.
+
+Prerequisites: dispatch.py. Next: ../ops/elementwise.py. Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..autograd.graph import Backward, Node, Output, Source, newest_first
+from ..autograd.operation import Engine, Operation
+from ..autograd.recording import is_grad_enabled
+from ..autograd.tensor import Tensor, wrap
+from .dispatch import DeviceNode
+
+__all__ = ["grad", "hessian_vector", "jacobian"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Nodes that remember
+
+
+class _Remembered:
+    """The closure of an operation, together with what it came from."""
+
+    __slots__ = ("backward", "operation", "arrays", "settings")
+
+    def __init__(self, backward: Backward, operation: Operation, arrays: Sequence[Any], settings: dict) -> None:
+        self.backward, self.operation, self.arrays, self.settings = backward, operation, arrays, settings
+
+    def __call__(self, g: Any) -> Any:
+        return self.backward(g)
+
+
+class _Node(DeviceNode):
+    """A node that keeps what it was made with; of an operation with several outputs, its parts know their number."""
+
+    __slots__ = ("memory", "part")
+
+    def __init__(self, name: str, backward: Backward, sources: list[Source], out: Array) -> None:
+        super().__init__(name, backward, sources, out)
+        self.memory = backward if isinstance(backward, _Remembered) else None
+        self.part = None if self.memory is not None else int(name[len(sources[0].name) + 1:-1])
+
+
+class _Remembering(Engine):
+    """The engine that was there before, with nodes that remember."""
+
+    node = _Node
+
+    def __init__(self, before: Engine) -> None:
+        self.before = before
+
+    def run(self, operation: Operation, arrays: Sequence[Any], settings: dict[str, Any], recorded: bool) -> Output:
+        out, backward = self.before.run(operation, arrays, settings, recorded)
+        return out, _Remembered(backward, operation, list(arrays), dict(settings)) if recorded else backward
+
+    def __getattr__(self, name: str) -> Any:  # the switch of the twins, say
+        return getattr(self.before, name)
+
+
+_lock = threading.RLock()
+_open = 0  # how many derivatives are being computed
+
+
+@contextmanager
+def _remembering() -> Iterator[bool]:
+    """Inside, nodes remember. Yields whether they did before: then somebody wants the derivative of the derivative."""
+    global _open
+    with _lock:
+        if not is_grad_enabled():
+            raise ValueError("a derivative was asked for inside no_grad, where nothing is recorded")
+        if not _open:
+            Operation.engine = _Remembering(Operation.engine)
+        _open += 1
+    try:
+        yield _open > 1
+    finally:
+        with _lock:
+            _open -= 1
+            if not _open:
+                assert isinstance(Operation.engine, _Remembering)
+                Operation.engine = Operation.engine.before
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The walk, on Tensors
+
+
+def _of_places(x: Any, places: np.ndarray, g: Any) -> Any:
+    """The gradient of an array of which the elements numbered `places` were taken."""
+    return np.bincount(places.ravel(), weights=g.reshape(-1), minlength=x.size).reshape(x.shape)
+
+
+def _getitem(xp: Any, x: Any, *, key: Any) -> Output:
+    """`getitem`, with a closure that writes nowhere."""
+    return x[key], lambda g: (_of_places(x, np.arange(x.size).reshape(x.shape)[key], g),)
+
+
+def _embedding(xp: Any, ids: Any, weight: Any) -> Output:
+    """`embedding`, with a closure that writes nowhere."""
+    return weight[ids], lambda g: (None, _of_places(weight, np.arange(weight.size).reshape(weight.shape)[ids], g))
+
+
+def _astype(xp: Any, x: Any, *, dtype: Any) -> Output:
+    """`astype`, without a look at the device."""
+    return x.astype(dtype), lambda g: (g.astype(x.dtype),)
+
+
+OTHER_FORMS: dict[str, Callable[..., Output]] = {"astype": _astype, "embedding": _embedding, "getitem": _getitem}
+
+
+def _again(node: _Node) -> Callable[[Any], Sequence[Any]]:
+    """The closure of a node's rule, run on Tensors."""
+    memory = node.memory
+    assert memory is not None
+    inputs = [x if source is None else source if isinstance(source, Tensor) else wrap(x, source)
+              for x, source in zip(memory.arrays, node.sources)]
+    rule = OTHER_FORMS.get(memory.operation.name, memory.operation.rule)
+
+    def backward(g: Any) -> list[Any]:
+        try:
+            return [dx() if callable(dx) else dx for dx in rule(np, *inputs, **memory.settings)[1](g)]
+        except (TypeError, AttributeError, NotImplementedError) as error:
+            raise TypeError(f"{node.name} has no second derivative here, since its rule does not work on Tensors: "
+                            f"{error}") from error
+    return backward
+
+
+def _first(node: _Node) -> Callable[[Any], Sequence[Any]]:
+    """The closure of a node, of arrays; g and what it returns are Tensors."""
+    memory = node.memory
+    assert memory is not None
+
+    def backward(g: Any) -> list[Any]:
+        bare = tuple(part.data for part in g) if isinstance(g, tuple) else g.data
+        found = [dx() if callable(dx) else dx for dx in memory.backward(bare)]
+        return [None if dx is None else wrap(np.asarray(dx) if isinstance(dx, np.generic) else dx) for dx in found]
+    return backward
+
+
+def _useful(root: Node, target: Source) -> list[Node]:
+    """The nodes between the target and the root, newest first."""
+    found = {target}
+    between = []
+    for node in reversed(newest_first(root)):
+        if node is not target and any(source in found for source in node.sources if source is not None):
+            found.add(node)
+            between.append(node)
+    return between[::-1]
+
+
+def _walk(y: Tensor, x: Tensor, seed: Any, again: bool) -> Tensor:
+    """The gradient of Σ seed · y by x, as a Tensor; on the tape if `again`."""
+    target = x._node or x
+    if y._node is None:
+        return seed if y is x else wrap(np.zeros_like(x.data))
+    pending: dict[Any, Any] = {y._node: seed}
+    for node in _useful(y._node, target):
+        g = pending.pop(node, None)
+        if g is None:
+            continue
+        if not isinstance(node, _Node):
+            raise ValueError(f"{node.name} was computed before the derivative was asked for: compute it inside of the "
+                             "function")
+        if node.part is not None:
+            whole = node.sources[0]
+            pending.setdefault(whole, {})[node.part] = g
+            continue
+        if isinstance(g, dict):
+            g = _all_parts(node, g)
+        for source, dx in zip(node.sources, (_again if again else _first)(node)(g)):
+            if source is not None and dx is not None:
+                dx = dx if isinstance(dx, Tensor) else wrap(np.asarray(dx))
+                pending[source] = pending[source] + dx if source in pending else dx
+    found = pending.get(target)
+    return wrap(np.zeros_like(x.data)) if found is None else found
+
+
+def _all_parts(node: _Node, given: dict[int, Any]) -> tuple[Any, ...]:
+    """The gradients of all outputs of an operation; those that nothing came from are 0."""
+    memory = node.memory
+    assert memory is not None
+    out = memory.operation.rule(np, *memory.arrays, **memory.settings)[0]
+    return tuple(given[i] if i in given else wrap(np.zeros_like(part)) for i, part in enumerate(out))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The functions
+
+
+def _argument(x: Any) -> Tensor:
+    """A Tensor of its own for the argument, so that another use of the same Tensor in the function does not count."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"a derivative needs floating-point numbers, got {x.dtype}")
+    return x * 1 if x.requires_grad else Tensor(x.data, requires_grad=True)
+
+
+def _output(y: Any) -> Tensor:
+    if not isinstance(y, Tensor):
+        raise TypeError(f"the function returned {type(y).__name__}, expected a Tensor")
+    return y
+
+
+def grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., Tensor]:
+    """The gradient of a function of one result, as a function of the same arguments.
+
+    Args:
+        function: takes Tensors, and returns a Tensor of one element.
+        argument: the position of the argument to differentiate by.
+
+    Returns:
+        a function that returns a Tensor of the argument's shape. Inside another `grad`, or of a Tensor that requires a
+        gradient, it is on the tape: `grad(grad(f))` is the second derivative.
+
+    >>> grad(grad(lambda x: x ** 3))(2.0).item()
+    12.0
+    """
+    def gradient(*args: Any) -> Tensor:
+        given = list(args)
+        wanted = any(isinstance(x, Tensor) and x.requires_grad for x in args)
+        with _remembering() as inside:
+            given[argument] = x = _argument(given[argument])
+            y = _output(function(*given))
+            if y.dtype.kind == "c":
+                raise TypeError("grad: the function returned a complex number, expected a real one: its .real, say")
+            if y.size != 1:
+                raise ValueError(f"grad: the function returned shape {y.shape}, expected one number: use jacobian, or "
+                                 "sum it")
+            return _walk(y, x, wrap(np.ones_like(y.data)), inside or wanted)
+    return gradient
+
+
+def jacobian(function: Callable[[Any], Any], x: Any) -> Tensor:
+    """The derivative of each element of function(x) by each element of x: shape (*output, *x)."""
+    wanted = isinstance(x, Tensor) and x.requires_grad
+    with _remembering() as inside:
+        x = _argument(x)
+        y = _output(function(x))
+        seeds = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
+        rows = [_walk(y, x, wrap(seed), inside or wanted) for seed in seeds]
+        if not rows:
+            return wrap(np.zeros((*y.shape, *x.shape), x.dtype))
+        whole: Any = np.stack(rows)
+        return whole.reshape((*y.shape, *x.shape))
+
+
+def hessian_vector(function: Callable[[Any], Any], x: Any, v: Any) -> Tensor:
+    """The second derivative of a function of one result, times v: how the gradient at x changes along v."""
+    v = v if isinstance(v, Tensor) else Tensor(np.asarray(v, dtype=np.result_type(x.dtype if isinstance(x, Tensor)
+                                                                                  else np.asarray(x).dtype)))
+    if v.shape != np.shape(x):
+        raise ValueError(f"hessian_vector: x has shape {np.shape(x)}, and v has {v.shape}")
+    gradient = grad(function)
+    return grad(lambda z: (gradient(z) * v).sum())(x)
