@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["append_to", "atomic_write", "refuse_link", "remove_strays", "write_text"]
+__all__ = ["append_to", "atomic_write", "refuse_link", "remove_strays", "second_name", "write_text"]
 
 _numbers = itertools.count()  # two threads that write the same file have a temporary file each
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -36,19 +36,30 @@ def refuse_link(folder: str | Path) -> None:
         raise OSError(f"{folder} is a symbolic link, and nothing is written through it: remove the link")
 
 
+def _beside(path: Path) -> Path:
+    """A temporary name in the same folder, which is on the same disk."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}.tmp")
+
+
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path, keep: str | Path | None = None) -> Iterator[BinaryIO]:
     """A binary file to write and seek in, which takes the name `path` if the block ends without an exception.
 
     Folders on the way are made. Where `path` is a link, the link is replaced.
+
+    Args:
+        path: the file.
+        keep: another name in the same folder, under which the file that is replaced stays.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}.tmp")  # the same folder: the same disk
+    temporary = _beside(path)
     try:
         temporary.unlink(missing_ok=True)  # of a process that had this number before
         with open(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), "wb") as file:
             yield file
+        if keep is not None:
+            second_name(path, keep)
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is not None and error.filename is None:  # a full disk does not say what it could not take
@@ -56,6 +67,21 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def second_name(path: str | Path, name: str | Path) -> None:
+    """Give a file that is there another name as well; where the disk cannot do that, instead of its own.
+
+    Whenever the process is killed, the file has at least one of the two names.
+    """
+    link = _beside(Path(name))
+    try:
+        os.link(path, link, follow_symlinks=False)
+        os.replace(link, name)
+    except (OSError, NotImplementedError):
+        os.replace(path, name)
+    finally:
+        link.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
