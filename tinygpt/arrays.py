@@ -9,6 +9,7 @@ Prerequisites: nothing but NumPy. Next: autograd/graph.py.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 __all__ = ["Array", "KINDS", "Kind", "array_module", "as_array", "from_numpy", "generator", "kind_of", "manual_seed",
-           "new_array", "to_numpy"]
+           "new_array", "own", "to_numpy"]
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
 
@@ -82,6 +83,13 @@ def to_numpy(x: Array) -> np.ndarray:
     return kind_of(x).to_numpy(x)
 
 
+class Own(threading.local):
+    """The generator that a thread has for itself, if any."""
+
+    generator: np.random.Generator | None = None
+
+
+own = Own()
 _generator: np.random.Generator | None = None  # made when first used: an import need not wait for numpy.random
 
 
@@ -92,8 +100,10 @@ def manual_seed(seed: int) -> None:
 
 
 def generator() -> np.random.Generator:
-    """The generator that `manual_seed` seeds."""
+    """The generator that `manual_seed` seeds, or the thread's own."""
     global _generator
+    if own.generator is not None:
+        return own.generator
     if _generator is None:
         _generator = np.random.default_rng()
     return _generator

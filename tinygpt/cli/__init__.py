@@ -6,8 +6,6 @@ them into one line on stderr and exit code 2 (bad input) or 1 (the machine faile
 
 import argparse
 import errno
-import io
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ from .._version import __version__
 from ..backend import DeviceError
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
 from . import chat, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from .streams import standard_streams, written
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
@@ -45,6 +44,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code (0 done, 1 the machine failed, 2 bad input)."""
+    with standard_streams():
+        try:
+            return _written(_command(argv))
+        except SystemExit as leaving:  # --help, or a wrong option
+            raise SystemExit(_written(int(leaving.code or 0))) from None
+
+
+def _command(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.version:
@@ -52,8 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.command is None:
         parser.error("a COMMAND is missing")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows "?"
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -62,22 +67,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             return args.run(args)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # `tinygpt … | head`: the reader went away, which is no error of ours
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # or Python complains once more as it leaves
-        return 0
     except BAD_INPUT as error:
         return _fail(_message(error), 2)
     except MACHINE as error:
+        if isinstance(error, BrokenPipeError) and isinstance(written(), BrokenPipeError):
+            return 0  # `tinygpt generate … | head`: the reader has had enough
         return _fail(_message(error), 1)
 
 
+def _written(code: int) -> int:
+    """The exit code of a command that is done, which says so if its output could not be written."""
+    error = written()
+    return code if code or error is None or isinstance(error, BrokenPipeError) else _fail(_message(error), 1)
+
+
 def _check_folder(args: argparse.Namespace) -> None:
-    """Refuse --resume where there is no run, unless the command itself says what to train: a mistyped folder would
-    get a run of the default options.
+    """Refuse an empty --out, and --resume where there is no run, unless the command itself says what to train: a
+    mistyped folder would get a run of the default options.
 
     Raises:
-        FileNotFoundError: there is nothing to go on with.
+        ValueError, FileNotFoundError: there is no name; there is nothing to go on with.
     """
+    if getattr(args, "out", None) == "":
+        raise ValueError("--out is empty; name a folder (. is this one)")
     says_what = any(getattr(args, name, None) for name in ("data", "model", "preset"))
     if getattr(args, "resume", False) and not says_what and not holds_run(args.out):
         raise FileNotFoundError(
@@ -88,7 +100,7 @@ def _check_folder(args: argparse.Namespace) -> None:
 # What a user can cause and mend by other input; the rest of what is caught is the machine's or the training's failure.
 BAD_INPUT = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError,
              TypeError, LookupError, ImportError, DeviceError)
-MACHINE = (OSError, ArithmeticError, MemoryError)
+MACHINE = (OSError, ArithmeticError, MemoryError, RuntimeError, EOFError, BufferError)
 
 
 def _message(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import sys
 from ..training import FinetuneOptions, finetune, saved_options
 from ..training.objectives import kinds_of
 from .arguments import add_options, given_options, require_agreement
+from .streams import print_result
 
 __all__ = ["add_parser", "run"]
 
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         print(_change(result.before, result.validation, result.best_step), file=sys.stderr)
     for name in ("accuracy", "validation_loss"):
         if name in result.validation:
-            print(f"{name.replace('accuracy', 'validation_accuracy').replace('_', ' ')} {result.validation[name]:.4f}")
+            what = name.replace("accuracy", "validation_accuracy").replace("_", " ")
+            print_result(f"{what} {result.validation[name]:.4f}")
             break
     return 0
 

@@ -11,6 +11,7 @@ import sys
 
 from ..training import PretrainOptions, preset, pretrain, saved_options
 from .arguments import add_options, given_options, require_agreement
+from .streams import print_result
 
 __all__ = ["add_parser", "run"]
 
@@ -44,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"stopped by {result.interrupted} at step {result.step} of {result.steps}; "
               f"continue with: tinygpt pretrain --resume --out {shlex.quote(args.out)}", file=sys.stderr)
     if "validation_loss" in result.validation:
-        print(f"validation loss {result.validation['validation_loss']:.4f}")
+        print_result(f"validation loss {result.validation['validation_loss']:.4f}")
     return 0

@@ -12,9 +12,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..data import Documents
+from ..files.atomic_file import remove_strays
 from ..tokenizers import ByteBPE, CharTokenizer, Tokenizer, load_tokenizer
 from ..tokenizers.inspection import longest_tokens, shortened, statistics, token_lines, visible
 from ..tokenizers.patterns import PATTERNS
+from ..training.lock import locked
+from ..training.run import RUN_FILES
+from .streams import print_result
 
 __all__ = ["add_parser", "run"]
 
@@ -70,10 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     out = Path(args.out)
-    if (out / "config.json").exists() or (out / "model.safetensors").exists():
-        raise ValueError(f"{out} holds a model, which needs the tokenizer that it has; give another --out")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out is the file {out}; give a folder")
+    _refuse_model(out)
     size = 0
 
     def counted(documents: Iterable[str]) -> Iterator[str]:
@@ -90,12 +91,38 @@ def _train(args: argparse.Namespace) -> int:
         names = ["<|endoftext|>"] if args.special_tokens is None else args.special_tokens
         tok = ByteBPE.train(documents, args.vocab_size, names, args.pattern, min_frequency=args.min_frequency,
                             progress=sys.stderr.isatty())
-    tok.save(out)
+    _save(tok, out)
     seconds = time.perf_counter() - start
     few = f" (of {args.vocab_size:,}: the text holds no more pairs)" if isinstance(tok, ByteBPE) \
         and tok.n_vocab < args.vocab_size else ""
-    print(f"{tok.n_vocab:,} tokens{few} from {size:,} bytes in {seconds:.1f} s, written to {out}")
+    print_result(f"{tok.n_vocab:,} tokens{few} from {size:,} bytes in {seconds:.1f} s, written to {out}")
     return 0
+
+
+def _refuse_model(out: Path) -> None:
+    for name in ("config.json", "model.safetensors", *RUN_FILES):
+        if (out / name).exists():
+            raise ValueError(f"{out} holds a model or a run ({name}), which needs the tokenizer that it has; give "
+                             "another --out")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out is the file {out}; give a folder")
+
+
+def _save(tok: Tokenizer, out: Path) -> None:
+    """Write the tokenizer into a folder in which nobody else writes meanwhile."""
+    fresh = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out):
+            _refuse_model(out)  # one may have come meanwhile
+            remove_strays(out)
+            tok.save(out)
+    except FileExistsError:
+        raise
+    except BaseException:
+        if fresh:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _encode(args: argparse.Namespace) -> int:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .atomic_file import atomic_write
+from ..files.atomic_file import atomic_write
 from .pairs import IdPair
+from .tokens import map_ids
 
 __all__ = ["read_example_file", "write_example_file"]
 
@@ -38,9 +39,9 @@ def read_example_file(path: str | Path) -> list[IdPair]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or something else.
     """
-    array = np.load(path, allow_pickle=False)
-    n = int(array[0]) if array.dtype == np.int32 and array.ndim == 1 and len(array) else -1
-    lengths = array[1:1 + 2 * n].astype(np.int64)
+    array = map_ids(Path(path), np.dtype(np.int32)).copy()  # on Windows, a file that is mapped cannot be replaced
+    n = int(array[0]) if len(array) else -1
+    lengths = array[1:1 + 2 * max(n, 0)].astype(np.int64)
     if n < 0 or len(lengths) != 2 * n or (lengths < 0).any() or 1 + 2 * n + lengths.sum() != len(array):
         raise ValueError(f"{path} is no file of examples; write it again")
     sides = np.split(array[1 + 2 * n:], np.cumsum(lengths)[:-1]) if n else []

@@ -18,10 +18,10 @@ from types import TracebackType
 
 import numpy as np
 
+from ..files.atomic_file import atomic_write
 from ..tokenizers.base import Tokenizer
-from .atomic_file import atomic_write
 
-__all__ = ["TextEncoder", "TokenFile", "encode_documents", "smallest_id_type", "token_array", "write_tokens"]
+__all__ = ["TextEncoder", "TokenFile", "encode_documents", "map_ids", "smallest_id_type", "token_array", "write_tokens"]
 
 SCAN = 1 << 22  # ids looked at together when a file is checked
 
@@ -108,7 +108,7 @@ def write_tokens(path: str | Path, documents: Iterable[str], tokenizer: Tokenize
     return n_tokens
 
 
-def _map_ids(path: Path, dtype: np.dtype) -> np.ndarray:
+def map_ids(path: Path, dtype: np.dtype) -> np.ndarray:
     """The ids of a token file, (N,), mapped into memory. ValueError unless it is a complete list of `dtype`.
 
     Not a `numpy.memmap`: closing that under an array which still views it crashes the process. An array made by
@@ -119,7 +119,7 @@ def _map_ids(path: Path, dtype: np.dtype) -> np.ndarray:
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError("not .npy version 1.0")
             shape, _, stored = np.lib.format.read_array_header_1_0(file)
-        except ValueError as error:
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:  # it is parsed as Python
             raise ValueError(f"{path} is no token file ({error}); write it again") from error
         if stored != dtype or len(shape) != 1:
             raise ValueError(f"{path} holds {stored} of shape {shape}, but ids of this vocabulary are stored as a list "
@@ -150,7 +150,7 @@ class TokenFile:
 
     def __init__(self, path: str | Path, n_vocab: int) -> None:
         self.path = Path(path)
-        self.ids = _map_ids(self.path, smallest_id_type(n_vocab))
+        self.ids = map_ids(self.path, smallest_id_type(n_vocab))
         _check_ids(self.ids, n_vocab, str(path))
 
     def close(self) -> None:

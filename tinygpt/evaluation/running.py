@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from ..nn.evaluating import evaluating
+from ..nn import evaluating
 
 __all__ = ["Track", "evaluating", "untracked"]
 

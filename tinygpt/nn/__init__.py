@@ -2,7 +2,7 @@
 
 docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, alibi.py,
 rms_norm.py, experts.py, padding.py, window.py, post_norm.py, cross_attention.py), what takes the place of the book's
-(gated.py, cache.py), lora.py, and placement.py, which machinery.py puts into Module.
+(gated.py, cache.py), lora.py, evaluating.py and placement.py, which machinery.py puts into Module.
 """
 
 from .module import Module, Parameter
@@ -12,6 +12,7 @@ from .linear import Linear
 from .embedding import Embedding
 from .normalization import LayerNorm
 from .dropout import Dropout, seed_dropout
+from .evaluating import evaluating
 from .positions import LearnedPositions, Positions
 from .masks import Causal, Mask
 from .sight import Sight
@@ -37,5 +38,5 @@ __all__ = [
     "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm",
     "LearnedPositions", "Linear", "Mask", "MixtureOfExperts", "Module", "MultiHeadAttention", "Padding", "Parameter",
     "Positions", "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "Window",
-    "WindowCache", "balance_loss", "seed_dropout",
+    "WindowCache", "balance_loss", "evaluating", "seed_dropout",
 ]

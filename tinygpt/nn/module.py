@@ -111,8 +111,9 @@ class Module:
         """
         own = dict(self.named_parameters())
         shapes = {name: x.shape if hasattr(x, "shape") else np.shape(x) for name, x in state.items()}
-        problems = [f"{name} {list(own[name].shape)} is missing" + _nearest(name, state) for name in own
-                    if name not in state]
+        missing = [name for name in own if name not in state]
+        problems = [f"{name} {list(own[name].shape)} is missing" + (_nearest(name, state) if i < 8 else "")
+                    for i, name in enumerate(missing)]
         problems += [f"{name} is not part of the model" for name in state if name not in own]
         problems += [f"{name} has shape {list(shapes[name])}, expected {list(own[name].shape)}"
                      for name in own if name in state and shapes[name] != own[name].shape]
@@ -128,5 +129,5 @@ class Module:
 
 
 def _nearest(name: str, names: Mapping[str, Any]) -> str:
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.8)
+    found = difflib.get_close_matches(name, list(names)[:10_000], n=1, cutoff=0.8)  # a file may have any number
     return f" (there is {found[0]})" if found else ""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd.tensor import Tensor
 from ..backend import device_of, on_device, resolve_device, resolve_dtype, to_device
+from .evaluating import TRAINING
 from .module import Module, Parameter
 
 __all__ = ["MODULE"]
@@ -112,4 +113,5 @@ def _tree(module: Module, indent: str, seen: set[int]) -> list[str]:
 MODULE: dict[str, Any] = {
     "device": property(_device_of_module), "dtype": property(_dtype_of_module), "compute_dtype": None, "to": _move,
     "load_state_dict": load_state_dict, "compute_in": compute_in, "activations": activations, "__repr__": _module_repr,
+    "training": TRAINING,
 }

@@ -49,7 +49,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def write_json(path: str | Path, value: dict[str, Any]) -> None:
     """Write `value` with sorted names and two spaces of indentation, as Hugging Face does; replaced in one step."""
-    from ..data.atomic_file import atomic_write
+    from ..files.atomic_file import atomic_write
 
     with atomic_write(path) as file:
         file.write((json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))

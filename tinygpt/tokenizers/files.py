@@ -9,19 +9,19 @@ Prerequisites: `special.py`, `families.py`. Next: `added_tokens.py`, `base.py`.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..files.atomic_file import write_text
 from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
 __all__ = ["ADDED", "CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "TWO_FILES", "SavedTokenizer", "about",
            "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config", "read_json",
-           "read_roles", "read_text", "write_config", "write_json", "write_text"]
+           "read_roles", "read_text", "write_config", "write_json"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # formats of two files
@@ -68,18 +68,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file; one that was there before stays whole until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

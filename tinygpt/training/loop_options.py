@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from ..backend import default_device
 from ..optim import OPTIMIZERS
 
 __all__ = ["TrainingOptions", "option"]
+
+LARGEST = 1 << 62  # an integer
+MOST_THREADS = 64  # replicas, on a machine with fewer cores; each takes memory, and on a small model a process
 
 
 def option(default: Any, help: str, **metadata: Any) -> Any:
@@ -62,6 +66,12 @@ class TrainingOptions:
             choices, value = field.metadata.get("choices"), getattr(self, field.name)
             if choices and value is not None and value not in choices:
                 raise ValueError(f"{field.name} must be one of {', '.join(choices)}, got {value!r}")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value >= LARGEST:
+                raise ValueError(f"{field.name} must be less than {LARGEST:,}, got a larger number")
+        if self.threads is not None and self.threads > (most := max(MOST_THREADS, os.cpu_count() or 1)):
+            raise ValueError(f"threads must be at most {most} on this machine, got {self.threads}")
         for name, least in (("steps", 0), ("batch_size", 1), ("accumulate", 1), ("warmup_steps", 0), ("eval_every", 1),
                             ("save_every", 1), ("seed", 0), ("threads", 1)):
             value = getattr(self, name)

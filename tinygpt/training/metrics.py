@@ -13,24 +13,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.atomic_file import atomic_write
+from ..files.atomic_file import append_to, atomic_write
+from ..pretrained.json_file import parse_object
 
 __all__ = ["MetricsLog", "plot_losses", "read_metrics"]
 
+MOST_BYTES = 1 << 16  # of a line; what is longer is no line of ours
+
 
 def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The entries of a metrics file; a last line that was cut off is left out."""
+    """The entries of a metrics file, numbers by name; a line that is damaged or was cut off is left out."""
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         return
-    with open(path, encoding="utf-8") as file:
-        for line in file:
+    with open(path, "rb") as file:
+        for line in iter(lambda: file.readline(MOST_BYTES), b""):
             try:
-                entry = json.loads(line)
+                entry = parse_object(line, "a line")
             except ValueError:
-                continue  # the process was killed while it wrote this line
-            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                continue  # the process was killed while it wrote this line, or the disk has changed it
+            if type(entry.get("step")) is int and all(map(_is_number, entry.values())):
                 yield entry
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -1e300 < value < 1e300
 
 
 class MetricsLog:
@@ -41,11 +48,11 @@ class MetricsLog:
         kept = [entry for entry in read_metrics(path) if entry["step"] <= done] if done else []
         with atomic_write(self.path) as file:
             file.write("".join(json.dumps(entry) + "\n" for entry in kept).encode())
-        self._file = open(self.path, "a", encoding="utf-8")
+        self._file = append_to(self.path)
 
     def write(self, **entry: Any) -> None:
         """Add one entry, at once."""
-        self._file.write(json.dumps(entry) + "\n")
+        self._file.write((json.dumps(entry) + "\n").encode())
         self._file.flush()
 
     def close(self) -> None:

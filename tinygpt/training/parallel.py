@@ -67,6 +67,7 @@ def _n_rows(batch: Batch) -> int:
 def split_batch(batch: Batch, n: int) -> list[Batch]:
     """The rows of a batch in n parts of nearly equal size; fewer where there are fewer rows."""
     rows = _n_rows(batch)
+    n = max(1, min(n, rows))
     bounds = [rows * i // n for i in range(n + 1)]
     return [{name: array[start:stop] for name, array in batch.items()}
             for start, stop in zip(bounds, bounds[1:]) if stop > start]

@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Any, TextIO
 
+from ..files.quiet import Quiet
+
 __all__ = ["Progress", "duration"]
 
 
@@ -21,19 +23,26 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def _columns(stream: Any) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
 class Progress:
     """Reports on a run of `total` steps to a stream, standard error by default.
 
     Args:
         total: steps of the whole run. done: steps already behind it.
-        stream: where to write.
+        stream: where to write; what cannot be written there is lost, and the run goes on.
         every: steps between plain lines; a twentieth of the run by default.
         unit: what the speed counts.
     """
 
     def __init__(self, total: int, done: int = 0, stream: TextIO | None = None, every: int | None = None,
                  unit: str = "tokens") -> None:
-        self.total, self.unit, self.stream = total, unit, sys.stderr if stream is None else stream
+        self.total, self.unit, self.stream = total, unit, Quiet(sys.stderr if stream is None else stream)
         self.every = max(1, total // 20) if every is None else every
         self._seconds, self._steps, self._tokens = 0.0, 0, 0.0
         self._last: float | None = None
@@ -45,7 +54,7 @@ class Progress:
                 """A bar without a thread that watches over it: a process that forks had better have no other."""
                 monitor_interval = 0
 
-            sized = os.get_terminal_size(self.stream.fileno()).columns > 0  # tqdm shows nothing on one without size
+            sized = _columns(self.stream) > 0  # tqdm shows nothing on one without size
             self._bar = Bar(total=total, initial=done, file=self.stream, unit="step", dynamic_ncols=sized,
                             ncols=None if sized else 100)
 
@@ -82,7 +91,8 @@ class Progress:
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
-            print(text, file=self.stream, flush=True)
+            self.stream.write(text + "\n")
+            self.stream.flush()
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -5,44 +5,51 @@ with random weights or with a model that is there.
 
     DIR/options.json   what the run was told: written first, so that a run killed before its first checkpoint is known
     DIR/training_state.safetensors   weights, moments, step, options: all that --resume reads (see checkpoint.py)
+    DIR/training_state.previous.safetensors   the one before it, in case that one is damaged
     DIR/config.json, model.safetensors, tokenizer.json, …   the model, as Hugging Face's libraries open it too
     DIR/tokens/train.npy, validation.npy   the data as ids; made again from the data if they are lost
     DIR/metrics.jsonl, loss.png, sample.txt   how it went
 
-Prerequisites: trainer.py, objectives/causal.py, run_options.py. Next: start.py.
+A folder may come from somebody else. What is read of it is checked, nothing is written through a link in it, and every
+file is written by one function (files/atomic_file.py).
+
+Prerequisites: trainer.py, objectives/causal.py, run_state.py. Next: start.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import itertools
+import json
+import math
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from ..backend import manual_seed, resolve_device, resolve_dtype, to_device
+from ..backend import own_generator, resolve_device, resolve_dtype, to_device
+from ..files.atomic_file import refuse_link, remove_strays, second_name, write_text
 from ..models import ADAPTER, PretrainedModel, new_model
-from ..pretrained.json_file import read_json, write_json
+from ..pretrained.json_file import read_json
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
-from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoint
-from .lock import locked
+from .checkpoint import PREVIOUS_FILE, STATE_FILE, Checkpoint, write_checkpoint
+from .lock import FolderLock
 from .metrics import MetricsLog, plot_losses
 from .objectives import Objective, SizedSource
 from .loop_options import TrainingOptions
 from .parallel import default_threads
 from .progress import Progress
 from .run_options import RunOptions
+from .run_state import BestState, RunState, find_state
 from .trainer import Best, Trainer
 
-__all__ = ["RunResult", "holds_run", "saved_options", "start_run"]
+__all__ = ["OPTIONS_FILE", "RUN_FILES", "RunResult", "holds_run", "saved_options", "start_run"]
 
 OPTIONS_FILE = "options.json"
+RUN_FILES = (STATE_FILE, PREVIOUS_FILE, OPTIONS_FILE)  # by which a folder is known to hold a run
 
 SomeOptions = TypeVar("SomeOptions", bound=RunOptions)
 
@@ -77,11 +84,14 @@ def _tokenizer_files(tokenizer: Tokenizer) -> dict[str, str]:
         return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
 
 
-def _tokenizer_from(files: dict[str, str]) -> Tokenizer:
+def _tokenizer_from(files: dict[str, str], where: Path) -> Tokenizer:
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in files.items():
-            (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
-        return load_tokenizer(folder)
+        try:
+            for name, text in files.items():
+                write_text(Path(folder) / name, text)
+            return load_tokenizer(folder)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{where}: its tokenizer: {str(error).replace(folder + os.sep, ''):.300}") from None
 
 
 def _file_hash(path: Path) -> str:
@@ -118,36 +128,35 @@ def start_run(options: RunOptions, out: str | Path, *, resume: bool = False,
         DivergedError: the loss is no longer finite.
         OSError: the disk is full, say; the last checkpoint is whole.
     """
+    if not str(out):
+        raise ValueError("the folder to write has no name")
     out = Path(out)
-    state = out / STATE_FILE
-    with contextlib.ExitStack() as held:
-        lock: contextlib.AbstractContextManager[None] = locked(out)
-        if out.is_dir():
-            held.enter_context(lock)
-            lock = contextlib.nullcontext()
-        checkpoint = read_checkpoint(state) if resume and state.is_file() else None
-        if checkpoint is None:
+    with FolderLock(out) as lock, own_generator(options.seed):
+        found = find_state(out) if resume else None
+        if found is None:
             _refuse_used(out)
             options = _resolved(options)
-        run = _Run(options, out, checkpoint, stream, lambda: held.enter_context(lock))
-        if resume and checkpoint is None:
+        else:
+            options = _agreed(options, found[1], out)
+        run = _Run(options, out, found, stream, lock)
+        if resume and found is None:
             run.notes.append(f"{out} holds no checkpoint yet: starting at step 0")
         return run.go()
 
 
 def holds_run(out: str | Path) -> bool:
-    """Whether a folder holds a run that --resume can go on with: a checkpoint, or at least the run's options."""
-    return any((Path(out) / name).is_file() for name in (STATE_FILE, OPTIONS_FILE))
+    """Whether a folder holds a run that --resume can go on with: a checkpoint, or at least its options."""
+    return any((Path(out) / name).is_file() for name in RUN_FILES)
 
 
 def _refuse_used(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out {out} is a file; name a folder")
-    for name in (STATE_FILE, ADAPTER, "model.safetensors", "config.json"):
+    for name in (STATE_FILE, PREVIOUS_FILE, ADAPTER, "model.safetensors", "config.json"):
         if (out / name).exists():
             raise FileExistsError(
                 f"{out} holds a training run already: continue it with --resume, or choose another --out"
-                if name == STATE_FILE else
+                if name in RUN_FILES else
                 f"{out} holds a model ({name}) and no training run to continue: choose another --out")
 
 
@@ -167,22 +176,41 @@ def saved_options(out: str | Path, kind: type[SomeOptions]) -> SomeOptions | Non
     Raises:
         ValueError: the run is of another kind, or its options are damaged.
     """
-    state = Path(out) / STATE_FILE
-    if not holds_run(out):
+    found = find_state(out, whole=False)
+    if found is not None:
+        checkpoint, state, _ = found
+        return _options_of(kind, state.command, state.options, checkpoint.path)
+    path = Path(out) / OPTIONS_FILE
+    if not path.is_file():
         return None
-    if state.is_file():
-        run = read_checkpoint(state).run
-    else:
-        state = Path(out) / OPTIONS_FILE
-        run = read_json(state)
-    if run.get("command") != kind.command:
-        raise ValueError(f"{out} holds a run of another command, and `tinygpt {run.get('command')} --resume` goes on "
-                         f"with it, not `tinygpt {kind.command}`")
-    saved: Any = run.get("options")
+    saved = read_json(path)
+    return _options_of(kind, saved.get("command"), saved.get("options"), path)
+
+
+def _options_of(kind: type[SomeOptions], command: Any, options: Any, path: Path) -> SomeOptions:
+    """The options that a file of a run holds."""
+    if command != kind.command:
+        raise ValueError(f"{path.parent} holds a run of another command, and `tinygpt {command!s:.20} --resume` goes "
+                         f"on with it, not `tinygpt {kind.command}`")
     try:
-        return kind(**{**saved, "data": tuple(saved["data"])})
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{state} holds no options of a run: {error}") from None
+        return kind.from_saved(options)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path} holds no options of a run: {error!s:.300}") from None
+
+
+def _agreed(options: SomeOptions, state: RunState, out: Path) -> SomeOptions:
+    """The options of the run that is resumed; the given ones may leave open what the run has worked out.
+
+    Raises:
+        ValueError: they are another run's.
+    """
+    saved = _options_of(type(options), state.command, state.options, out / STATE_FILE)
+    for field in dataclasses.fields(options):
+        given, has = getattr(options, field.name), getattr(saved, field.name)
+        if given is not None and given != has:
+            raise ValueError(f"{field.name} is {has!r:.80} in the run in {out}, not {given!r:.80}: a run is resumed "
+                             "with its own options")
+    return saved
 
 
 class _Run:
@@ -190,18 +218,22 @@ class _Run:
 
     model: PretrainedModel
 
-    def __init__(self, options: RunOptions, out: Path, checkpoint: Checkpoint | None, stream: TextIO | None,
-                 lock: Callable[[], None]) -> None:
-        self.options, self.out, self.checkpoint, self.stream = options, out, checkpoint, stream
-        self.lock = lock  # takes the lock of the folder, where it was not there to be locked before
-        self.objective: Objective = options.row.objective(options)
+    def __init__(self, options: RunOptions, out: Path, found: tuple[Checkpoint, RunState, str | None] | None,
+                 stream: TextIO | None, lock: FolderLock) -> None:
+        self.options, self.out, self.stream, self.lock = options, out, stream, lock
         self.notes: list[str] = []  # to be shown once there is something to show them on
+        self.checkpoint: Checkpoint | None = None
+        if found is not None:
+            self.checkpoint, self.state, why = found
+            if why is not None:
+                self.notes.append(f"{why}; going on from the checkpoint before it, of step {self.checkpoint.step}")
+        self.objective: Objective = options.row.objective(options)
 
     def go(self) -> RunResult:
         """Prepare, train, and leave everything saved."""
-        for stray in itertools.chain(self.out.glob(".*.[0-9]*.tmp"), self.out.glob("tokens/.*.[0-9]*.tmp")):
-            stray.unlink(missing_ok=True)
-        manual_seed(self.options.seed)
+        refuse_link(self.out / "tokens")
+        remove_strays(self.out)
+        remove_strays(self.out / "tokens")
         source = self._prepare()
         o = self._training_options(source)
         self.progress = Progress(o.steps, 0 if self.checkpoint is None else self.checkpoint.step, self.stream,
@@ -236,11 +268,15 @@ class _Run:
         """Tokenizer, ids and model, made anew or as the checkpoint has them; gives the training batches."""
         o, tokens = self.options, self.out / "tokens"
         if self.checkpoint is not None:
-            run: Any = self.checkpoint.run
-            self.objective.memory = run["memory"]
-            self.objective.use(_tokenizer_from(run["tokenizer"]))
-            self._take(new_model(run["config"]))
-            self.token_hashes = run["tokens"]
+            state, path = self.state, self.checkpoint.path
+            self.objective.memory = state.memory
+            self.objective.use(_tokenizer_from(state.tokenizer, path))
+            state.check_model(self.checkpoint)
+            model = new_model(state.config)
+            model.check_tokenizer(len(self.objective.tokenizer), f"the tokenizer in {path}")
+            self._take(model)
+            self._mend()
+            self.token_hashes = state.tokens
             if _token_hashes(tokens) != self.token_hashes:
                 self.notes.append("the token files are missing or damaged: making them again from the data")
                 self._write_token_files(self.objective.parts())
@@ -251,13 +287,14 @@ class _Run:
         parts = self.objective.parts()
         self.objective.use(self.objective.first_tokenizer(*parts))
         self._take(self.objective.first_model())  # contradictions are found before anything is written
+        self._check_savable()
         fresh = not self.out.exists()
         self.out.mkdir(parents=True, exist_ok=True)
-        self.lock()
+        self.lock.take()
         _refuse_used(self.out)  # another run may have come and gone since
         known = (self.out / OPTIONS_FILE).is_file()  # a run that was killed before its first checkpoint
         try:
-            write_json(self.out / OPTIONS_FILE, {"command": o.command, "options": dataclasses.asdict(o)})
+            self._write_options()
             self._write_token_files(parts)
             source = self._start()
         except BaseException:
@@ -270,6 +307,46 @@ class _Run:
             raise
         self.token_hashes = _token_hashes(tokens)
         return source
+
+    def _told(self) -> dict[str, Any]:
+        """What the run was told, as JSON has it."""
+        return {"command": self.options.command, "options": dataclasses.asdict(self.options)}
+
+    def _write_options(self) -> None:
+        write_text(self.out / OPTIONS_FILE, json.dumps(self._told(), indent=2, sort_keys=True) + "\n")
+
+    def _mend(self) -> None:
+        """Make the folder of a run that is resumed what its checkpoint says."""
+        assert self.checkpoint is not None
+        if self.checkpoint.path.name != STATE_FILE:
+            second_name(self.checkpoint.path, self.out / STATE_FILE)  # instead of what is damaged
+        path = self.out / OPTIONS_FILE
+        told = json.loads(json.dumps(self._told()))
+        if path.is_file():
+            try:
+                saved = read_json(path)
+            except ValueError:
+                saved = {}
+            if saved == told:
+                return
+            self.notes.append(f"{path} is damaged or says other things than the checkpoint: those of the checkpoint "
+                              "count, and it is written again")
+        self._write_options()
+
+    def _check_savable(self) -> None:
+        """Refuse what could never be saved, before anything is written.
+
+        Raises:
+            ValueError: a name, a label or the like holds half of a surrogate pair, which no file of UTF-8 can hold.
+        """
+        whole = {**self._told(), "config": self.model.config.to_dict()}
+        try:
+            json.dumps(whole, ensure_ascii=False).encode("utf-8")
+            _tokenizer_files(self.objective.tokenizer)
+        except UnicodeEncodeError as error:
+            at = error.start
+            raise ValueError(f"{error.object[max(0, at - 20):at + 20]!r} holds half of a character (a lone surrogate), "
+                             "which cannot be saved: mend that file name, label, template or text") from None
 
     def _take(self, model: PretrainedModel) -> None:
         self.objective.adapt(model)
@@ -309,22 +386,42 @@ class _Run:
                 self.progress.line(self.objective.finish(self.model, self.out))
 
     def _write_state(self, trainer: Trainer) -> None:
+        self.lock.require()
         best = trainer.best
-        write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, {
-            "command": self.options.command, "options": dataclasses.asdict(self.options),
-            "config": self.model.config.to_dict(), "tokenizer": _tokenizer_files(self.objective.tokenizer),
-            "tokens": self.token_hashes, "memory": self.objective.memory,
-            "validated": trainer.validated, "validation": trainer.validation,
-            "before": trainer.before, "peaks": trainer.peaks, "waited": trainer.waited,
-            "best": None if best is None else {"step": best.step, "score": best.score, "figures": best.figures},
-        }, None if best is None else best.weights)
+        state = RunState(
+            **self._told(), config=self.model.config.to_dict(), tokenizer=_tokenizer_files(self.objective.tokenizer),
+            tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
+            validation=_finite(trainer.validation), before=_finite(trainer.before), peaks=trainer.peaks,
+            waited=trainer.waited,
+            best=None if best is None else BestState(best.step, best.score, _finite(best.figures)))
+        write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, state.to_json(),
+                         None if best is None else best.weights)
 
     def _restore(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        """Take up where the checkpoint stands.
+
+        Raises:
+            ValueError: its arrays are another model's, or its step is beyond the last.
+        """
+        steps, state = trainer.options.steps, self.state
+        if checkpoint.step > steps:
+            raise ValueError(f"{checkpoint.path} is of step {checkpoint.step:,}, and this run has {steps:,}")
         checkpoint.restore(self.model, trainer.optimizer)
+        if trainer.optimizer.steps != checkpoint.step:
+            raise ValueError(f"{checkpoint.path} is of step {checkpoint.step:,}, but its optimizer has made "
+                             f"{trainer.optimizer.steps:,} steps")
         trainer.step = checkpoint.step
-        run: Any = checkpoint.run
-        trainer.validated, trainer.validation = run["validated"], run["validation"]
-        trainer.before, trainer.peaks, trainer.waited = run["before"], tuple(run["peaks"]), run["waited"]
-        if (best := run["best"]) is not None:
-            trainer.best = Best(best["step"], tuple(best["score"]), best["figures"],
-                                to_device(checkpoint.best(), self.model.device))
+        trainer.validated, trainer.validation = state.validated, state.validation
+        trainer.before, trainer.peaks, trainer.waited = state.before, state.peaks, state.waited
+        weights, flat = checkpoint.best(), trainer.optimizer.flat
+        if state.best is not None and weights is not None:
+            if weights.shape != flat.data.shape or weights.dtype != flat.data.dtype or not self.objective.keeps_best:
+                raise ValueError(f"{checkpoint.path}: its best weights, {weights.dtype} {weights.shape}, are another "
+                                 f"model's or another task's; expected {flat.data.dtype} {flat.data.shape}")
+            trainer.best = Best(state.best.step, state.best.score, state.best.figures,
+                                to_device(weights, self.model.device))
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float]:
+    """Those that JSON can hold."""
+    return {name: float(value) for name, value in figures.items() if math.isfinite(value)}

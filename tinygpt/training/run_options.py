@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
+import typing
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ..models.kinds import FEED_FORWARDS, POSITIONS
 from ..ops import ACTIVATIONS
@@ -21,6 +23,17 @@ from .objectives.kinds import KINDS, Kind, kinds_of
 __all__ = ["FinetuneOptions", "PretrainOptions", "RunOptions"]
 
 OBJECTIVES, TASKS = kinds_of("pretrain"), kinds_of("finetune")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON is what a field's annotation says: int, float, bool, str, tuple[str, ...], or None."""
+    if isinstance(kind, types.UnionType):
+        return any(_is_a(value, one) for one in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+    if kind is float:
+        return type(value) in (int, float)
+    return value is None if kind is type(None) else type(value) is kind
 
 
 def _one_of(kinds: dict[str, Kind]) -> str:
@@ -82,6 +95,23 @@ class RunOptions(TrainingOptions):
         said = "; ".join(f"{', '.join(names)} {value}" for value, names in kinds_by_value.items()) \
             if len(kinds_by_value) > 1 else str(next(iter(kinds_by_value)))
         return f"{field.metadata['help']} [{said}]"
+
+    @classmethod
+    def from_saved(cls, saved: Any) -> Self:
+        """The options that JSON has, each checked for its type; `dataclasses.asdict` made them.
+
+        Raises:
+            ValueError: an option that there is not, one of another type, or one outside its range.
+        """
+        if not isinstance(saved, dict) or "data" not in saved:
+            raise ValueError("no options with their data")
+        hints, default = typing.get_type_hints(cls), {field.name: field.default for field in dataclasses.fields(cls)}
+        for name, value in saved.items():
+            if name not in default:
+                raise ValueError(f"an unknown option {name!r:.80}")
+            if not (value is None and default[name] is None) and not _is_a(value, hints[name]):
+                raise ValueError(f"the option {name} {value!r:.80}, which is of another type")
+        return cls(**{**saved, "data": tuple(saved["data"])})
 
     def _default(self, name: str, value: Any) -> None:
         if getattr(self, name) is None:

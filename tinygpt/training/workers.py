@@ -34,13 +34,48 @@ Work = Callable[..., Any]
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
+class _Holders:
+    """Who holds BLAS, whose number of threads is the whole process's: two runs may train in two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: list[int] = []
+        self._limits: Any = None  # the first of them, which knows how it was before
+
+    def hold(self, n: int) -> None:
+        """One more who wants n threads; the smallest number counts."""
+        with self._lock:
+            self._wanted.append(n)
+            self._apply()
+
+    def release(self, n: int) -> None:
+        """One fewer; after the last one it is as before the first."""
+        with self._lock:
+            self._wanted.remove(n)
+            self._apply()
+
+    def _apply(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        if self._wanted:
+            limits = threadpool_limits(limits=min(self._wanted), user_api="blas")
+            self._limits = self._limits or limits
+        else:
+            self._limits.restore_original_limits()
+            self._limits = None
+
+
+_holders = _Holders()
+
+
 @contextlib.contextmanager
 def blas_threads(n: int) -> Iterator[None]:
-    """Hold BLAS to n threads inside the block."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=n, user_api="blas"):
+    """Hold BLAS to n threads inside the block, or to fewer while another block wants fewer."""
+    _holders.hold(n)
+    try:
         yield
+    finally:
+        _holders.release(n)
 
 
 def blas_can_be_held() -> bool:
@@ -124,8 +159,20 @@ class Processes:
             return self._pipes[i - 1].recv()
         except (EOFError, OSError):
             self._processes[i - 1].join(5)
-            return None, RuntimeError(f"the process of replica {i} ended unexpectedly, with exit code "
-                                      f"{self._processes[i - 1].exitcode}; if memory ran out, try --threads 1")
+            return None, ChildProcessError(f"the process of replica {i} {_end_of(self._processes[i - 1].exitcode)} "
+                                           "while it trained; the last checkpoint is kept, and --resume goes on from it"
+                                           " once there is more memory, if that ran out")
+
+
+def _end_of(code: int | None) -> str:
+    """How a process ended, by its exit code."""
+    if code is None:
+        return "no longer answers"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"was killed by signal {-code}"
 
 
 def _end(pipes: list[Any], processes: list[Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 from ...data import TokenFile, write_tokens
 from ...data.tokens import TextEncoder
+from ...files.atomic_file import write_text
 from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
@@ -215,5 +216,5 @@ class Objective(Criterion, ABC):
     def finish(self, model: Any, out: Path) -> str:
         """Write beside the finished model what shows how good it is; give that to be looked at."""
         sample = self.sample(model, final=True)
-        (out / "sample.txt").write_text(sample + "\n", encoding="utf-8")
+        write_text(out / "sample.txt", sample + "\n")
         return f"a sample:\n{sample}"
