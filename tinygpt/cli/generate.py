@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ..files import printable
 from ..generation import absent
 from ..models import GPT
 from ..tokenizers import load_tokenizer
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(model, GPT):
         raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
     sampling = sampling_of(args)
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = read_standard_input() if args.prompt == "-" else args.prompt
     ids = tokenizer.encode_prompt(prompt)
     if max(ids, default=0) >= model.config.vocab_size:
         raise ValueError(f"the tokenizer in {args.model} is of another model: it gives the id {max(ids)}, and the "
@@ -48,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
         [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, stop=args.stop,
         long_prompt="crop" if args.crop else "error",
         suppress_tokens=absent(tokenizer.ids, model.config.vocab_size), **sampling)
-    print(prompt, end="", flush=True)
+    show = printable if is_terminal(sys.stdout) else str  # a program that reads the text gets it as it is
+    print(show(prompt), end="", flush=True)
     for piece in pieces:
-        print(piece, end="", flush=True)
+        print(show(piece), end="", flush=True)
     print()
     return 0
