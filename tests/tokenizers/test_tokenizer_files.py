@@ -14,7 +14,8 @@ from tinygpt.tokenizers.special import AddedToken, SpecialTokens
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"{", "column 2"), (b"", "column 1"), (b'["\\ud83d"]', "half of a character"), (b'{"a": 1, "b": {"c": 2, "c": 3}}', "'c' is given twice"), (b"[NaN]", "NaN"),
+    (b"{", "column 2"), (b"", "column 1"), (b'["\\ud83d"]', "half of a character"),
+    (b'{"a": 1, "b": {"c": 2, "c": 3}}', "'c' is given twice"), (b"[NaN]", "NaN"),
     (b"[-Infinity]", "Infinity"), (b"[" * 200_000, "nested"), (b'{"a":' * 200_000, "nested"),
     (b"9" * 10_000, "digits"), (b'"\xff"', "UTF-8"), (b"{}{}", "Extra data"),
 ])

@@ -17,7 +17,7 @@ from ..chat import Chat
 from ..files import printable, shown
 from ..models import GPT
 from ..tokenizers import load_tokenizer
-from .arguments import add_device, add_sampling, load_placed, sampling_of
+from .arguments import add_device, add_sampling, load_placed, sampling_of, whole
 
 __all__ = ["add_parser", "run"]
 
@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
     parser.add_argument("--system", default=None, metavar="TEXT", help="a system message to begin with")
-    parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="at most so many tokens a turn "
-                                                                                     "[200]")
+    parser.add_argument("--max-new-tokens", type=whole, default=200, metavar="N",
+                        help="at most so many tokens a turn [200]")
     add_sampling(parser, temperature=0.6)
     add_device(parser)
 
@@ -87,7 +87,7 @@ class _Session:
 
     def _lines(self) -> Iterator[str]:
         if not self.interactive:
-            yield from open_standard_input()
+            yield from sys.stdin
             return
         try:
             import readline  # noqa: F401  (arrow keys and history for `input`; not on Windows)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
 
-from ..files import printable, shown
+from ..files import printable
 
 __all__ = ["fetch", "unpack"]
 
@@ -112,7 +112,7 @@ def unpack(archive: bytes, member: str) -> bytes:
             with files.open(info) as file:
                 content = file.read(LIMIT + 1)
     except KeyError:
-        raise ValueError(f"the archive holds no {shown(member)}") from None
+        raise ValueError(f"the archive holds no {member}") from None
     except MemoryError:
         raise
     except Exception as error:  # zipfile has no list of what damage raises: zlib.error, EOFError, NotImplementedError …

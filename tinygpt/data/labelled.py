@@ -104,8 +104,8 @@ def split_labelled(examples: Sequence[Labelled], validation: float = 0.1,
         raise ValueError(f"classification needs two classes at least; all {len(examples):,} texts have the label "
                          f"{shown(names[0])}")
     if len(names) > MAX_LABELS:
-        raise ValueError(f"the {len(examples):,} texts have {len(names):,} different labels, and at most {MAX_LABELS:,} "
-                         "can be learnt; is the label column the right one?")
+        raise ValueError(f"the {len(examples):,} texts have {len(names):,} different labels, and at most "
+                         f"{MAX_LABELS:,} can be learnt; is the label column the right one?")
     classes: dict[str, dict[str, None]] = {name: {} for name in names}
     seen: set[str] = set()
     for text, label in examples:  # a text with two labels counts for the class where it stands first

@@ -139,7 +139,8 @@ class Classification:
         return {"n_texts": self.n_texts, "accuracy": self.accuracy,
                 "accuracy_interval": list(wilson_interval(self.n_right, self.n_texts)),
                 "classes": classes, "macro": self.average("macro"), "weighted": self.average("weighted"),
-                "micro": self.average("micro"), "labels": list(self.labels), "confusion": self.confusion.tolist() if len(self.labels) <= MAX_NUMBERS else None}
+                "micro": self.average("micro"), "labels": list(self.labels),
+                "confusion": self.confusion.tolist() if len(self.labels) <= MAX_NUMBERS else None}
 
     def table(self) -> str:
         """The figures of each class, their averages, and the confusion matrix; of many classes, the most frequent

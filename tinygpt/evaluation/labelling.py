@@ -42,8 +42,8 @@ def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], 
     if not model.config.n_labels:
         raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
     if len(rows) * model.config.n_labels > MAX_SCORES:
-        raise ValueError(f"{len(rows):,} texts with a score for each of {model.config.n_labels:,} labels are too many at "
-                         f"once: at most {MAX_SCORES:,} scores; label fewer texts at a time")
+        raise ValueError(f"{len(rows):,} texts with a score for each of {model.config.n_labels:,} labels are too many "
+                         f"at once: at most {MAX_SCORES:,} scores; label fewer texts at a time")
     found = np.zeros((len(rows), model.config.n_labels), dtype=np.float32)
     with evaluating(model), no_grad():
         batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)

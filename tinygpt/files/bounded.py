@@ -3,7 +3,7 @@
 A name can stand for more than a file: a pipe without a writer lets an opening wait for ever, and /dev/zero never ends.
 Only regular files are opened.
 
-Prerequisites: shown.py. Next: json_file.py.
+Prerequisites: shown.py. Next: atomic_file.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Python's parser builds whatever it is given. Three bytes `{},` become 72 bytes o
 exhaust the stack, and a name that stands twice silently keeps its last value. So the text is measured before it is
 parsed: how deep it nests and how many values it holds can be told from its brackets and commas, which NumPy counts.
 
-Prerequisites: bounded.py. Next: paths.py. RFC 8259.
+Prerequisites: bounded.py, atomic_file.py. Next: paths.py. RFC 8259.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .atomic_file import write_text
 from .bounded import read_bounded
 from .shown import shown
 
-__all__ = ["MAX_JSON_BYTES", "MAX_VALUES", "parse_json", "parse_object", "read_json"]
+__all__ = ["MAX_JSON_BYTES", "MAX_VALUES", "parse_json", "parse_object", "read_json", "write_json"]
 
 MAX_JSON_BYTES = 64 << 20  # the largest public tokenizer.json has 40 MB, an index of 100,000 tensors 10 MB
 MAX_VALUES = 4_000_000  # names and values together: a vocabulary of 256,000 tokens with its merges has 1.3 million
@@ -148,3 +149,8 @@ def parse_object(data: bytes | str, where: str, max_values: int = MAX_VALUES) ->
 def read_json(path: str | Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The JSON object that the file `path` holds; errors as for `parse_object` and `read_bounded`."""
     return parse_object(read_bounded(path, max_bytes, "a JSON file of a model"), str(path))
+
+
+def write_json(path: str | Path, value: dict[str, Any]) -> None:
+    """Write `value` with sorted names and two spaces of indentation, as Hugging Face does; replaced in one step."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

@@ -44,8 +44,6 @@ def shown(value: Any, longest: int = LONGEST) -> str:
             quote = text[-1]
             text = f"{text[:longest - 2]}…{quote}"
         return text
-    if isinstance(value, int) and value.bit_length() > 1000:
-        return f"an integer of {value.bit_length():,} bits"
     text = printable(_SHORT.repr(value))
     return text if len(text) <= longest else f"{text[:longest - 1]}…"
 
@@ -66,7 +64,7 @@ class _Short(reprlib.Repr):
     """A repr of bounded work, whatever the value holds."""
 
     def repr_int(self, value: int, level: int) -> str:
-        return shown(value)
+        return repr(value) if value.bit_length() < 1000 else f"an integer of {value.bit_length():,} bits"
 
     def repr_str(self, value: str, level: int) -> str:
         return shown(value)

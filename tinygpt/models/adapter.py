@@ -142,11 +142,10 @@ class AdapterFile:
             raise ValueError(f"{self.path}: {missing[0]!r} is missing")
         return model.eval()
 
-
     def _check_sizes(self, base: PretrainedModel) -> None:
         """Refuse parameters that are neither the base's nor in the file, before a model of their size is made."""
         try:
-            config: Any = type(base).config_class(**self.config)  # type: ignore[call-arg]
+            config: Any = type(base).config_class(**self.config)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.path}: its configuration is malformed: {error}") from None
         own = dict(shapes_of(base.config.to_dict()))
@@ -182,8 +181,8 @@ def read_adapter(folder: str | Path, base: str | Path | None = None) -> AdapterF
         raise ValueError(f"{path} is no adapter of tinygpt: {error}") from None
     found = next((folder for folder in bases if _is_folder(folder)), None)
     if found is None:
-        raise FileNotFoundError(f"{path} adapts the model in {printable(str(bases[0]))[:1000]}, which is no longer there; put it back, or "
-                                "train with --merge to have a folder that needs no other")
+        raise FileNotFoundError(f"{path} adapts the model in {printable(str(bases[0]))[:1000]}, which is no longer "
+                                "there; put it back, or train with --merge to have a folder that needs no other")
     return AdapterFile(path, found, adapters, config, sha256, tensors)
 
 

@@ -71,12 +71,14 @@ class Configuration:
             raise TypeError(f"{type(self).__name__}: {name} must be a number, got {shown(value)}")
         if not minimum <= value < below or (open_ and value == minimum) or value > sys.float_info.max:
             limit = f"{'more than' if open_ else 'at least'} {minimum}"
-            self._fail(f"{name} must be {limit}{f' and below {below}' if below < math.inf else ''}, got {shown(value)}")
+            self._fail(f"{name} must be {limit}{f' and below {below}' if below < math.inf else ''}, "
+                       f"got {shown(value)}")
 
     def _check_flag(self, *names: str) -> None:
         for name in names:
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{type(self).__name__}: {name} must be True or False, got {shown(getattr(self, name))}")
+                raise TypeError(f"{type(self).__name__}: {name} must be True or False, got "
+                                f"{shown(getattr(self, name))}")
 
     def _check_ids(self, *names: str) -> None:
         """Token ids: None, one integer, or several (stored as a tuple), all inside the vocabulary."""
@@ -94,8 +96,8 @@ class Configuration:
     def _check_table(self, width: int) -> None:
         """Positions that are computed, as no file of weights bounds them: their table must be of a sane size."""
         if getattr(self, "block_size") * width > MAX_TABLE:
-            self._fail(f"block_size={shown(getattr(self, 'block_size'))} is too much: a table of {width} numbers for each "
-                       f"position may have at most {MAX_TABLE:,}")
+            self._fail(f"block_size={shown(getattr(self, 'block_size'))} is too much: a table of {width} numbers for "
+                       f"each position may have at most {MAX_TABLE:,}")
 
     def _check_width(self, heads: str) -> None:
         if self.n_embd % getattr(self, heads):

@@ -7,18 +7,16 @@ Prerequisites: config_fields.py. Next: names.py.
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from ..data.atomic_file import atomic_write
-from ..files import read_json, shown
+from ..files import read_json, write_json
 from .config_fields import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
                             WITH_BEAMS, Option)
 
-__all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config", "write_json"]
+__all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config"]
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
@@ -235,12 +233,6 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         if words := _not_followed(generation or config, () if encoder_decoder else (*RULES, "bad_words_ids")):
             warnings.warn(f"{folder}: {words}", stacklevel=2)
     return fields
-
-
-def write_json(path: str | Path, value: dict[str, Any]) -> None:
-    """Write `value` with sorted names and two spaces of indentation, as Hugging Face does; replaced in one step."""
-    with atomic_write(path) as file:
-        file.write((json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def _their_value(row: Option, fields: dict[str, Any]) -> Any:

@@ -8,7 +8,8 @@ Nothing in it can run code, but a hostile file can lie about sizes. So `Safetens
 checked it against the length of the file: an array is allocated only for bytes that are there. An empty array has no
 bytes that could vouch for its other sizes, so these are kept small.
 Arrays are read one by one. bfloat16, which NumPy lacks, is the upper half of a float32 and is returned as that.
-Prerequisites: files/json_file.py. Next: shards.py. Format: https://github.com/huggingface/safetensors
+What is written here has checksums (checksums.py); where a file has them, they are checked.
+Prerequisites: checksums.py. Next: shards.py. Format: https://github.com/huggingface/safetensors
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ import numpy as np
 
 from ..files import parse_object, shown
 from ..files.json_file import MAX_JSON_BYTES
+from .checksums import KEY, blank, checked_header, write_with_checksums
 
 __all__ = ["SafetensorsFile", "TensorInfo", "write_safetensors"]
 
@@ -57,7 +60,8 @@ def _tensor_info(name: str, entry: Any, start: int) -> TensorInfo:
         raise ValueError(f"tensor {shown(name)} must have dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"tensor {shown(name)} has dtype {shown(dtype)}, which is not supported; supported: {', '.join(DTYPES)}")
+        raise ValueError(f"tensor {shown(name)} has dtype {shown(dtype)}, which is not supported; supported: "
+                         f"{', '.join(DTYPES)}")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
         raise ValueError(f"tensor {shown(name)} has no proper shape: {shown(shape)}")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
@@ -66,8 +70,8 @@ def _tensor_info(name: str, entry: Any, start: int) -> TensorInfo:
         raise ValueError(f"tensor {shown(name)} is too large: {shown(shape)}")
     span = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
     if offsets[1] - offsets[0] != span:
-        raise ValueError(f"tensor {shown(name)}: data_offsets {shown(offsets)} do not span the {span:,} bytes of {dtype} "
-                         f"{shown(shape)}")
+        raise ValueError(f"tensor {shown(name)}: data_offsets {shown(offsets)} do not span the {span:,} bytes of "
+                         f"{dtype} {shown(shape)}")
     return TensorInfo(dtype, tuple(shape), start + offsets[0], start + offsets[1])
 
 
@@ -76,8 +80,9 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
 
     Attributes:
         path: the file.
-        metadata: the header's strings by name.
+        metadata: the header's strings by name, without the checksums.
         tensors: `TensorInfo` by name.
+        sums: the checksum of each tensor by name; empty where the file has none.
 
     Raises:
         ValueError: the header is too large, no JSON or malformed; a dtype is not supported; a span does not fit its
@@ -87,6 +92,7 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
+            self.sums: dict[str, int] = {}
             self.metadata, self.tensors = self._read_header()
         except ValueError as error:
             raise ValueError(f"{path} is not a valid safetensors file: {str(error):.500}") from None
@@ -100,7 +106,8 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
             if total < 8 or length > min(total - 8, MAX_HEADER_BYTES):
                 raise ValueError(f"its header claims {length:,} bytes in a file of {total:,} bytes"
                                  f" (at most {MAX_HEADER_BYTES:,} are allowed)")
-            header = parse_object(file.read(length), "its header")
+            encoded = file.read(length)
+        header = parse_object(encoded, "its header")
         metadata = header.pop("__metadata__", None)
         metadata = {} if metadata is None else metadata  # some writers say null where there is none
         if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
@@ -109,10 +116,14 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
         at, before = 8 + length, "the header"
         for name, info in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
             if info.begin != at:                               # the spans tile the data: no overlap and no hole
-                raise ValueError(f"tensor {shown(name)} {'overlaps' if info.begin < at else 'leaves a hole after'} {before}")
+                raise ValueError(f"tensor {shown(name)} {'overlaps' if info.begin < at else 'leaves a hole after'} "
+                                 f"{before}")
             at, before = info.end, shown(name)
         if at != total:
             raise ValueError(f"its arrays end at byte {at:,}, but the file has {total:,} bytes; is it truncated?")
+        if (sums := metadata.pop(KEY, None)) is not None:
+            in_order = sorted(tensors, key=lambda name: (tensors[name].begin, tensors[name].end))
+            self.sums = dict(zip(in_order, checked_header(length.to_bytes(8, "little") + encoded, sums, len(tensors))))
         return metadata, tensors
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -122,6 +133,8 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
             file.seek(info.begin)
             if file.readinto(data.data) != data.size:
                 raise ValueError(f"{self.path} was shortened while it was read: tensor {name!r} is incomplete")
+        if name in self.sums and zlib.crc32(data.data) != self.sums[name]:
+            raise ValueError(f"{self.path} is damaged: tensor {name!r} does not have the checksum that the file names")
         if info.dtype == "BOOL" and (data > 1).any():
             raise ValueError(f"{self.path}: tensor {name!r} is of dtype BOOL but holds bytes other than 0 and 1")
         array = data.view(DTYPES[info.dtype]).reshape(info.shape)
@@ -143,14 +156,14 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray],
     """Write arrays as a safetensors file that takes its name only when it is complete and on disk.
 
     The same arrays and metadata give the same bytes: wide dtypes first (so every array is aligned), then by name.
-    Arrays need not be contiguous; one at a time is copied.
+    Arrays need not be contiguous; a few at a time are copied.
 
     Raises:
         ValueError: an array of a dtype that the format lacks (complex numbers, objects, strings).
     """
-    from ..data.atomic_file import atomic_write
+    from ..files.atomic_file import atomic_write
 
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    header: dict[str, Any] = {"__metadata__": dict(sorted({**(metadata or {}), KEY: blank(len(tensors))}.items()))}
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     at = 0
     for name in order:
@@ -162,10 +175,12 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray],
         at += array.nbytes
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     encoded += b" " * (-len(encoded) % 8)                      # the arrays begin at a multiple of eight
+    data = (_bytes(tensors[name]) for name in order)
     with atomic_write(path) as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for name in order:
-            array = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
-            file.write(array.reshape(-1).view(np.uint8).data)
+        write_with_checksums(file, len(encoded).to_bytes(8, "little") + encoded, data, at)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data

@@ -9,7 +9,6 @@ Prerequisites: `special.py`, `families.py`. Next: `added_tokens.py`, `base.py`.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from os import PathLike
@@ -17,13 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..files import parse_json, read_bounded
+from ..files.atomic_file import write_text
 from ..files.json_file import MAX_JSON_BYTES
 from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
 __all__ = ["ADDED", "CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "TWO_FILES", "SavedTokenizer", "about",
            "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config", "read_json",
-           "read_roles", "read_text", "write_config", "write_json", "write_text"]
+           "read_roles", "read_text", "write_config", "write_json"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # formats of two files
@@ -36,7 +36,7 @@ _Result = TypeVar("_Result")
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, line ends as they are; ValueError if it is no UTF-8 or no file, or larger than any vocabulary."""
+    """The text of a file, line ends as they are; ValueError if it is no UTF-8, no file, or too large."""
     try:
         return read_bounded(path, MAX_JSON_BYTES, "a file of a tokenizer").decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -46,18 +46,6 @@ def read_text(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """The value that a JSON file holds; errors as for `parse_json` and `read_bounded`."""
     return parse_json(read_bounded(path, MAX_JSON_BYTES, "a file of a tokenizer"), str(path))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file; one that was there before stays whole until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

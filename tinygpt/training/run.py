@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from ..backend import manual_seed, resolve_device, resolve_dtype, to_device
-from ..files import read_json
+from ..files import read_json, write_json
 from ..models import ADAPTER, PretrainedModel, new_model
-from ..pretrained.config_json import write_json
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
 from .checkpoint import STATE_FILE, Checkpoint, read_checkpoint, write_checkpoint

@@ -18,6 +18,7 @@ from ...data.example_file import read_example_file, write_example_file
 from ...data.labelled import Labelled, class_balance, label_names, read_labelled, split_labelled
 from ...data.pairs import IdPair
 from ...evaluation import Classification, label_logits, label_numbers, plot_confusion
+from ...files.atomic_file import write_text
 from ...models import BERT, GPT, BERTConfig, PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
@@ -147,8 +148,8 @@ class Labels(Task):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a font that lacks a label's characters
             plot_confusion(found, out / "confusion.png")
-        (out / "validation.json").write_text(json.dumps(found.to_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(out / "validation.json", json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
         mistakes = self.sample(model, final=True)
         text = f"{found.table()}\n" + (f"\nsome mistakes:\n{mistakes}\n" if mistakes else "")
-        (out / "validation.txt").write_text(text, encoding="utf-8")
+        write_text(out / "validation.txt", text)
         return f"the validation texts, with the best weights:\n{text}"

@@ -23,6 +23,7 @@ from ...data.sampler import IGNORE
 from ...evaluation import total_loss
 from ...evaluation.answers import answer_prompts, last_answer
 from ...evaluation.confidence import wilson_interval
+from ...files.atomic_file import write_text
 from ...models import GPT, GPTConfig, PretrainedModel, resize_vocabulary
 from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
@@ -161,6 +162,6 @@ class Instructions(Task):
         n_right = sum(answer == text for _, answer, text in answers)
         low, high = wilson_interval(n_right, len(answers))
         figures = {"exact_match": n_right / len(answers), "exact_match_interval": [low, high], "n_asked": len(answers)}
-        (out / "validation.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+        write_text(out / "validation.json", json.dumps(figures) + "\n")
         return (f"{super().finish(model, out)}\nexact match on {len(answers):,} held-out questions: "
                 f"{n_right / len(answers):.1%} ({low:.1%} to {high:.1%})")
