@@ -106,7 +106,7 @@ def test_bfloat16_values(tmp_path):
     (raw(b"[" * 100_000), "not valid JSON"),
     (raw(b'{"a":' * 100_000), "not valid JSON"),
     (raw(b'{"a": ' + b"9" * 10_000 + b"}"), "not valid JSON"),
-    (raw(b'{"a": {}, "a": {}}'), "a name stands twice"),
+    (raw(b'{"a": {}, "a": {}}'), "the name 'a' is given twice"),
     (raw(b'{"a": NaN}'), "NaN is not JSON"),
     (raw({"a": 1}), "'a' must have dtype, shape and data_offsets"),
     (raw({"__metadata__": {"a": 1}}), "must map names to strings"),

@@ -313,7 +313,7 @@ def test_resume_in_a_mistyped_folder_trains_nothing(tmp_path, capsys, command, t
 
 
 @pytest.mark.parametrize("content, message", [
-    ("[]", "must hold a JSON object"), ("{", "is not valid JSON"), ("{}", "holds a run of another command"),
+    ("[]", "must hold a JSON object"), ("{", "not valid JSON"), ("{}", "holds a run of another command"),
     ('{"command": "pretrain"}', "holds no options of a run"),
     ('{"command": "pretrain", "options": {"data": [], "nonsense": 1}}', "holds no options of a run"),
     ('{"command": "finetune", "options": {}}', "`tinygpt finetune --resume` goes on with it"),

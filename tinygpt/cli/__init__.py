@@ -6,6 +6,7 @@ them into one line on stderr and exit code 2 (bad input) or 1 (the machine faile
 
 import argparse
 import errno
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
+from ..files import printable, starting
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
 from . import chat, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .streams import standard_streams, written
@@ -44,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code (0 done, 1 the machine failed, 2 bad input)."""
+    starting.loaded()
     with standard_streams():
         try:
             return _written(_command(argv))
@@ -72,7 +75,7 @@ def _command(argv: Sequence[str] | None) -> int:
     except MACHINE as error:
         if isinstance(error, BrokenPipeError) and isinstance(written(), BrokenPipeError):
             return 0  # `tinygpt generate … | head`: the reader has had enough
-        return _fail(_message(error), 1)
+        return _fail(_message(error), 2 if getattr(error, "errno", None) in BAD_NAMES else 1)
 
 
 def _written(code: int) -> int:
@@ -99,8 +102,10 @@ def _check_folder(args: argparse.Namespace) -> None:
 
 # What a user can cause and mend by other input; the rest of what is caught is the machine's or the training's failure.
 BAD_INPUT = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError,
-             TypeError, LookupError, ImportError, DeviceError)
+             TypeError, LookupError, OverflowError, ImportError, DeviceError)
+BAD_NAMES = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO}  # of files, by the number of an OSError
 MACHINE = (OSError, ArithmeticError, MemoryError, RuntimeError, EOFError, BufferError)
+LONGEST_LINE, LONGEST_VALUE = 300, 80
 
 
 def _message(error: BaseException) -> str:
@@ -108,15 +113,28 @@ def _message(error: BaseException) -> str:
         where = "" if error.filename is None else f": {error.filename}"
         advice = "; what was saved before is whole: make room, then run it again" * (error.errno == errno.ENOSPC)
         return f"{error.strerror}{where}{advice}"
-    if isinstance(error, KeyError) and error.args:  # str() of a KeyError is a repr
-        return str(error.args[0])
-    return str(error) or type(error).__name__
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # or it would be a repr
+    if isinstance(error, LookupError) and " " not in text:  # no sentence: the place where something was looked up
+        return f"something that is needed is not there: {text or type(error).__name__}"
+    return text or type(error).__name__
+
+
+def one_line(message: str) -> str:
+    """What others wrote may be in it: on one line, harmless and short, each value and the whole."""
+    text = " ".join(printable(message[:100_000]).split())
+    for quote in "'\"":
+        text = re.sub(f"{quote}[^{quote}]{{{LONGEST_VALUE + 1},}}{quote}",
+                      lambda match: f"{match[0][:LONGEST_VALUE - 2]}…{match[0][-1]}", text)
+    if len(text) <= LONGEST_LINE:
+        return text
+    end = LONGEST_LINE // 3  # what to do about it often stands at the end
+    return f"{text[:LONGEST_LINE - end - 3]} … {text[-end:]}"
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"tinygpt: error: {' '.join(message.split())}", file=sys.stderr)
+    print(one_line(f"tinygpt: error: {message}"), file=sys.stderr)
     return code
 
 
 def _show_warning(message: Warning | str, *rest: object, **more: object) -> None:
-    print(f"tinygpt: warning: {message}", file=sys.stderr)
+    print(one_line(f"tinygpt: warning: {message}"), file=sys.stderr)

@@ -12,11 +12,23 @@ import typing
 from typing import Any
 
 from ..backend import allow_tf32, resolve_device, resolve_dtype
+from ..files import shown
 from ..models import PretrainedModel, load_model
 from ..training import TrainingOptions
 
-__all__ = ["add_device", "add_options", "add_sampling", "flag", "given_options", "load_placed", "require_agreement",
-           "sampling_of"]
+__all__ = ["add_device", "add_options", "add_sampling", "check_vocabulary", "flag", "given_options", "load_placed",
+           "require_agreement", "sampling_of", "whole"]
+
+
+def whole(text: str) -> int:
+    """An integer of the command line, of a size that arrays and files can hold."""
+    value = int(text)
+    if abs(value) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{shown(text, 20)} is too large: at most {(1 << 63) - 1:,}")
+    return value
+
+
+whole.__name__ = "int"  # what argparse calls it: "invalid int value"
 
 
 def flag(name: str) -> str:
@@ -35,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser, options: type[TrainingOptions])
         elif kind is tuple:
             settings |= dict(nargs="+", metavar="DATA")
         else:
-            settings |= dict(type=kind, choices=field.metadata.get("choices"))
+            settings |= dict(type=whole if kind is int else kind, choices=field.metadata.get("choices"))
             if not settings["choices"]:
                 settings["metavar"] = {int: "N", float: "X", str: "NAME"}[kind]
         parser.add_argument(flag(field.name), help=text.replace("%", "%%"), **settings)
@@ -60,8 +72,16 @@ def require_agreement(saved: Any, given: dict[str, Any]) -> None:
     for name, value in given.items():
         value = tuple(value) if isinstance(value, list) else value
         if getattr(saved, name) != value:
-            raise ValueError(f"{flag(name)} is {getattr(saved, name)!r} in this run, not {value!r}: --resume needs no "
-                             "other option, and cannot change one")
+            raise ValueError(f"{flag(name)} is {shown(getattr(saved, name))} in this run, not {shown(value)}: --resume "
+                             "needs no other option, and cannot change one")
+
+
+def check_vocabulary(options: Any, given: dict[str, Any]) -> None:
+    """Raise ValueError if --vocab-size was given for a tokenizer that has a size of its own."""
+    if "vocab_size" in given and options.tokenizer != "bpe":
+        own = "has one token for each character of the text" if options.tokenizer == "char" else "is there already"
+        raise ValueError(f"--vocab-size is an option of --tokenizer bpe: the tokenizer {shown(options.tokenizer)} "
+                         f"{own}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -98,14 +118,14 @@ def add_sampling(parser: argparse.ArgumentParser, temperature: float) -> None:
     """Add the options of sampling, and the seed; `temperature` is the default."""
     parser.add_argument("--temperature", type=float, default=temperature, metavar="T",
                         help=f"0 for the likeliest token, 1 for the model's own distribution [{temperature}]")
-    parser.add_argument("--top-k", type=int, default=None, metavar="K", help="choose among the K likeliest tokens")
+    parser.add_argument("--top-k", type=whole, default=None, metavar="K", help="choose among the K likeliest tokens")
     parser.add_argument("--top-p", type=float, default=None, metavar="P",
                         help="choose among the likeliest, up to mass P")
     parser.add_argument("--min-p", type=float, default=None, metavar="P",
                         help="choose among those at least P times as likely as the likeliest")
     parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X",
                         help="make tokens that occurred less likely [1.0: no penalty]")
-    parser.add_argument("--seed", type=int, default=None, metavar="S", help="the same seed gives the same text")
+    parser.add_argument("--seed", type=whole, default=None, metavar="S", help="the same seed gives the same text")
 
 
 def sampling_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -9,15 +9,15 @@ Prerequisites: ../chat.py.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 
 from ..chat import Chat
+from ..files import printable, shown
 from ..models import GPT
 from ..tokenizers import load_tokenizer
-from .arguments import add_device, add_sampling, load_placed, sampling_of
+from .arguments import add_device, add_sampling, load_placed, sampling_of, whole
 
 __all__ = ["add_parser", "run"]
 
@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
     parser.add_argument("--system", default=None, metavar="TEXT", help="a system message to begin with")
-    parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="at most so many tokens a turn "
-                                                                                     "[200]")
+    parser.add_argument("--max-new-tokens", type=whole, default=200, metavar="N",
+                        help="at most so many tokens a turn [200]")
     add_sampling(parser, temperature=0.6)
     add_device(parser)
 
@@ -110,7 +110,7 @@ class _Session:
         elif text == "/help":
             print(HELP, file=sys.stdout if self.interactive else sys.stderr)
         else:
-            self._note(f"there is no {text.split()[0]}; /help says what there is")
+            self._note(f"there is no {shown(text.split()[0])}; /help says what there is")
 
     def _answer(self, text: str) -> None:
         pieces = self.chat.ask(text)
@@ -119,7 +119,7 @@ class _Session:
         try:
             with closing(pieces):
                 for piece in pieces:
-                    print(_shown(piece) if self.interactive else piece, end="", flush=True)
+                    print(printable(piece) if self.interactive else piece, end="", flush=True)
         except KeyboardInterrupt:
             if not self.interactive:
                 raise
@@ -131,10 +131,5 @@ class _Session:
 
     def _note(self, text: str, once: bool = False) -> None:
         if not once or text not in self.told:
-            print(f"({text})", file=sys.stderr, flush=True)
+            print(f"({printable(text)})", file=sys.stderr, flush=True)
         self.told.add(text)
-
-
-def _shown(text: str) -> str:
-    """Control characters, which could move the cursor or worse, as U+FFFD."""
-    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from ..files import printable
 from ..evaluation.tasks import N_PROMPTS, TASKS, Asked, task_for
 from ..tokenizers import load_tokenizer
 from ..training.progress import duration
-from .arguments import add_device, load_placed
+from .arguments import add_device, load_placed, whole
 
 __all__ = ["add_parser", "run"]
 
@@ -37,16 +38,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                              "texts, or two columns to translate")
     parser.add_argument("--task", choices=sorted(TASKS), default=None, help="what to measure [follows model and data]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--limit", type=int, default=None, metavar="N",
+    parser.add_argument("--limit", type=whole, default=None, metavar="N",
                         help=f"use the first N documents, questions, texts or pairs [all; {N_PROMPTS} prompts]")
     parser.add_argument("--text-column", default="text", metavar="C",
                         help="classification: the column of texts; a number from 0 if there is no header line [text]")
     parser.add_argument("--label-column", default="label", metavar="C",
                         help="classification: the column of labels, likewise [label]")
-    parser.add_argument("--num-beams", type=int, default=1, metavar="N", help="translation: beam search [1: greedy]")
-    parser.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="generation: tokens a text [64]")
+    parser.add_argument("--num-beams", type=whole, default=1, metavar="N", help="translation: beam search [1: greedy]")
+    parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N", help="generation: tokens a text [64]")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="generation: as for generate [0.8]")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="generation: same seed, same texts [0]")
+    parser.add_argument("--seed", type=whole, default=0, metavar="S", help="generation: same seed, same texts [0]")
     add_device(parser)
 
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_finite({"task": task, "model": args.model, "data": args.data, **figures}),
                          ensure_ascii=False))
     else:
-        print(table)
+        print(printable(table))
     return 0
 
 

@@ -11,7 +11,7 @@ import sys
 
 from ..training import FinetuneOptions, finetune, saved_options
 from ..training.objectives import kinds_of
-from .arguments import add_options, given_options, require_agreement
+from .arguments import add_options, check_vocabulary, given_options, require_agreement
 from .streams import print_result
 
 __all__ = ["add_parser", "run"]
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         if "task" not in given:
             raise ValueError(f"--task is missing: {', '.join(kinds_of('finetune'))}")
         options = FinetuneOptions(**given)
+        check_vocabulary(options, given)
     result = finetune(options, args.out, resume=args.resume)
     if result.interrupted:
         print(f"stopped by {result.interrupted} at step {result.step} of {result.steps}; "

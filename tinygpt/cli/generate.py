@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ..files import printable
 from ..generation import absent
 from ..models import GPT
 from ..tokenizers import load_tokenizer
-from .arguments import add_device, add_sampling, load_placed, sampling_of
+from .arguments import add_device, add_sampling, load_placed, sampling_of, whole
 
 __all__ = ["add_parser", "run"]
 
@@ -21,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue; - for standard input")
-    parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="at most so many tokens [200]")
+    parser.add_argument("--max-new-tokens", type=whole, default=200, metavar="N", help="at most so many tokens [200]")
     add_sampling(parser, temperature=0.8)
     parser.add_argument("--stop", action="append", default=None, metavar="TEXT",
                         help="end before this text; repeatable")
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(model, GPT):
         raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
     sampling = sampling_of(args)
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = _standard_input() if args.prompt == "-" else args.prompt
     ids = tokenizer.encode_prompt(prompt)
     if max(ids, default=0) >= model.config.vocab_size:
         raise ValueError(f"the tokenizer in {args.model} is of another model: it gives the id {max(ids)}, and the "
@@ -48,8 +49,17 @@ def run(args: argparse.Namespace) -> int:
         [ids or [start]], args.max_new_tokens, decode=tokenizer.decode, stop=args.stop,
         long_prompt="crop" if args.crop else "error",
         suppress_tokens=absent(tokenizer.ids, model.config.vocab_size), **sampling)
-    print(prompt, end="", flush=True)
+    show = printable if sys.stdout.isatty() else str  # a program that reads the text gets it as it is
+    print(show(prompt), end="", flush=True)
     for piece in pieces:
-        print(piece, end="", flush=True)
+        print(show(piece), end="", flush=True)
     print()
     return 0
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input is not UTF-8 text: the byte {error.object[error.start]:#04x} at "
+                         f"{error.start:,}") from None

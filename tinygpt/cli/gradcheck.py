@@ -8,6 +8,8 @@ import difflib
 import time
 from collections.abc import Iterable
 
+from .arguments import whole
+
 __all__ = ["add_parser", "run"]
 
 SHORT = {  # what the table calls the oracles
@@ -25,8 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                     "against its operation. Prints a table; the exit code is 1 if anything is wrong or undecided.")
     parser.set_defaults(run=run)
     parser.add_argument("names", nargs="*", metavar="NAME", help="operations to check; all by default")
-    parser.add_argument("--examples", type=int, default=20, metavar="N", help="examples for each (default 20)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="draws other examples (default 0)")
+    parser.add_argument("--examples", type=whole, default=20, metavar="N", help="examples for each (default 20)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="S", help="draws other examples (default 0)")
     parser.add_argument("--device", default="cpu", metavar="DEVICE",
                         help='whose twins: "cpu" (default) or "cuda", whose fused kernels are switched on for it')
 

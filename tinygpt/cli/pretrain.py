@@ -10,7 +10,7 @@ import shlex
 import sys
 
 from ..training import PretrainOptions, preset, pretrain, saved_options
-from .arguments import add_options, given_options, require_agreement
+from .arguments import add_options, check_vocabulary, given_options, require_agreement
 from .streams import print_result
 
 __all__ = ["add_parser", "run"]
@@ -35,11 +35,14 @@ def run(args: argparse.Namespace) -> int:
     given = given_options(args, PretrainOptions)
     saved = saved_options(args.out, PretrainOptions) if args.resume else None
     settings = given if args.preset is None else preset(args.preset) | given
+    if "tokenizer" in given and "vocab_size" not in given:  # the preset's is that of the preset's tokenizer
+        settings.pop("vocab_size", None)
     if saved is not None:
         options = saved
         require_agreement(saved, settings)
     else:
         options = PretrainOptions(**{**settings, "data": tuple(settings.get("data", ()))})
+        check_vocabulary(options, given)
     result = pretrain(options, args.out, resume=args.resume)
     if result.interrupted:
         print(f"stopped by {result.interrupted} at step {result.step} of {result.steps}; "

@@ -12,15 +12,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..data import Documents
+from ..files import printable, shown
 from ..files.atomic_file import remove_strays
 from ..tokenizers import ByteBPE, CharTokenizer, Tokenizer, load_tokenizer
 from ..tokenizers.inspection import longest_tokens, shortened, statistics, token_lines, visible
 from ..tokenizers.patterns import PATTERNS
 from ..training.lock import locked
 from ..training.run import RUN_FILES
+from .arguments import whole
 from .streams import print_result
 
 __all__ = ["add_parser", "run"]
+
+VOCAB_SIZE = 1024
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -35,13 +39,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                        help="files, folders, - or named corpora [the corpus inside Python]")
     train.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
     train.add_argument("--tokenizer", choices=("bpe", "char"), default="bpe", help="what kind [bpe]")
-    train.add_argument("--vocab-size", type=int, default=1024, metavar="V",
-                       help="bytes, merges and special tokens together [1024]; characters number themselves")
+    train.add_argument("--vocab-size", type=whole, default=None, metavar="V",
+                       help=f"bytes, merges and special tokens together [{VOCAB_SIZE}]; not of characters")
     train.add_argument("--pattern", default="gpt2", metavar="P",
                        help=f"how text is split: {', '.join(PATTERNS)} or a regular expression [gpt2]")
     train.add_argument("--special-tokens", nargs="*", default=None, metavar="NAME",
                        help="their names [<|endoftext|>; for characters none]")
-    train.add_argument("--min-frequency", type=int, default=1, metavar="N", help="merge no pair that is rarer [1]")
+    train.add_argument("--min-frequency", type=whole, default=1, metavar="N", help="merge no pair that is rarer [1]")
 
     encode = actions.add_parser("encode", help="text to ids", description="Print the ids of a text.")
     encode.set_defaults(run=_encode)
@@ -62,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                             help="add no token before and after, even if the tokenizer's template does")
     decode.add_argument("ids", nargs="*", metavar="ID", help="the ids [standard input]")
     decode.add_argument("--skip-special-tokens", action="store_true", help="leave special tokens out")
-    inspect.add_argument("--show", type=int, default=500, metavar="N", help="show the first N tokens [500]")
+    inspect.add_argument("--show", type=whole, default=500, metavar="N", help="show the first N tokens [500]")
     inspect.add_argument("--color", choices=("auto", "always", "never"), default="auto",
                          help="colours: on a terminal [auto], always, never")
 
@@ -83,18 +87,22 @@ def _train(args: argparse.Namespace) -> int:
             size += len(document.encode("utf-8"))
             yield document
 
+    if args.tokenizer == "char" and args.vocab_size is not None:
+        raise ValueError("--vocab-size is an option of --tokenizer bpe: a char tokenizer has one token for each "
+                         "character of the text")
+    vocab_size = VOCAB_SIZE if args.vocab_size is None else args.vocab_size
     documents, start = counted(Documents(args.data)), time.perf_counter()
     tok: Tokenizer
     if args.tokenizer == "char":
         tok = CharTokenizer.train(documents, args.special_tokens or ())
     else:
         names = ["<|endoftext|>"] if args.special_tokens is None else args.special_tokens
-        tok = ByteBPE.train(documents, args.vocab_size, names, args.pattern, min_frequency=args.min_frequency,
+        tok = ByteBPE.train(documents, vocab_size, names, args.pattern, min_frequency=args.min_frequency,
                             progress=sys.stderr.isatty())
     _save(tok, out)
     seconds = time.perf_counter() - start
-    few = f" (of {args.vocab_size:,}: the text holds no more pairs)" if isinstance(tok, ByteBPE) \
-        and tok.n_vocab < args.vocab_size else ""
+    few = f" (of {vocab_size:,}: the text holds no more pairs)" if isinstance(tok, ByteBPE) \
+        and tok.n_vocab < vocab_size else ""
     print_result(f"{tok.n_vocab:,} tokens{few} from {size:,} bytes in {seconds:.1f} s, written to {out}")
     return 0
 
@@ -135,15 +143,16 @@ def _decode(args: argparse.Namespace) -> int:
     tok = load_tokenizer(args.tokenizer)
     words = re.findall(r"[^\s,\[\]]+", _text(args.ids))
     if wrong := [word for word in words if not (word.isascii() and word.isdigit())]:
-        raise ValueError(f"{wrong[0]!r} is no token id; decode takes integers, as encode prints them")
+        raise ValueError(f"{shown(wrong[0])} is no token id; decode takes integers, as encode prints them")
     ids = [int(word) for word in words]
     if args.skip_special_tokens:
         ids = [token_id for token_id in ids if token_id not in tok.special.names]
     decoded = tok.decode_bytes(ids)
+    if sys.stdout.isatty():
+        print(printable(decoded.decode("utf-8", errors="replace")))
+        return 0
     sys.stdout.flush()
     sys.stdout.buffer.write(decoded)
-    if sys.stdout.isatty():
-        print()
     return 0
 
 
@@ -163,7 +172,7 @@ def _inspect(args: argparse.Namespace) -> int:
         print()
     print(f"{type(tok).__name__} of {tok.n_vocab:,} tokens", end="")
     print(f", split by {tok.pattern}" if isinstance(tok, ByteBPE) else "")
-    print("special tokens:", ", ".join(f"{name} {i}" for name, i in tok.special_tokens.items()) or "none")
+    print("special tokens:", ", ".join(f"{printable(name)} {i}" for name, i in tok.special_tokens.items()) or "none")
     _print_longest("longest tokens of all", tok, tok.ids)
     return 0
 

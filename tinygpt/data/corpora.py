@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files import user_path
 from ..files.atomic_file import atomic_write
 
 __all__ = ["CORPORA", "Corpus", "cache_folder", "find_corpus"]
@@ -103,7 +104,7 @@ CORPORA["shakespeare"] = CORPORA["tinyshakespeare"]
 def cache_folder() -> Path:
     """Where downloads are kept: $XDG_CACHE_HOME/tinygpt, ~/.cache/tinygpt, or %LOCALAPPDATA%\\tinygpt on Windows."""
     home = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "tinygpt"
+    return (Path(home) if home else user_path("~") / ".cache") / "tinygpt"
 
 
 def _in_folder(folder: Path, corpus: Corpus) -> Path | None:

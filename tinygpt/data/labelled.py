@@ -15,12 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import shown
 from .records import located_columns
 from .sources import find_table
 
-__all__ = ["Labelled", "class_balance", "label_names", "read_labelled", "split_labelled"]
+__all__ = ["Labelled", "MAX_LABELS", "class_balance", "label_names", "read_labelled", "split_labelled"]
 
 Labelled = tuple[str, str]  # text, label
+
+MAX_LABELS = 8000  # a confusion matrix of them takes 512 MB
+SHOWN = 20
 
 
 def read_labelled(specs: str | Path | Sequence[str | Path], text_column: str | int = "text",
@@ -69,13 +73,15 @@ def label_names(examples: Sequence[Labelled]) -> list[str]:
 
 
 def class_balance(labels: Sequence[str]) -> str:
-    """How many texts each label has, in one line, the largest class first.
+    """How many texts each label has, in one line, the largest class first; at most twenty of them.
 
     >>> class_balance(["ham", "spam", "ham", "ham"])
     'ham 3 (75.0%), spam 1 (25.0%)'
     """
     counts = sorted(Counter(labels).items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{name} {n:,} ({n / len(labels):.1%})" for name, n in counts)
+    more = f", and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else ""
+    return ", ".join(f"{name if len(name) <= 40 else name[:39] + '…'} {n:,} ({n / len(labels):.1%})"
+                     for name, n in counts[:SHOWN]) + more
 
 
 def split_labelled(examples: Sequence[Labelled], validation: float = 0.1,
@@ -89,14 +95,17 @@ def split_labelled(examples: Sequence[Labelled], validation: float = 0.1,
         seed: which ones.
 
     Raises:
-        ValueError: a fraction outside (0, 1), one class only, or nothing to hold out.
+        ValueError: a fraction outside (0, 1), one class only, more than MAX_LABELS, or nothing to hold out.
     """
     if not 0 < validation < 1:
         raise ValueError(f"the validation fraction must be in (0, 1), got {validation}")
     names = label_names(examples)
     if len(names) < 2:
         raise ValueError(f"classification needs two classes at least; all {len(examples):,} texts have the label "
-                         f"{names[0]!r}")
+                         f"{shown(names[0])}")
+    if len(names) > MAX_LABELS:
+        raise ValueError(f"the {len(examples):,} texts have {len(names):,} different labels, and at most "
+                         f"{MAX_LABELS:,} can be learnt; is the label column the right one?")
     classes: dict[str, dict[str, None]] = {name: {} for name in names}
     seen: set[str] = set()
     for text, label in examples:  # a text with two labels counts for the class where it stands first

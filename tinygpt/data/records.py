@@ -11,17 +11,25 @@ Prerequisites: text_files.py, synthetic/. Next: embedded.py.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import parse_json, shown
+from ..files.shown import listed
 from .synthetic import SYNTHETIC
-from .text_files import read_chunks, read_lines
+from .text_files import MAX_LINE, read_chunks, read_lines
 
 __all__ = ["file_format", "located_columns", "located_records", "read_columns"]
 
 Record = dict[str | int, Any]
+
+MAX_COLUMNS = 10_000
+MAX_ARRAY, MAX_ARRAY_VALUES = 1 << 28, 10_000_000  # characters and values of a .json file; .jsonl is read line by line
 
 
 def file_format(path: str | Path) -> str:
@@ -38,8 +46,13 @@ def file_format(path: str | Path) -> str:
 # Each format yields (where, record): the place for error messages, and the values by column.
 
 
-def _split_csv(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(read_lines(path), strict=True)
+def _split_csv(path: str | Path, header: bool) -> Iterator[tuple[int, list[str]]]:
+    """Rows; where a space follows every comma of the header, it belongs to the commas."""
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))  # the module's own is 131,072: less than a long text
+    lines = read_lines(path)
+    first = next(lines, "")
+    spaced = header and ", " in first and not re.search(",(?! )", first)
+    reader = csv.reader(itertools.chain([first], lines), strict=True, skipinitialspace=spaced)
     try:
         for row in reader:
             yield reader.line_num, row
@@ -50,7 +63,13 @@ def _split_csv(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 def _split_tsv(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(read_lines(path), 1):
         line = line.removesuffix("\n")
+        if line.count("\t") >= MAX_COLUMNS:
+            raise _too_wide(path, number)
         yield number, line.split("\t") if line else []
+
+
+def _too_wide(path: str | Path, line: int) -> ValueError:
+    return ValueError(f"{path}, line {line}: more than {MAX_COLUMNS:,} columns")
 
 
 def _table(path: str | Path, rows: Iterator[tuple[int, list[str]]], header: bool) -> Iterator[tuple[str, Record]]:
@@ -59,9 +78,11 @@ def _table(path: str | Path, rows: Iterator[tuple[int, list[str]]], header: bool
         if not row:
             continue  # a blank line
         if not names:
-            names = list(row) if header else list(range(len(row)))
+            if len(row) > MAX_COLUMNS:
+                raise _too_wide(path, line)
+            names = [name.strip() for name in row] if header else list(range(len(row)))
             if len(set(names)) < len(names):
-                raise ValueError(f"{path}, line {line}: the header names a column twice: {', '.join(map(str, row))}")
+                raise ValueError(f"{path}, line {line}: the header names a column twice: {listed(row)}")
             if header:
                 continue
         if len(row) != len(names):
@@ -81,20 +102,26 @@ def _json_lines(path: str | Path) -> Iterator[tuple[str, Record]]:
     for number, line in enumerate(read_lines(path), 1):
         where = f"{path}, line {number}"
         if line.strip():
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from error
-            yield where, _as_record(where, value)
+            yield where, _as_record(where, parse_json(line, where))
+
+
+def _whole(path: str | Path) -> str:
+    chunks, size = [], 0
+    for chunk in read_chunks(path):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ARRAY:
+            raise ValueError(f"{path}: a JSON array of more than {MAX_ARRAY:,} characters; write one record a line and "
+                             "name the file .jsonl, which is read line by line")
+    return "".join(chunks)
 
 
 def _json_array(path: str | Path) -> Iterator[tuple[str, Record]]:
     try:
-        values = json.loads("".join(read_chunks(path)))
-    except json.JSONDecodeError as error:
-        hint = "; one object a line is named .jsonl" if error.msg == "Extra data" else ""
-        raise ValueError(
-            f"{path}, line {error.lineno}: not valid JSON ({error.msg} at column {error.colno}){hint}") from error
+        values = parse_json(_whole(path), str(path), MAX_ARRAY_VALUES)
+    except ValueError as error:
+        hint = "; one object a line is named .jsonl" if "(Extra data at" in str(error) else ""
+        raise ValueError(f"{error}{hint}") from None
     if not isinstance(values, list):
         raise ValueError(f"{path}: expected a JSON array of records, got {json.dumps(values)[:40]}")
     for number, value in enumerate(values, 1):
@@ -119,7 +146,7 @@ def located_records(path: str | Path, header: bool = True) -> Iterator[tuple[str
         return
     match file_format(path):
         case "csv":
-            records = _table(path, _split_csv(path), header)
+            records = _table(path, _split_csv(path, header), header)
         case "jsonl":
             records = _json_lines(path)
         case "json":
@@ -141,24 +168,46 @@ def _as_text(where: str, column: str | int, value: Any) -> str:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, (dict, list)):
-        raise ValueError(f"{where}: column {column!r} holds {json.dumps(value)[:40]}, expected text or a number")
+        raise ValueError(f"{where}: column {shown(column)} holds {json.dumps(value)[:40]}, expected text or a number")
     return json.dumps(value)
 
 
 def located_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """As `read_columns`, each with the file and line that it comes from, for messages about its contents."""
-    wanted = [int(column) if str(column).isdecimal() else column for column in columns]
+    wanted = [int(column) if len(str(column)) < 10 and str(column).isdecimal() else column for column in columns]
     header = any(isinstance(column, str) for column in wanted)
     if header and any(isinstance(column, int) for column in wanted):
-        raise ValueError(f"name all columns or number all of them, got {list(columns)}")
-    for where, record in located_records(path, header):
+        raise ValueError(f"name all columns or number all of them, got {shown(list(columns))}")
+    records = located_records(path, header)
+    if not header and file_format(path) in ("csv", "tsv"):
+        records = _without_numbers(records)
+    for where, record in records:
         for column in wanted:
             if column not in record:
                 kind = "named" if header else "numbered"
-                raise ValueError(f"{where}: no column {kind} {column!r}; it has "
-                                 f"{', '.join(str(name)[:30] for name in record)}"
+                raise ValueError(f"{where}: no column {kind} {shown(column)}; it has {listed(record)}"
                                  f"{'; without a header line, columns are numbered from 0' * header}")
         yield where, tuple(_as_text(where, column, record[column]) for column in wanted)
+
+
+def _without_numbers(records: Iterator[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
+    """The records of a table of which no column is named, without a first line that numbers the columns.
+
+    pandas writes 0,1,2 above a table without names. With the row numbers beside it, the line begins with an empty cell,
+    and column 0 is the second.
+    """
+    first = next(records, None)
+    if first is None:
+        return
+    cells = list(first[1].values())
+    shift = int(len(cells) > 1 and cells[0] == "")
+    if len(cells) - shift > 1 and cells[shift:] == [str(number) for number in range(len(cells) - shift)]:
+        warnings.warn(f"{first[0]}: {listed(cells)} is taken for a header that numbers the columns", stacklevel=3)
+        for where, record in records:
+            yield where, {number: record[number + shift] for number in range(len(cells) - shift)}
+        return
+    yield first
+    yield from records
 
 
 def read_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tuple[str, ...]]:

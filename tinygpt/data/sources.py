@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ..files import shown, user_path
 from .corpora import CORPORA, find_corpus
 from .embedded import embedded_documents
 from .records import file_format, read_columns
@@ -88,9 +89,9 @@ def _folder_files(folder: Path) -> list[Path]:
 
 def _unknown(spec: str) -> FileNotFoundError:
     names = sorted([*CORPORA, EMBEDDED, *SYNTHETIC])
-    near = difflib.get_close_matches(spec, names, n=1)
+    near = difflib.get_close_matches(spec[:80], names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return FileNotFoundError(f"no file or folder {spec!r}, and no corpus has that name ({', '.join(names)}){hint}")
+    return FileNotFoundError(f"no file or folder {shown(spec)}, and no corpus has that name ({', '.join(names)}){hint}")
 
 
 class Documents:
@@ -126,7 +127,7 @@ class Documents:
 
     @staticmethod
     def _resolve(spec: str | Path) -> Sequence[Path | tuple[str, ...]]:
-        path = Path(spec).expanduser()
+        path = user_path(spec)
         if spec == STDIN or (path.exists() and not path.is_file() and not path.is_dir()):  # pipes: readable only once
             return [tuple(bounded(read_chunks(spec)))]
         if path.is_dir() and spec != "":  # Path("") would be the current folder
@@ -156,7 +157,7 @@ def find_table(spec: str | Path) -> str | Path:
         FileNotFoundError, IsADirectoryError: nothing has that name, or a folder has it.
         ConnectionError: a corpus could not be downloaded.
     """
-    path = Path(spec).expanduser()
+    path = user_path(spec)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name the file in it that holds the records")
     if spec == STDIN or path.exists():
@@ -165,6 +166,6 @@ def find_table(spec: str | Path) -> str | Path:
         return spec
     if spec in CORPORA:
         return find_corpus(str(spec))
-    near = difflib.get_close_matches(str(spec), [*CORPORA, *SYNTHETIC], n=1)
-    raise FileNotFoundError(f"no file {str(spec)!r}, and no corpus has that name"
+    near = difflib.get_close_matches(str(spec)[:80], [*CORPORA, *SYNTHETIC], n=1)
+    raise FileNotFoundError(f"no file {shown(str(spec))}, and no corpus has that name"
                             f"{f'; did you mean {near[0]!r}?' if near else ''}")

@@ -3,7 +3,7 @@
 A corpus found in the wild may be compressed with gzip, have a byte-order mark, Windows line ends, a few broken bytes,
 or be no text at all. Here all of that is settled once: UTF-8 without its mark, "\\n" line ends as Python's text mode
 gives them, each invalid byte replaced by U+FFFD and counted in one warning per file, and refusal by name of what is no
-text.
+text. Packed files are streamed as plain ones are, and one that unpacks to far more than any text would is refused.
 
 Next: records.py (tables of examples) and sources.py (what a user may name as data).
 """
@@ -22,10 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["STDIN", "read_chunks", "read_lines", "refusal"]
+__all__ = ["MAX_LINE", "STDIN", "read_chunks", "read_lines", "refusal"]
 
 STDIN = "-"
 HEAD = 8192  # bytes looked at to tell text from what is not
+MAX_LINE = 1 << 25  # characters of one line
+MAX_RATIO = 100  # text packs to a third or a tenth of its size, a line that repeats itself to a fiftieth
+FREE = 64 << 20  # bytes that may be unpacked before anybody counts
 SIGNATURES = {
     b"%PDF-": "a PDF; extract its text first (pdftotext FILE)",
     b"PK\x03\x04": "a zip archive or an office document; unpack it, or save it as plain text",
@@ -34,20 +37,46 @@ SIGNATURES = {
 }
 
 
+class _Unpacked(io.RawIOBase):
+    """What a packed file holds, as long as it is in proportion to the file."""
+
+    def __init__(self, unpacked: gzip.GzipFile, packed: io.RawIOBase, name: str) -> None:
+        self.unpacked, self.packed, self.name, self.total = unpacked, packed, name, 0
+
+    def readable(self) -> bool:
+        """It can be read, and nothing else."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        n = self.unpacked.readinto(buffer)
+        self.total += n
+        if self.total > max(FREE, MAX_RATIO * self.packed.tell()):
+            raise ValueError(f"{self.name} unpacks to more than {MAX_RATIO} times its size, which no text does; unpack "
+                             "it yourself if it is meant to")
+        return n
+
+
 @contextmanager
-def _open_binary(path: str | Path) -> Iterator[io.BufferedReader[Any] | gzip.GzipFile]:
+def _open_binary(path: str | Path) -> Iterator[io.BufferedReader[Any]]:
     """The bytes of a file, or of standard input for "-", unpacked if they are gzip (told by content, not by name)."""
     with ExitStack() as stack:
-        raw: Any = io.BytesIO(sys.stdin.buffer.read()) if path == STDIN else open(path, "rb", buffering=0)
+        raw: Any = io.BytesIO(_standard_input()) if path == STDIN else open(path, "rb", buffering=0)
         file = stack.enter_context(io.BufferedReader(raw, HEAD))  # closes `raw` too
         if file.peek(2)[:2] != b"\x1f\x8b":
             yield file
             return
         try:
             with gzip.GzipFile(fileobj=file) as unpacked:
-                yield unpacked
+                yield io.BufferedReader(_Unpacked(unpacked, raw, _name(path)), HEAD)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{_name(path)} is a broken gzip file ({error}); fetch or pack it again") from error
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise ValueError("standard input is closed; give a file instead")
+    return sys.stdin.buffer.read()
 
 
 def _name(path: str | Path) -> str:
@@ -113,6 +142,17 @@ def read_chunks(path: str | Path, size: int = 1 << 20) -> Iterator[str]:
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
-    """The lines of a file, each with its final "\\n" (which the last may lack); errors as for `read_chunks`."""
+    """The lines of a file, each with its final "\\n" (which the last may lack).
+
+    Raises:
+        ValueError, FileNotFoundError: as for `read_chunks`, and for a line of more than MAX_LINE characters.
+    """
     with _open_text(path) as file:
-        yield from _repaired(path, file)
+        yield from _repaired(path, _lines(path, file))
+
+
+def _lines(path: str | Path, file: IO[str]) -> Iterator[str]:
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE + 1), ""), 1):
+        if len(line) > MAX_LINE:
+            raise ValueError(f"{_name(path)}, line {number}: longer than {MAX_LINE:,} characters; cut it")
+        yield line

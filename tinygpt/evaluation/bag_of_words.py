@@ -22,6 +22,8 @@ import numpy as np
 
 __all__ = ["NaiveBayes", "words_of"]
 
+MAX_COUNTS = 1 << 26  # 512 MB
+
 
 def words_of(text: str) -> list[str]:
     """Words in small letters, and every other mark by itself.
@@ -42,7 +44,7 @@ class NaiveBayes:
         labels: the K names, sorted.
 
     Raises:
-        ValueError: no texts, or not one label for each.
+        ValueError: no texts, or not one label for each; words times classes are more than MAX_COUNTS.
 
     >>> NaiveBayes(["win a prize now", "see you at home"], ["spam", "ham"]).predict(["a prize for you, now"])
     ['spam']
@@ -53,9 +55,13 @@ class NaiveBayes:
             raise ValueError(f"naive Bayes needs texts and one label for each, got {len(texts)} texts and "
                              f"{len(labels)} labels")
         self.labels = sorted(set(labels))
-        numbers = np.array([self.labels.index(label) for label in labels])
+        number_of = {label: number for number, label in enumerate(self.labels)}
+        numbers = np.array([number_of[label] for label in labels])
         split = [words_of(text) for text in texts]
         self._places = {word: place for place, word in enumerate(dict.fromkeys(w for words in split for w in words))}
+        if len(self._places) * len(self.labels) > MAX_COUNTS:
+            raise ValueError(f"naive Bayes counts {len(self._places):,} words in {len(self.labels):,} classes, and its "
+                             f"table may have at most {MAX_COUNTS:,} numbers; give it fewer texts")
         counts = np.ones((len(self._places), len(self.labels)))  # (W, K), one of each to begin with
         for words, number in zip(split, numbers):
             np.add.at(counts[:, number], [self._places[word] for word in words], 1)

@@ -18,10 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from ..data.labelled import MAX_LABELS
+from ..files.shown import listed, shown
 from .confidence import wilson_interval
 from .table import format_table
 
 __all__ = ["Classification", "confusion_matrix"]
+
+MAX_MATRIX = 30  # classes whose confusion matrix is shown whole
+MAX_NUMBERS = 1000  # … and written as JSON
 
 
 def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], n_labels: int) -> np.ndarray:
@@ -31,8 +36,10 @@ def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], n_labels: i
     [[1, 1], [0, 1]]
 
     Raises:
-        ValueError: lists of unequal lengths, or a class outside 0 … K − 1.
+        ValueError: lists of unequal lengths, a class outside 0 … K − 1, or more than MAX_LABELS.
     """
+    if n_labels > MAX_LABELS:
+        raise ValueError(f"{n_labels:,} classes are too many for a confusion matrix; at most {MAX_LABELS:,} fit")
     pairs = np.array([truth, predicted]) if len(truth) == len(predicted) else None
     if pairs is None or pairs.ndim != 2:
         raise ValueError(f"a confusion matrix needs one prediction for each truth, got {len(predicted)} for "
@@ -74,7 +81,7 @@ class Classification:
         names = sorted({*truth, *predicted}) if labels is None else list(labels)
         numbers = {name: number for number, name in enumerate(names)}
         if unknown := {*truth, *predicted} - numbers.keys():
-            raise ValueError(f"the label {min(unknown)!r} is none of {', '.join(map(str, names))}")
+            raise ValueError(f"the label {shown(min(unknown))} is none of {listed(names)}")
         if not len(truth):
             raise ValueError("no labels to compare: both lists are empty")
         return cls(tuple(names), confusion_matrix([numbers[name] for name in truth],
@@ -126,16 +133,18 @@ class Classification:
                 (("precision", self.precision), ("recall", self.recall), ("f1", self.f1))}
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure, in types that JSON knows."""
+        """Every figure, in types that JSON knows; the matrix is None for more than MAX_NUMBERS classes."""
         classes = {name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
                    for name, p, r, f, n in zip(self.labels, self.precision, self.recall, self.f1, self.support)}
         return {"n_texts": self.n_texts, "accuracy": self.accuracy,
                 "accuracy_interval": list(wilson_interval(self.n_right, self.n_texts)),
                 "classes": classes, "macro": self.average("macro"), "weighted": self.average("weighted"),
-                "micro": self.average("micro"), "labels": list(self.labels), "confusion": self.confusion.tolist()}
+                "micro": self.average("micro"), "labels": list(self.labels),
+                "confusion": self.confusion.tolist() if len(self.labels) <= MAX_NUMBERS else None}
 
     def table(self) -> str:
-        """The figures of each class, their averages, and the confusion matrix."""
+        """The figures of each class, their averages, and the confusion matrix; of many classes, the most frequent
+        mistakes in its place."""
         low, high = wilson_interval(self.n_right, self.n_texts)
         rows: list[list[str | int | float]] = [
             [name, float(p), float(r), float(f), int(n)]
@@ -143,6 +152,17 @@ class Classification:
         rows += [[f"({kind})", *self.average(kind).values(), self.n_texts] for kind in ("macro", "weighted", "micro")]
         figures = format_table(rows, header=["label", "precision", "recall", "f1", "texts"])
         matrix = format_table([[name, *map(int, row)] for name, row in zip(self.labels, self.confusion)],
-                              header=["truth \\ predicted", *self.labels])
+                              header=["truth \\ predicted", *self.labels]) \
+            if len(self.labels) <= MAX_MATRIX else self._mistakes()
         return (f"accuracy {self.accuracy:.4f} ({low:.4f} … {high:.4f} with 95% confidence), "
                 f"{self.n_right:,} of {self.n_texts:,} right\n\n{figures}\n\n{matrix}")
+
+    def _mistakes(self) -> str:
+        """The most frequent mistakes, the commonest first."""
+        wrong = self.confusion * ~np.eye(len(self.labels), dtype=bool)
+        places = np.argsort(-wrong, axis=None, kind="stable")[:MAX_MATRIX]
+        rows: list[list[str | int | float]] = [
+            [self.labels[truth], self.labels[taken], int(wrong[truth, taken])]
+            for truth, taken in zip(*np.unravel_index(places, wrong.shape)) if wrong[truth, taken]]
+        return f"the most frequent mistakes of {len(self.labels):,} classes:\n" + format_table(
+            rows, header=["truth", "predicted", "texts"])

@@ -14,12 +14,15 @@ import numpy as np
 from .. import ops
 from ..autograd import no_grad
 from ..backend import to_numpy
+from ..files.shown import listed, shown
 from ..data import encode_within, similar_lengths
 from ..models import BERT, GPT
 from ..tokenizers import Tokenizer
 from .running import Track, evaluating, untracked
 
 __all__ = ["label_logits", "label_numbers", "label_probabilities"]
+
+MAX_SCORES = 1 << 27  # 512 MB
 
 
 def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], batch_size: int = 32,
@@ -34,10 +37,13 @@ def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], 
         track: watches the batches.
 
     Raises:
-        ValueError: a model without such a head.
+        ValueError: a model without such a head, or more than MAX_SCORES scores.
     """
     if not model.config.n_labels:
         raise ValueError("labels need a model with a classification head; BERT.for_classification gives it one")
+    if len(rows) * model.config.n_labels > MAX_SCORES:
+        raise ValueError(f"{len(rows):,} texts with a score for each of {model.config.n_labels:,} labels are too many "
+                         f"at once: at most {MAX_SCORES:,} scores; label fewer texts at a time")
     found = np.zeros((len(rows), model.config.n_labels), dtype=np.float32)
     with evaluating(model), no_grad():
         batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)
@@ -92,5 +98,5 @@ def label_numbers(labels: Sequence[str], names: Sequence[str], places: Sequence[
     known = folded if any(label.casefold() in folded for label in labels) else numbers
     for label, place in zip(labels, places):
         if label.casefold() not in known:
-            raise ValueError(f"{place}: the model has no label {label!r}; its labels are {', '.join(names)}")
+            raise ValueError(f"{place}: the model has no label {shown(label)}; its labels are {listed(names)}")
     return [known[label.casefold()] for label in labels]

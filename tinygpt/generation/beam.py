@@ -28,6 +28,8 @@ from .strategies import check_finite
 
 __all__ = ["BeamHypotheses", "beam_hypotheses", "beam_search", "check_beams"]
 
+MAX_BEAMS = 1000  # each takes as much memory and time as a text of its own
+
 EarlyStopping = bool | Literal["never"]
 
 
@@ -66,8 +68,8 @@ def check_beams(num_beams: int, stop: object = None, repetition_penalty: float =
     Raises:
         ValueError: fewer than one beam; stop texts; a repetition penalty; more texts asked for than there are beams.
     """
-    if num_beams < 1:
-        raise ValueError(f"num_beams is {num_beams}, expected at least 1")
+    if not 1 <= num_beams <= MAX_BEAMS:
+        raise ValueError(f"num_beams is {num_beams}, expected at least 1 and at most {MAX_BEAMS:,}")
     if stop is not None:
         raise ValueError("beam search knows no stop texts; use eos_token_id, or num_beams=1")
     if repetition_penalty != 1.0:

@@ -18,15 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import to_device, to_numpy
+from ..files import parse_object, printable, shown
 from ..nn import Parameter
-from ..nn.lora import add_lora
+from ..nn.lora import TARGETS, add_lora
 from ..pretrained import SafetensorsFile, write_safetensors
+from ..pretrained.tables import shapes_of
 from .base import PretrainedModel
 
 __all__ = ["ADAPTER", "AdapterFile", "LoRA", "fingerprint", "read_adapter", "save_adapter"]
 
 ADAPTER = "adapter.safetensors"
 FORMAT = "tinygpt-adapter-1"
+LARGEST = 1e6  # of alpha: 2 r is usual
 MAY_DIFFER = {"head", "n_labels", "id2label", "dropout",  # from the base's configuration
               "eos_token_id", "pad_token_id", "vocab_size"}
 
@@ -119,24 +122,38 @@ class AdapterFile:
         if not other <= MAY_DIFFER or ("vocab_size" in other and (
                 embedding is None or embedding.shape[:1] != (self.config["vocab_size"],))):
             name = min(other - MAY_DIFFER or other)
-            raise ValueError(f"{self.path} is an adapter for another model: its {name} is {self.config.get(name)!r}, "
-                             f"and that of {self.base} {own.get(name)!r}")
+            raise ValueError(f"{self.path} is an adapter for another model: its {name} is "
+                             f"{shown(self.config.get(name))}, and that of {self.base} {shown(own.get(name))}")
+        self._check_sizes(base)
         model = base.with_options(**self.config).to(base.device)
         self.lora.add_to(model, tuple(self.tensors))
         parameters = dict(model.named_parameters())
         if surplus := self.tensors.keys() - parameters.keys():
-            raise ValueError(f"{self.path}: {min(surplus)!r} is no part of the model that it describes")
+            raise ValueError(f"{self.path}: {shown(min(surplus))} is no part of the model that it describes")
         if fingerprint((name, p) for name, p in parameters.items() if name not in self.tensors) != self.base_sha256:
             raise ValueError(f"{self.path} is an adapter for another model than the one in {self.base}: the sizes are "
                              "the same and the weights are not; name the folder that it was trained from")
         for name, value in self.tensors.items():
             if value.shape != parameters[name].shape:
-                raise ValueError(f"{self.path}: {name!r} has the shape {value.shape}, expected "
+                raise ValueError(f"{self.path}: {shown(name)} has the shape {value.shape}, expected "
                                  f"{parameters[name].shape}")
             parameters[name].data = to_device(value.astype("f4"), model.device)
         if missing := [name for name, p in parameters.items() if p.requires_grad and name not in self.tensors]:
             raise ValueError(f"{self.path}: {missing[0]!r} is missing")
         return model.eval()
+
+    def _check_sizes(self, base: PretrainedModel) -> None:
+        """Refuse parameters that are neither the base's nor in the file, before a model of their size is made."""
+        try:
+            config: Any = type(base).config_class(**self.config)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.path}: its configuration is malformed: {error}") from None
+        own = dict(shapes_of(base.config.to_dict()))
+        for name, shape in shapes_of(config.to_dict()):
+            info = self.tensors.tensors.get(name)
+            if own.get(name) != shape and (info is None or info.shape != shape):
+                found = "is missing" if info is None else f"has the shape {info.shape}"
+                raise ValueError(f"{self.path} describes a model with {name!r} of the shape {shape}, which {found}")
 
 
 def read_adapter(folder: str | Path, base: str | Path | None = None) -> AdapterFile:
@@ -151,17 +168,36 @@ def read_adapter(folder: str | Path, base: str | Path | None = None) -> AdapterF
     try:
         meta = tensors.metadata
         if meta.get("format") != FORMAT:
-            raise ValueError(f"its format is {meta.get('format')!r}, expected {FORMAT!r}")
-        lora, config = json.loads(meta["lora"]), json.loads(meta["config"])
-        if not isinstance(config, dict) or not isinstance(config.get("vocab_size"), int):
+            raise ValueError(f"its format is {shown(meta.get('format'))}, expected {FORMAT!r}")
+        config = parse_object(meta["config"], "its configuration")
+        if not isinstance(config.get("vocab_size"), int):
             raise ValueError("its configuration is malformed")
-        adapters = LoRA(int(lora["rank"]), float(lora["alpha"]), tuple(map(str, lora["targets"])))
+        adapters = _lora(parse_object(meta["lora"], "what it says of its adapters"))
         bases = [Path(base)] if base is not None else [Path(meta["base"]), Path(folder) / meta["base_relative"]]
         sha256 = meta["base_sha256"]
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise ValueError(f"{path} is no adapter of tinygpt: it says no {error}") from None
+    except ValueError as error:
         raise ValueError(f"{path} is no adapter of tinygpt: {error}") from None
-    found = next((path for path in bases if path.is_dir()), None)
+    found = next((folder for folder in bases if _is_folder(folder)), None)
     if found is None:
-        raise FileNotFoundError(f"{path} adapts the model in {bases[0]}, which is no longer there; put it back, or "
-                                "train with --merge to have a folder that needs no other")
+        raise FileNotFoundError(f"{path} adapts the model in {printable(str(bases[0]))[:1000]}, which is no longer "
+                                "there; put it back, or train with --merge to have a folder that needs no other")
     return AdapterFile(path, found, adapters, config, sha256, tensors)
+
+
+def _lora(said: dict[str, Any]) -> LoRA:
+    """What the header of an adapter says, checked."""
+    rank, alpha, targets = said["rank"], said["alpha"], said["targets"]
+    if type(rank) is not int or type(alpha) not in (int, float) or abs(alpha) > LARGEST \
+            or not isinstance(targets, list) or len(targets) > len(TARGETS) \
+            or not all(isinstance(name, str) for name in targets):
+        raise ValueError(f"rank, alpha and targets must be an integer, a number and names, got {shown(said)}")
+    return LoRA(rank, float(alpha), tuple(targets))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        return False

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
 
+from ..files import shown
 from ..ops import ACTIVATIONS
 from ..pretrained.config_json import PROBLEM_TYPES
 from .layout import LAYOUTS, Layout
@@ -20,6 +21,7 @@ from .layout import LAYOUTS, Layout
 __all__ = ["Configuration"]
 
 MAX_TABLE = 1 << 27  # a context of a million tokens with heads of 128 channels
+MAX_LABELS = 1 << 20  # of labels that no file names
 
 
 class Configuration:
@@ -46,35 +48,37 @@ class Configuration:
 
     def _check_choice(self, name: str, choices: tuple[Any, ...]) -> None:
         if getattr(self, name) not in choices:
-            self._fail(f"{name}={getattr(self, name)!r} is not supported; choose one of "
+            self._fail(f"{name}={shown(getattr(self, name))} is not supported; choose one of "
                        f"{', '.join(repr(choice) for choice in choices)}")
 
     def _check_size(self, *names: str, minimum: int = 1) -> None:
         for name in names:
             self._set(name, self._integer(name, getattr(self, name)))
             if getattr(self, name) < minimum:
-                self._fail(f"{name} must be at least {minimum}, got {getattr(self, name)}")
+                self._fail(f"{name} must be at least {minimum}, got {shown(getattr(self, name))}")
 
     def _integer(self, name: str, value: Any) -> int:
         if isinstance(value, bool):
-            raise TypeError(f"{type(self).__name__}: {name} must be an integer, got {value!r}")
+            raise TypeError(f"{type(self).__name__}: {name} must be an integer, got {shown(value)}")
         try:
             return operator.index(value)            # Python's and NumPy's integers; no floats, no strings
         except TypeError:
-            raise TypeError(f"{type(self).__name__}: {name} must be an integer, got {value!r}") from None
+            raise TypeError(f"{type(self).__name__}: {name} must be an integer, got {shown(value)}") from None
 
     def _check_number(self, name: str, minimum: float, below: float = math.inf, *, open_: bool = False) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{type(self).__name__}: {name} must be a number, got {value!r}")
+            raise TypeError(f"{type(self).__name__}: {name} must be a number, got {shown(value)}")
         if not minimum <= value < below or (open_ and value == minimum) or value > sys.float_info.max:
             limit = f"{'more than' if open_ else 'at least'} {minimum}"
-            self._fail(f"{name} must be {limit}{f' and below {below}' if below < math.inf else ''}, got {value}")
+            self._fail(f"{name} must be {limit}{f' and below {below}' if below < math.inf else ''}, "
+                       f"got {shown(value)}")
 
     def _check_flag(self, *names: str) -> None:
         for name in names:
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{type(self).__name__}: {name} must be True or False, got {getattr(self, name)!r}")
+                raise TypeError(f"{type(self).__name__}: {name} must be True or False, got "
+                                f"{shown(getattr(self, name))}")
 
     def _check_ids(self, *names: str) -> None:
         """Token ids: None, one integer, or several (stored as a tuple), all inside the vocabulary."""
@@ -86,14 +90,14 @@ class Configuration:
             ids = tuple(self._integer(name, i) for i in (value if several else [value]))
             for i in ids:
                 if not 0 <= i < self.vocab_size:
-                    self._fail(f"{name}={i} lies outside the vocabulary of {self.vocab_size} tokens")
+                    self._fail(f"{name}={shown(i)} lies outside the vocabulary of {self.vocab_size} tokens")
             self._set(name, ids if several else ids[0])
 
     def _check_table(self, width: int) -> None:
         """Positions that are computed, as no file of weights bounds them: their table must be of a sane size."""
         if getattr(self, "block_size") * width > MAX_TABLE:
-            self._fail(f"block_size={getattr(self, 'block_size')} is too much: a table of {width} numbers for each "
-                       f"position may have at most {MAX_TABLE:,}")
+            self._fail(f"block_size={shown(getattr(self, 'block_size'))} is too much: a table of {width} numbers for "
+                       f"each position may have at most {MAX_TABLE:,}")
 
     def _check_width(self, heads: str) -> None:
         if self.n_embd % getattr(self, heads):
@@ -141,13 +145,16 @@ class Configuration:
             return
         if n_labels is not None:
             self._check_size("n_labels")
+            if id2label is None and getattr(self, "n_labels") > MAX_LABELS:
+                self._fail(f"n_labels={getattr(self, 'n_labels')} is too much: without names there are at most "
+                           f"{MAX_LABELS:,}")
         if id2label is None:
             id2label = {i: f"LABEL_{i}" for i in range(2 if n_labels is None else n_labels)}
         if not isinstance(id2label, Mapping) or not id2label:
-            raise TypeError(f"{type(self).__name__}: id2label must be a dict of labels, got {id2label!r}")
+            raise TypeError(f"{type(self).__name__}: id2label must be a dict of labels, got {shown(id2label)}")
         labels = {int(key): str(label) for key, label in id2label.items()}
         if sorted(labels) != list(range(len(labels))):
-            self._fail(f"id2label must number the labels 0, 1, 2, …, got {sorted(labels)}")
+            self._fail(f"id2label must number the labels 0, 1, 2, …, got {shown(sorted(labels))}")
         if n_labels not in (None, len(labels)):
             self._fail(f"n_labels={n_labels}, but id2label names {len(labels)} labels")
         self._set("n_labels", len(labels))

@@ -20,11 +20,14 @@ __all__ = ["FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "new_attention", "new
 
 # Each function takes a configuration and gives the part.
 
+MAX_ANGLES = 1 << 24  # positions times channels of a table of angles; beyond, they are computed in each pass
+
 POSITIONS: dict[str, Callable[[Any], Positions]] = {
     "learned": lambda c: LearnedPositions(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
     "sinusoidal": lambda c: SinusoidalPositions(c.block_size, c.n_embd),
-    "rotary": lambda c: RotaryPositions(None if c.endless else c.block_size, c.head_dim, theta=c.rope_theta,
-                                        scaling=c.rope_scaling),
+    "rotary": lambda c: RotaryPositions(
+        None if c.endless or c.block_size * c.head_dim > MAX_ANGLES else c.block_size, c.head_dim,
+        theta=c.rope_theta, scaling=c.rope_scaling),
     "alibi": lambda c: AlibiPositions(c.n_head),
 }
 

@@ -15,14 +15,22 @@ from .positions import Positions
 __all__ = ["SinusoidalPositions", "Tables", "sinusoidal_table"]
 
 
+_ROWS = 4096  # computed at once: in float64, the whole would take several times the memory of the table
+
+
 def sinusoidal_table(n: int, n_embd: int) -> np.ndarray:
     """(n, n_embd): sin(t · ω_i) for all frequencies ω_i = 10000^(−2i/n_embd), then cos(t · ω_i).
 
     Vaswani et al. (section 3.5) interleave sine and cosine; here, as in Marian's models, the sines fill the first half.
     """
     frequencies = 10000.0 ** (-2 * np.arange((n_embd + 1) // 2) / n_embd)
-    angles = np.arange(n)[:, None] * frequencies  # (n, n_embd / 2)
-    return np.concatenate([np.sin(angles), np.cos(angles)[:, :n_embd // 2]], axis=1).astype(np.float32)
+    table = np.empty((n, n_embd), np.float32)
+    half = len(frequencies)
+    for start in range(0, n, _ROWS):
+        angles = np.arange(start, min(start + _ROWS, n))[:, None] * frequencies  # (rows, n_embd / 2)
+        table[start:start + _ROWS, :half] = np.sin(angles)
+        table[start:start + _ROWS, half:] = np.cos(angles)[:, :n_embd // 2]
+    return table
 
 
 class Tables(Positions):

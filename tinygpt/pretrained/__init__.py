@@ -1,7 +1,7 @@
 """Hugging Face folders in and out, as dicts of arrays: no model class is known here.
 
-Read `json_file.py` and `safetensors_file.py` (the file formats, read without trust), `shards.py`, `config_fields.py`
-and `config_json.py` (config.json), `names.py` and `tables.py` (one name table a family), then `folder.py` (all of it
+Read `safetensors_file.py` (the file format, read without trust), `shards.py`, `config_fields.py` and
+`config_json.py` (config.json), `names.py` and `tables.py` (one name table a family), then `folder.py` (all of it
 together) and `hub.py` (folders by name).
 """
 

@@ -12,7 +12,7 @@ whoever changes a file on purpose can change the checksum too.
 A CRC takes a third of the time that a write takes to copy the same bytes to the system, and NumPy's arrays can be read
 by two threads at a time. So it is worked out beside the writing, and costs next to nothing.
 
-Prerequisites: json_file.py. Next: safetensors_file.py.
+Prerequisites: files/json_file.py. Next: safetensors_file.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 config_json.py reads the tables in both directions. What else a config.json may say (`FIXED`) is accepted only with the
 one value that this package computes with; anything else is an error that names the option.
-Prerequisites: json_file.py. Next: config_json.py.
+Prerequisites: files/json_file.py. Next: config_json.py.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from .json_file import read_json, write_json
+from ..files import read_json, write_json
 from .config_fields import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
                             WITH_BEAMS, Option)
 

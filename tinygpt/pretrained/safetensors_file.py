@@ -5,7 +5,8 @@ The whole format: eight bytes with the length of a header (little-endian), the h
     {"__metadata__": {"format": "pt"}, "wte.weight": {"dtype": "F32", "shape": [69, 24], "data_offsets": [0, 6624]}, …}
 
 Nothing in it can run code, but a hostile file can lie about sizes. So `SafetensorsFile` believes nothing before it has
-checked it against the length of the file: an array is allocated only for bytes that are there.
+checked it against the length of the file: an array is allocated only for bytes that are there. An empty array has no
+bytes that could vouch for its other sizes, so these are kept small.
 Arrays are read one by one. bfloat16, which NumPy lacks, is the upper half of a float32 and is returned as that.
 What is written here has checksums (checksums.py); where a file has them, they are checked.
 Prerequisites: checksums.py. Next: shards.py. Format: https://github.com/huggingface/safetensors
@@ -24,12 +25,14 @@ from typing import Any
 
 import numpy as np
 
+from ..files import parse_object, shown
+from ..files.json_file import MAX_JSON_BYTES
 from .checksums import KEY, blank, checked_header, write_with_checksums
-from .json_file import parse_object
 
 __all__ = ["SafetensorsFile", "TensorInfo", "write_safetensors"]
 
-MAX_HEADER_BYTES = 100_000_000  # the reference implementation's limit
+MAX_HEADER_BYTES = MAX_JSON_BYTES  # the reference implementation has 100 MB; one of 100,000 tensors takes 10
+MAX_EMPTY = 1 << 20  # the product of an empty array's other sizes
 MAX_DIMENSIONS = 16
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",                  # BF16: raw bits, widened on reading
           "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
@@ -54,19 +57,21 @@ def _is_size(value: Any) -> bool:
 def _tensor_info(name: str, entry: Any, start: int) -> TensorInfo:
     """One entry of the header, checked by itself."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"tensor {name!r} must have dtype, shape and data_offsets")
+        raise ValueError(f"tensor {shown(name)} must have dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"tensor {name!r} has dtype {dtype!r}, which is not supported; supported: {', '.join(DTYPES)}")
+        raise ValueError(f"tensor {shown(name)} has dtype {shown(dtype)}, which is not supported; supported: "
+                         f"{', '.join(DTYPES)}")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
-        raise ValueError(f"tensor {name!r} has no proper shape: {shape!r:.80}")
+        raise ValueError(f"tensor {shown(name)} has no proper shape: {shown(shape)}")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise ValueError(f"tensor {name!r} has no proper data_offsets: {offsets!r:.80}")
-    if math.prod(max(size, 1) for size in shape) >= 1 << 48:   # an empty array, too, must have a shape NumPy can hold
-        raise ValueError(f"tensor {name!r} is too large: {shape!r:.80}")
+        raise ValueError(f"tensor {shown(name)} has no proper data_offsets: {shown(offsets)}")
+    if math.prod(max(size, 1) for size in shape) >= (1 << 48 if math.prod(shape) else MAX_EMPTY):
+        raise ValueError(f"tensor {shown(name)} is too large: {shown(shape)}")
     span = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
     if offsets[1] - offsets[0] != span:
-        raise ValueError(f"tensor {name!r}: data_offsets {offsets} do not span the {span:,} bytes of {dtype} {shape}")
+        raise ValueError(f"tensor {shown(name)}: data_offsets {shown(offsets)} do not span the {span:,} bytes of "
+                         f"{dtype} {shown(shape)}")
     return TensorInfo(dtype, tuple(shape), start + offsets[0], start + offsets[1])
 
 
@@ -93,6 +98,8 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
             raise ValueError(f"{path} is not a valid safetensors file: {str(error):.500}") from None
 
     def _read_header(self) -> tuple[dict[str, str], dict[str, TensorInfo]]:
+        if not self.path.is_file():  # opening a pipe would wait for a writer
+            raise FileNotFoundError(f"there is no file {self.path}")
         with open(self.path, "rb") as file:
             total = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
@@ -101,15 +108,17 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
                                  f" (at most {MAX_HEADER_BYTES:,} are allowed)")
             encoded = file.read(length)
         header = parse_object(encoded, "its header")
-        metadata = header.pop("__metadata__", {})
+        metadata = header.pop("__metadata__", None)
+        metadata = {} if metadata is None else metadata  # some writers say null where there is none
         if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("its __metadata__ must map names to strings")
         tensors = {name: _tensor_info(name, entry, 8 + length) for name, entry in header.items()}
         at, before = 8 + length, "the header"
         for name, info in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
             if info.begin != at:                               # the spans tile the data: no overlap and no hole
-                raise ValueError(f"tensor {name!r} {'overlaps' if info.begin < at else 'leaves a hole after'} {before}")
-            at, before = info.end, repr(name)
+                raise ValueError(f"tensor {shown(name)} {'overlaps' if info.begin < at else 'leaves a hole after'} "
+                                 f"{before}")
+            at, before = info.end, shown(name)
         if at != total:
             raise ValueError(f"its arrays end at byte {at:,}, but the file has {total:,} bytes; is it truncated?")
         if (sums := metadata.pop(KEY, None)) is not None:

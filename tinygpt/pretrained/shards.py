@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .json_file import read_json
+from ..files import read_json
 from .safetensors_file import SafetensorsFile
 
 __all__ = ["WEIGHTS", "INDEX", "open_weights", "shard_names"]

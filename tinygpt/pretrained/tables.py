@@ -6,13 +6,13 @@ Prerequisites: names.py. Next: folder.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .names import Entry, Names, linear, matrix, norm, vector
+from .names import Entry, Names, linear, matrix, norm, sizes, vector
 
-__all__ = ["TABLES", "names_of"]
+__all__ = ["TABLES", "names_of", "shapes_of"]
 
 
 def _vocabulary(embedding: str, output: str = "lm_head") -> dict[str, Any]:
@@ -208,6 +208,15 @@ def names_of(fields: Mapping[str, Any]) -> Names:
     for part, kinds in BLOCK_PARTS.items():
         block = _exchanged(block, kinds, fields.get(part))
     return replace(names, entries=entries, blocks=((count, block), *others))
+
+
+def shapes_of(fields: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(our name, shape) of every parameter of the model that a resolved configuration's `to_dict` describes."""
+    symbols = sizes(dict(fields))
+    for entry in names_of(fields).of(dict(fields)):
+        if entry.option is None or fields.get("bias", True):
+            rows = sum(symbols[symbol] for symbol in entry.rows)
+            yield entry.ours, (rows, symbols[entry.columns]) if entry.columns else (rows,)
 
 
 def _exchanged(entries: tuple[Entry, ...], kinds: Mapping[str, tuple[Entry, ...]],

@@ -271,8 +271,12 @@ class Tokenizer(ABC):
 
 def surrogate_error(error: UnicodeEncodeError) -> ValueError:
     """What to say of a text that UTF-8 cannot write."""
-    return ValueError(f"the text has the lone surrogate {error.object[error.start]!r}, which is no character; read the "
-                      "text with errors='replace'")
+    char = error.object[error.start]
+    if "\udc80" <= char <= "\udcff":  # how Python passes on a byte of a command line that it cannot decode
+        return ValueError(f"the text has the lone surrogate {char!r} where a byte {ord(char) - 0xDC00:#04x} was read "
+                          "that is not UTF-8; write the text in UTF-8")
+    return ValueError(f"the text has the lone surrogate {char!r}, which is no character; read the text with "
+                      "errors='replace'")
 
 
 def _as_list(ids: Iterable[int]) -> list[int]:

@@ -15,7 +15,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..files import parse_json, read_bounded
 from ..files.atomic_file import write_text
+from ..files.json_file import MAX_JSON_BYTES
 from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
@@ -30,44 +32,20 @@ ADDED = "added_tokens.json"  # where they list tokens that were added to the voc
 MODEL_CONFIG = "config.json"  # of the model that the tokenizer belongs to
 CHAT_TEMPLATE = "chat_template.jinja"  # where newer folders keep it, apart from tokenizer_config.json
 
-MAX_BYTES = 1 << 28  # the largest public tokenizer.json has 40 million
-
 _Result = TypeVar("_Result")
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, line ends as they are; ValueError if it is no UTF-8, or larger than any vocabulary."""
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} has {path.stat().st_size:,} bytes, more than any tokenizer needs; at most "
-                         f"{MAX_BYTES:,} are read")
+    """The text of a file, line ends as they are; ValueError if it is no UTF-8, no file, or too large."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
+        return read_bounded(path, MAX_JSON_BYTES, "a file of a tokenizer").decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start:,}") from None
 
 
 def read_json(path: Path) -> Any:
-    """The value that a JSON file holds; ValueError if it is malformed, gives a key twice, or nests without end."""
-    try:
-        return json.loads(read_text(path), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {key!r} is given twice")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    """The value that a JSON file holds; errors as for `parse_json` and `read_bounded`."""
+    return parse_json(read_bounded(path, MAX_JSON_BYTES, "a file of a tokenizer"), str(path))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -110,7 +88,7 @@ def _presumed(special: SpecialTokens, tokenizer_class: str) -> Iterable[str]:
 def read_config(folder: str | PathLike[str], name: str = CONFIG) -> dict[str, Any] | None:
     """What `tokenizer_config.json` holds, or None without one."""
     path = Path(folder) / name
-    if not path.exists():
+    if not path.is_file():
         return None
     config = read_json(path)
     if not isinstance(config, dict):
@@ -127,7 +105,7 @@ def read_class(folder: str | PathLike[str]) -> str | None:
     config, model = read_config(folder) or {}, read_config(folder, MODEL_CONFIG) or {}
     for path, holder in ((CONFIG, config), (MODEL_CONFIG, model)):
         name = about(Path(folder) / path, member, holder, "tokenizer_class", str, "").removesuffix("Fast")
-        if name in GENERIC and (Path(folder) / TOKENIZER).exists():
+        if name in GENERIC and (Path(folder) / TOKENIZER).is_file():
             return None  # tokenizer.json has it all
         if name and name not in GENERIC:
             return name
@@ -163,7 +141,7 @@ def read_chat_template(folder: str | PathLike[str]) -> str | None:
     It stands in `chat_template.jinja`, else in `tokenizer_config.json`; of several named ones, "default" is taken.
     """
     path = Path(folder) / CHAT_TEMPLATE
-    if path.exists():
+    if path.is_file():
         return read_text(path)
     found = (read_config(folder) or {}).get("chat_template")
     if isinstance(found, list):
@@ -226,7 +204,7 @@ class SavedTokenizer:
 
     def has(self, name: str) -> bool:
         """Whether the folder has a file of that name."""
-        return (self.path / name).exists()
+        return (self.path / name).is_file()
 
     @cached_property
     def document(self) -> Any:

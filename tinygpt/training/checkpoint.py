@@ -26,7 +26,7 @@ from ..backend import Array, to_device, to_numpy
 from ..nn import Module
 from ..optim.flat_optimizer import FlatOptimizer
 from ..pretrained import SafetensorsFile, write_safetensors
-from ..pretrained.json_file import parse_object
+from ..files import parse_object
 from ..pretrained.safetensors_file import DTYPES
 
 __all__ = ["PREVIOUS_FILE", "STATE_FILE", "Checkpoint", "read_checkpoint", "write_checkpoint"]

@@ -77,6 +77,9 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate {self.accumulate} cuts a batch of {self.batch_size} into more parts than it "
+                             "has sequences; give at most batch_size")
         for name, least, below in (("lr", 0, math.inf), ("min_lr", 0, math.inf), ("beta1", 0, 1), ("beta2", 0, 1),
                                    ("weight_decay", 0, math.inf)):
             value = getattr(self, name)

@@ -9,16 +9,19 @@ Next: trainer.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..files import parse_object
 from ..files.atomic_file import append_to, atomic_write
-from ..pretrained.json_file import parse_object
 
 __all__ = ["MetricsLog", "plot_losses", "read_metrics"]
 
 MOST_BYTES = 1 << 16  # of a line; what is longer is no line of ours
+REACH = 60  # values to either side; 0.95 ** 60 is 0.05
 
 
 def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -88,10 +91,20 @@ def plot_losses(metrics: str | Path, picture: str | Path, unit: str = "tokens") 
     return True
 
 
-def _smoothed(values: tuple[float, ...], keep: float = 0.95) -> list[float]:
-    """The running mean, without the pull of a starting value."""
-    out, mean, weight = [], 0.0, 0.0
-    for value in values:
-        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
-        out.append(mean / weight)
-    return out
+def _smoothed(values: Sequence[float], keep: float = 0.95) -> list[float]:
+    """A weighted mean around each value, `keep` times less with each step away, to both sides alike.
+
+    A mean of what came before lags behind: where losses fall, it stands above all of them. This one is of as many
+    values after as before, so it shrinks to the value itself at either end.
+    """
+    numbers, n = np.asarray(values, dtype=np.float64), len(values)
+    out = numbers.copy()
+    for reach in range(1, min(REACH, (n - 1) // 2) + 1):
+        weights = keep ** np.abs(np.arange(-reach, reach + 1))
+        weights /= weights.sum()
+        if reach == REACH:
+            out[reach:n - reach] = np.convolve(numbers, weights, "valid")
+        else:
+            out[reach] = weights @ numbers[:2 * reach + 1]
+            out[n - 1 - reach] = weights @ numbers[n - 1 - 2 * reach:]
+    return out.tolist()

@@ -6,11 +6,11 @@ Next: trainer.py.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from typing import Any, TextIO
 
+from ..files import printable
 from ..files.quiet import Quiet
 
 __all__ = ["Progress", "duration"]
@@ -86,8 +86,8 @@ class Progress:
         return {"seconds": round(self._seconds, 3), "tokens_per_second": round(rate, 1)}
 
     def line(self, text: str) -> None:
-        """Write a line, above the bar if there is one; control characters, which a sample may hold, as U+FFFD."""
-        text = re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
+        """Write a line, above the bar if there is one, as far as it is safe to show: a sample may hold anything."""
+        text = printable(text)
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:

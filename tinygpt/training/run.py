@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from ..backend import own_generator, resolve_device, resolve_dtype, to_device
+from ..files import read_json
 from ..files.atomic_file import refuse_link, remove_strays, second_name, write_text
 from ..models import ADAPTER, PretrainedModel, new_model
-from ..pretrained.json_file import read_json
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
 from .checkpoint import PREVIOUS_FILE, STATE_FILE, Checkpoint, write_checkpoint

@@ -8,6 +8,7 @@ Prerequisites: losses.py, trainer.py. Next: causal.py, then ../run.py, which use
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -24,6 +25,8 @@ from ..losses import Criterion
 from ..trainer import BatchSource
 
 __all__ = ["KeepGoing", "Objective", "SizedSource", "specials_first"]
+
+MAX_LAYERS = 10_000
 
 KeepGoing = Callable[[], bool]
 
@@ -153,6 +156,7 @@ class Objective(Criterion, ABC):
     def _sizes(self, *names: str) -> dict[str, Any]:
         """The model's configuration as far as options and tokenizer give it; `names` are further options."""
         o, t = self.options, self.tokenizer
+        _check_memory(o, len(t))
         same = ("architecture", "block_size", "n_layer", "n_head", "n_embd", "activation", "dropout",
                 "initializer_range", *names)
         return dict(vocab_size=len(t), bos_token_id=t.bos_token_id, eos_token_id=t.eos_token_id,
@@ -218,3 +222,24 @@ class Objective(Criterion, ABC):
         sample = self.sample(model, final=True)
         write_text(out / "sample.txt", sample + "\n")
         return f"a sample:\n{sample}"
+
+
+def _check_memory(options: Any, vocab_size: int) -> None:
+    """Refuse sizes of a new model for which this machine has too little memory whatever else is done.
+
+    Counted is what no kind of model is below: the table of tokens, the products around attention, and one sequence's
+    activations. A parameter that is trained takes 16 bytes: itself, its gradient and two moments.
+    """
+    o: Any = options
+    parameters = o.n_embd * (vocab_size + 2 * o.n_layer * o.n_embd)
+    needed = 16 * parameters + 4 * o.block_size * o.n_embd
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return  # this system does not say
+    if needed > memory:
+        raise ValueError(f"a model of n_layer {o.n_layer:,}, n_embd {o.n_embd:,}, block_size {o.block_size:,} and a "
+                         f"vocabulary of {vocab_size:,} needs more than {needed / 1e9:,.0f} GB to be trained, and this "
+                         f"machine has {memory / 1e9:,.0f} GB; choose smaller sizes")
+    if o.n_layer > MAX_LAYERS:
+        raise ValueError(f"n_layer must be at most {MAX_LAYERS:,}, got {o.n_layer:,}")
