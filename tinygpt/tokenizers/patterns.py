@@ -20,7 +20,7 @@ import regex
 from .oniguruma import translate
 from .unicode_classes import WHITESPACE, ranges_of, without_newer
 
-__all__ = ["PATTERNS", "name_of", "compile_pattern", "compile_portable", "FASTER", "DIGITS"]
+__all__ = ["PATTERNS", "name_of", "compile_pattern", "compile_portable", "compile_source", "FASTER", "DIGITS"]
 
 _LETTERS_IN_CASES = (  # o200k keeps "camelCase" as "camel", "Case", and takes the contraction along
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -62,9 +62,14 @@ def compile_pattern(pattern: str) -> Callable[[str], list[tuple[int, int]]]:
         ValueError: no such regular expression, one that cannot be translated, or one that is too large. The function
             that is returned raises it for a text on which the pattern backtracks without end.
     """
-    shown = repr(pattern if len(pattern) < 80 else pattern[:77] + "…")
+    return compile_source(PATTERNS.get(pattern, pattern))
+
+
+def compile_source(source: str) -> Callable[[str], list[tuple[int, int]]]:
+    """The same of a regular expression that is no name, whatever it reads like."""
+    shown = repr(source if len(source) < 80 else source[:77] + "…")
     try:
-        compiled = regex.compile(translate(PATTERNS.get(pattern, pattern)), regex.VERSION1)
+        compiled = regex.compile(translate(source), regex.VERSION1)
     except (ValueError, regex.error, RecursionError, OverflowError) as error:
         raise ValueError(f"the pattern {shown} is neither one of {list(PATTERNS)} nor a regular expression that can be "
                          f"read: {error}") from None
