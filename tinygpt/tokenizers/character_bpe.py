@@ -78,14 +78,21 @@ class BPE(Model):
         """Between two characters that no merge joins, no token goes on."""
         if self._whole:
             return [piece]
+        if self.unk_token is None:  # a character that is dropped leaves its neighbours side by side
+            piece = "".join([character for character in piece if self._is_written(character)])
         joins = self._joins
         places = [i for i, pair in enumerate(map(str.__add__, piece, piece[1:]), 1) if pair not in joins]
         return [piece[start:end] for start, end in zip([0, *places], [*places, len(piece)])]
+
+    def _is_written(self, character: str) -> bool:
+        return character in self._known or None not in [self._bytes[byte] for byte in character.encode("utf-8")]
 
     def encode(self, piece: str) -> list[int]:
         if self.ignore_merges and (token_id := self._known.get(piece)) is not None:
             return [token_id]
         symbols = list(piece)
+        if not symbols:
+            return []
         if self.prefix:
             symbols[1:] = [self.prefix + symbol for symbol in symbols[1:]]
         symbols[-1] += self.suffix
@@ -108,7 +115,7 @@ class BPE(Model):
                     ids.append(self.unk_id)
                 waiting = token_id is None and self.unk_token is not None
                 ids += [] if token_id is None else [token_id]
-        return ids + [self.unk_id] * waiting
+        return [*ids, self.unk_id] if waiting else ids
 
     def json(self) -> dict[str, Any]:
         return {"type": "BPE", "dropout": None, "unk_token": self.unk_token,

@@ -22,6 +22,7 @@ from .files import flat_steps, member
 from .normalizers import pattern_of
 from .older_unicode import in_set
 from .patterns import compile_source
+from .scripts import script_starts
 from .splitter import Splitter, Stage
 from .unicode_classes import WHITESPACE, without_newer
 
@@ -46,6 +47,7 @@ def read_pre_tokenizer(step: Any) -> PreTokenizer:
     def split(text: str, first: bool) -> list[str]:
         pieces = [text] if text else []
         for one in steps:
+            first = first and text.startswith(pieces[0]) if pieces else False
             pieces = [part for i, piece in enumerate(pieces) for part in one(piece, first and i == 0)]
         return pieces
 
@@ -116,8 +118,6 @@ def _splitter(places: Places, behavior: str, invert: bool = False) -> PreTokeniz
 
 
 def _split(step: Mapping[str, Any]) -> PreTokenizer:
-    if "String" in member(step, "pattern", dict) and not member(step["pattern"], "String", str):
-        return lambda text, first: [text]  # no text holds an empty string
     return _splitter(compile_source(pattern_of(step)), member(step, "behavior", str),
                      member(step, "invert", bool, False))
 
@@ -189,9 +189,7 @@ def _whitespace(text: str, first: bool) -> list[str]:
 
 
 def _unicode_scripts(step: Mapping[str, Any]) -> PreTokenizer:
-    from .scripts import script_changes
-    return lambda text, first: [text[start:end] for start, end in pairwise([0, *script_changes(text), len(text)])
-                                if start < end]
+    return lambda text, first: [text[start:end] for start, end in pairwise([*script_starts(text), len(text)])]
 
 
 def _fixed_length(step: Mapping[str, Any]) -> PreTokenizer:

@@ -12,7 +12,7 @@ from functools import cache
 
 import regex
 
-__all__ = ["script_changes"]
+__all__ = ["script_starts"]
 
 _NAMES = """
     Adlam Ahom Anatolian_Hieroglyphs Arabic Armenian Avestan Balinese Bamum Bassa_Vah Batak Bengali Bhaiksuki Bopomofo
@@ -36,11 +36,11 @@ def _runs() -> regex.Pattern:
     return regex.compile("|".join(f"(?P<{name}>\\p{{Script={name}}}+)" for name in _NAMES))
 
 
-def script_changes(text: str) -> list[int]:
-    """The places, but the first, at which another script begins.
+def script_starts(text: str) -> list[int]:
+    """The places at which another script begins than the one before; what precedes the first is in none.
 
-    >>> script_changes("abc где 日本の")
-    [4, 8]
+    >>> script_starts(" abc где 日本の")
+    [1, 5, 9]
     """
     places: list[int] = []
     before = None
@@ -49,7 +49,7 @@ def script_changes(text: str) -> list[int]:
             continue
         for match in _runs().finditer(text, part.start(), part.end()):
             name = "Han" if match.lastgroup in _AS_HAN or match[0] == "\u30fc" else match.lastgroup
-            if before is not None and name != before:
+            if name != before:
                 places.append(match.start())
             before = name
     return places
