@@ -10,7 +10,8 @@ Source: github.com/huggingface/tokenizers, tokenizers/src/models/bpe/model.rs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from .bpe import Merges
@@ -33,6 +34,7 @@ class BPE(Model):
         end_of_word_suffix: what is put behind the last character of a piece.
         continuing_subword_prefix: what is put before all but the first.
         ranks: the rank of each merge, where several have the same: of these the leftmost in a text goes first.
+        whole: tokens that stand for themselves wherever a text has them, the longest first, and merge with nothing.
 
     Raises:
         ValueError: a merge of, or into, a token that the vocabulary lacks.
@@ -44,10 +46,11 @@ class BPE(Model):
     def __init__(self, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], unk_token: str | None = None, *,
                  byte_fallback: bool = False, fuse_unk: bool = False, ignore_merges: bool = False,
                  end_of_word_suffix: str = "", continuing_subword_prefix: str = "",
-                 ranks: Sequence[int] | None = None) -> None:
+                 ranks: Sequence[int] | None = None, whole: Iterable[str] = ()) -> None:
         super().__init__(vocab, unk_token)
         self.merges = list(merges)
         self.ranks = None if ranks is None else list(ranks)
+        self.whole = frozenset(whole)
         self.byte_fallback, self.fuse_unk, self.ignore_merges = byte_fallback, fuse_unk, ignore_merges
         self.suffix, self.prefix = end_of_word_suffix, continuing_subword_prefix
         self.arrange()
@@ -71,13 +74,21 @@ class BPE(Model):
         self._merges = Merges(ranks, made)
         self._bytes = byte_ids(self.vocab) if self.byte_fallback else [None] * 256
         self._known = {token: token_id for token, token_id in self.vocab.items() if token not in self.hidden}
-        self._whole = self.suffix or self.prefix or self.ignore_merges  # a piece that is cut would be another piece
+        longest_first = sorted(self.whole - self.hidden, key=len, reverse=True)
+        self._find_whole = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
+        self._uncut = self.suffix or self.prefix or self.ignore_merges  # a piece that is cut would be another piece
         self.fuses = self.vocab.get(self.unk_token or "") if self.fuse_unk else None
 
     def cut(self, piece: str) -> list[str]:
         """Between two characters that no merge joins, no token goes on."""
-        if self._whole:
+        if self._uncut:
             return [piece]
+        if self._find_whole is not None:
+            return [part for i, between in enumerate(self._find_whole.split(piece)) if between
+                    for part in ([between] if i % 2 else self._cut_between(between))]
+        return self._cut_between(piece)
+
+    def _cut_between(self, piece: str) -> list[str]:
         if self.unk_token is None:  # a character that is dropped leaves its neighbours side by side
             piece = "".join([character for character in piece if self._is_written(character)])
         joins = self._joins
@@ -90,6 +101,13 @@ class BPE(Model):
     def encode(self, piece: str) -> list[int]:
         if self.ignore_merges and (token_id := self._known.get(piece)) is not None:
             return [token_id]
+        if self._find_whole is not None:
+            parts = self.cut(piece)
+            if len(parts) > 1:
+                ids = [token_id for part in parts for token_id in self.encode(part)]
+                return [new for before, new in zip([None, *ids], ids) if not before == new == self.fuses]
+            if piece in self.whole:
+                return [self.vocab[piece]]
         symbols = list(piece)
         if not symbols:
             return []

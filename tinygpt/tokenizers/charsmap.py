@@ -13,13 +13,21 @@ Source: normalizer.cc of github.com/google/sentencepiece; github.com/huggingface
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import regex
 
-__all__ = ["CharsMap"]
+__all__ = ["CharsMap", "read_charsmap"]
 
 _MAX_UNITS = 1 << 22  # the largest public table has 90 thousand
-_LABELS = np.arange(1, 256, dtype=np.int64)
+_MAX_NODES = 1 << 20  # of the trie, each counted as often as a key goes through it; the largest public one has 400,000
+
+
+@lru_cache(4)
+def read_charsmap(data: bytes) -> CharsMap:
+    """The table that `data` holds; made once, since it takes a while."""
+    return CharsMap(data)
 
 
 class CharsMap:
@@ -29,7 +37,7 @@ class CharsMap:
         data: four bytes that give the length of the trie, the trie, and the texts.
 
     Raises:
-        ValueError: a length that lies, or a trie with a circle in it.
+        ValueError: a length that lies, or a trie without end.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -84,29 +92,34 @@ class CharsMap:
 
 
 def _keys_of(units: np.ndarray) -> list[tuple[bytes, int]]:
-    """The keys of a double-array trie and their values, level by level: (n,) keys at a time.
+    """The keys of a double-array trie and their values, level by level.
 
     A unit's child by byte b is at its own index ^ its offset ^ b, if the unit there has the label b; a unit with a leaf
-    has its value at its own index ^ its offset.
+    has its value at its own index ^ its offset. Branches that are alike are stored once, so a small file can describe
+    keys without number, and a circle is one without end: both are stopped by their count.
     """
+    index = np.arange(len(units), dtype=np.int64)
+    labels = units & 0x800000FF
+    index = index[(labels > 0) & (labels < 256)]  # the units that can be a child; of which base, their label says
+    index = index[np.argsort(index ^ labels[index], kind="stable")]
+    parents = index ^ labels[index]
     found: list[tuple[bytes, int]] = []
-    seen = np.zeros(len(units), bool)
-    bases, prefixes = _offsets(units[:1]), [b""]
+    bases, names = _offsets(units[:1]), [b""]
+    n_nodes = 0
     while len(bases):
-        places = bases[:, None] ^ _LABELS  # (n, 255)
-        inside = places < len(units)
-        labels = np.where(inside, units[np.where(inside, places, 0)] & 0x800000FF, -1)
-        parents, children = np.nonzero(labels == _LABELS)
-        nodes = places[parents, children]
-        if seen[nodes].any() or len(np.unique(nodes)) < len(nodes):
-            raise ValueError("the trie of the normalisation table has a circle in it")
-        seen[nodes] = True
-        prefixes = [prefixes[parent] + bytes([child + 1]) for parent, child in zip(parents.tolist(), children.tolist())]
+        first, last = np.searchsorted(parents, bases), np.searchsorted(parents, bases, "right")
+        counts = last - first
+        n_nodes += int(counts.sum())
+        if n_nodes > _MAX_NODES:
+            raise ValueError(f"the normalisation table has more than {_MAX_NODES:,} branches, or a circle in them")
+        of = np.repeat(np.arange(len(bases)), counts)  # which of `bases` each child belongs to
+        nodes = index[np.arange(len(of)) - (np.cumsum(counts) - counts)[of] + first[of]]
+        names = [names[i] + bytes([label]) for i, label in zip(of.tolist(), labels[nodes].tolist())]
         bases = nodes ^ _offsets(units[nodes])
         for i in np.flatnonzero(units[nodes] >> 8 & 1).tolist():
             if bases[i] >= len(units):
                 raise ValueError("the trie of the normalisation table points outside of itself")
-            found.append((prefixes[i], int(units[bases[i]]) & 0x7FFFFFFF))
+            found.append((names[i], int(units[bases[i]]) & 0x7FFFFFFF))
     return found
 
 

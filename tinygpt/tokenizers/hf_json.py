@@ -22,8 +22,8 @@ from .hf_pipeline import NORMAL_FORMS, read_normal_forms, read_splitter
 from .special import AddedToken, SpecialTokens
 from .template import Template
 
-__all__ = ["added_of_folder", "all_added", "bpe_model", "is_byte_bpe", "made_by", "read_byte_bpe", "vocabulary", "without_added",
-           "write_tokenizer_json"]
+__all__ = ["UNUSED", "added_of_folder", "all_added", "bpe_model", "is_byte_bpe", "made_by", "read_byte_bpe",
+           "vocabulary", "without_added", "write_tokenizer_json"]
 
 UNUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")  # by byte-level BPE
 

@@ -9,7 +9,7 @@ Prerequisites: `files.py`. Next: `wordpiece.py`, `unigram.py`, `character_bpe.py
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
 
@@ -70,10 +70,14 @@ class Model(ABC):
         """A piece as parts that can be encoded apart; of ids that fuse, those of neighbouring parts still have to."""
         return [piece]
 
+    def encode_in_order(self, parts: Sequence[str]) -> list[int] | None:
+        """The ids of the parts of a piece, if one of them depends on those before it; None if each stands alone."""
+        return None
+
     def without(self, names: Iterable[str]) -> Self:
-        """The same model, which never makes one of these tokens but to stand for what it lacks."""
+        """The same model, for which no text spells one of these tokens; one may still stand for what is unknown."""
         model = copy(self)
-        model.hidden = self.hidden | frozenset(names) - {self.unk_token}
+        model.hidden = self.hidden | frozenset(names)
         model.arrange()
         return model
 

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from .byte_alphabet import bytes_to_text
-from .charsmap import CharsMap
+from .charsmap import read_charsmap
 from .files import flat_steps, member
 from .older_unicode import in_set, removal
 from .patterns import compile_source
@@ -120,7 +120,7 @@ def _precompiled(step: Mapping[str, Any]) -> Normalizer:
         data = base64.b64decode(member(step, "precompiled_charsmap", str, ""), validate=True)
     except binascii.Error as error:
         raise ValueError(f"the precompiled_charsmap is not base64: {error}") from None
-    return CharsMap(data).by_grapheme if data else str
+    return read_charsmap(data).by_grapheme if data else str
 
 
 NORMALIZERS: dict[str, Callable[[Mapping[str, Any]], Normalizer]] = {

@@ -95,13 +95,16 @@ class PipelineTokenizer(Tokenizer):
         pieces = self._split(text, first)
         if not pieces:
             return np.array([], self.id_type)
-        if max(map(len, pieces)) <= _CACHE_LENGTH:
+        if self.pre_tokenizer is not None and max(map(len, pieces)) <= _CACHE_LENGTH:
             return np.frombuffer(self._pack(pieces), self.id_type)  # (T,)
         return np.concatenate([self._encode_piece(piece) for piece in pieces])
 
     def _encode_piece(self, piece: str) -> np.ndarray:
         """The ids of a piece that may be long, in parts that can be encoded apart."""
-        ids = np.frombuffer(self._pack(self.model.cut(piece)), self.id_type)
+        parts = self.model.cut(piece)
+        ids = np.frombuffer(self._pack(parts), self.id_type)
+        if (in_order := self.model.encode_in_order(parts)) is not None:
+            ids = np.array(in_order, self.id_type)
         if self.model.fuses is not None and len(ids) > 1:
             again = (ids[1:] == self.model.fuses) & (ids[:-1] == self.model.fuses)
             ids = ids[np.concatenate([[True], ~again])]

@@ -2,7 +2,7 @@
 
 Hiragana and Katakana count as Han, since Japanese mixes them; a space belongs to whatever is beside it.
 
-Prerequisites: nothing. Next: `pre_tokenizers.py`.
+Prerequisites: `unicode_classes.py`. Next: `pre_tokenizers.py`.
 Source: github.com/huggingface/tokenizers, src/pre_tokenizers/unicode_scripts.
 """
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import cache
 
 import regex
+
+from .unicode_classes import without_newer
 
 __all__ = ["script_starts"]
 
@@ -44,6 +46,7 @@ def script_starts(text: str) -> list[int]:
     """
     places: list[int] = []
     before = None
+    text = without_newer(text)
     for part in regex.finditer("\u30fc| |[^\u30fc ]+", text):
         if part[0] == " ":
             continue
