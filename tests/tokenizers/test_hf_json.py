@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizer_texts import SPECIAL, quick, random_texts, trained
 
 from tinygpt.tokenizers import ByteBPE, load_tokenizer
-from tinygpt.tokenizers.hf_json import BYTE_TO_CHAR, CHAR_TO_BYTE, bytes_to_text, text_to_bytes
+from tinygpt.tokenizers.byte_alphabet import BYTE_TO_CHAR, CHAR_TO_BYTE, bytes_to_text, text_to_bytes
 from tinygpt.tokenizers.patterns import PATTERNS
 from tinygpt.tokenizers.splitter import Stage
 from tinygpt.tokenizers.textbook_bpe import BYTE_ORDER

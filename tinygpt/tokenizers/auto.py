@@ -14,12 +14,14 @@ from .base import Tokenizer
 from .byte_bpe import ByteBPE
 from .char import CharTokenizer
 from .files import TOKENIZER, SavedTokenizer
+from .pipeline import PipelineTokenizer
 
 __all__ = ["TOKENIZERS", "load_tokenizer"]
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {  # by the name that the command line gives them; the first that matches loads
     "char": CharTokenizer,
     "bpe": ByteBPE,
+    "pipeline": PipelineTokenizer,
 }
 
 # What other kinds are saved as, to name them where they are refused.
