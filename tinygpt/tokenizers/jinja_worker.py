@@ -3,7 +3,7 @@
 A chat template is a program that comes with a model. This file is no part of a package: `jinja.py` starts it as a
 program of its own, sends it templates and conversations, one JSON object a line, and reads what they render.
 
-**Why a process.** Jinja's sandbox keeps a program from files and from Python's insides, not from costs: an endless loop,
+**Why a process.** Jinja's sandbox keeps a program from files and from Python's insides, not from costs: endless loops,
 "a" * 10**9, a list that doubles forty times and is then printed. Python cannot stop a thread inside such a call, and
 counting loops and calls misses what one call can do. A process can be stopped whatever it does, and the system limits
 its memory. It is started once and serves all templates; a round trip costs a tenth of a millisecond.
