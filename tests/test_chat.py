@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -148,3 +150,137 @@ def test_other_tokenizers():
         Chat(Scripted([]), CharTokenizer.train("ab"))
     with pytest.raises(ValueError, match="of another model: it has 260 tokens, and the model 14"):
         Chat(Scripted([]), add_chat_template(ByteBPE.train("ab", vocab_size=256)))
+
+
+# -- what is read again -----------------------------------------------------------------------------------------------
+
+
+class Counting(GPT):
+    """A GPT that counts the tokens that it reads in a step."""
+
+    def step(self, ids, cache=None, attention_mask=None):
+        self.read = getattr(self, "read", 0) + np.shape(ids)[1]
+        return super().step(ids, cache, attention_mask)
+
+
+def real_model(block_size=64, n_vocab=None, **settings):
+    tinygpt.manual_seed(3)
+    model = Counting(GPTConfig(vocab_size=n_vocab or len(TOK), block_size=block_size, n_layer=2, n_head=2, n_embd=16,
+                               **settings)).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            parameter.data *= 15  # so that what it says depends on what it has read
+    return model
+
+
+@pytest.mark.parametrize("settings", [dict(), dict(positions="rotary", window=8),
+                                      dict(architecture="llama", n_kv_head=1)],
+                         ids=["plain", "window", "grouped"])
+def test_answers_do_not_depend_on_what_was_read_before(settings):
+    """Each turn gives what a chat gives that knows the history only as messages."""
+    model, questions = real_model(**settings), ["a?", "bc", "hgf e", "a", "", "d d", "ab" * 9, "c", "gg"] * 4
+    chat = Chat(model, TOK, system="be", max_new_tokens=8, seed=0)
+    for number, text in enumerate(questions):
+        fresh = Chat(model, TOK, system="be", max_new_tokens=8, seed=number)
+        fresh.history = list(chat.history)
+        assert said(fresh, text) == said(chat, text)
+    assert sum(len(message["content"]) for message in chat.history[1::2]) > 20 and chat.forgotten
+
+
+def test_a_turn_reads_what_is_new():
+    model = real_model(block_size=512)
+    chat = Chat(model, TOK, system="be", max_new_tokens=3, temperature=0.0)
+    read = []
+    for _ in range(30):
+        before = getattr(model, "read", 0)
+        said(chat, "ab")
+        read.append(model.read - before)
+    assert max(read) <= 10  # the question and its marks, the answer, and what ends it
+
+
+def test_a_thousand_turns_prepare_as_much_as_a_few(monkeypatch):
+    """Neither what is tokenized nor what is read in a turn grows with the conversation."""
+    model = Counting(GPTConfig(vocab_size=len(TOK), block_size=48, n_layer=1, n_head=1, n_embd=4)).eval()
+    chat, tokenized = Chat(model, TOK, max_new_tokens=2, temperature=2.0, seed=0), []
+    render = type(chat.template.format).render
+
+    def counting(self, messages, *args):
+        tokenized[-1] += len(messages)
+        return render(self, messages, *args)
+
+    monkeypatch.setattr(type(chat.template.format), "render", counting)
+    for _ in range(1000):
+        tokenized.append(0)
+        model.read = 0
+        said(chat, "a")
+        assert model.read < 60 and tokenized[-1] < 60
+    assert len(chat.history) > 500 and chat.forgotten > 200
+
+
+def test_a_template_that_rewrites_history():
+    """Reasoning is taken out of earlier answers: what was read is reused as far as it is the same."""
+    tok = CharTokenizer.train("abcdefgh ?/<>think").with_special_tokens(["<|u|>", "<|a|>", "<|e|>"], eos_token="<|e|>")
+    tok.chat_template = ("{% for m in messages %}{% if m.role == 'user' %}<|u|>{{ m.content }}<|e|>{% else %}"
+                         "<|a|>{{ m.content.split('</think>')[-1] }}<|e|>{% endif %}{% endfor %}"
+                         "{% if add_generation_prompt %}<|a|>{% endif %}")
+    model = real_model(block_size=128, n_vocab=len(tok))
+    chat = Chat(model, tok, max_new_tokens=6, temperature=0.0)
+    said(chat, "a")
+    chat.history = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "abc</think>def"}]
+    fresh = Chat(model, tok, max_new_tokens=6, temperature=0.0)
+    fresh.history = list(chat.history)
+    assert said(chat, "b") == said(fresh, "b")
+
+
+def test_a_model_that_moves_is_read_to_again():
+    model = real_model()
+    chat = Chat(model, TOK, max_new_tokens=4, temperature=0.0)
+    said(chat, "a")
+    model.to(dtype="float64")
+    assert isinstance(said(chat, "b"), str)
+
+
+# -- several answers at once ------------------------------------------------------------------------------------------
+
+
+def test_an_older_answer_does_not_undo_newer_history():
+    model = Scripted([*TOK.encode("a"), *answers("gh"), *TOK.encode("b")])
+    chat = Chat(model, TOK, temperature=0.0)
+    older = chat.ask("a")
+    assert next(older) == "a"
+    assert said(chat, "b") == "gh"
+    newer = list(chat.history)
+    older.close()
+    assert chat.history == newer == [{"role": "user", "content": "b"}, {"role": "assistant", "content": "gh"}]
+    assert not chat.cut
+
+
+def test_an_older_answer_does_not_undo_a_reset():
+    chat = Chat(Scripted(answers("abc", "d")), TOK, temperature=0.0)
+    older = chat.ask("a")
+    next(older)
+    chat.reset()
+    older.close()
+    assert chat.history == [] and chat.forgotten == 0
+    chat.model.says = answers("d")
+    assert said(chat, "e") == "d" and len(chat.history) == 2
+
+
+def test_a_newer_answer_counts_after_an_older_one():
+    chat = Chat(Scripted([*TOK.encode("a"), *TOK.encode("b"), END]), TOK, temperature=0.0)
+    older, newer = chat.ask("a"), chat.ask("b")
+    next(older), next(newer)
+    older.close()
+    assert list(newer) == []
+    assert [message["content"] for message in chat.history] == ["a", "a", "b", "b"]
+
+
+def test_threads_do_not_share_what_is_read():
+    """Answers of one chat at the same time are those that each gets alone."""
+    model = real_model()
+    alone = {text: said(Chat(model, TOK, max_new_tokens=12, temperature=0.0), text) for text in "abcdefgh"}
+    chat = Chat(model, TOK, max_new_tokens=12, temperature=0.0)
+    asked = {text: chat.ask(text) for text in alone}  # none of them knows of the others
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(zip(asked, pool.map("".join, asked.values())))
+    assert found == alone

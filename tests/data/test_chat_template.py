@@ -165,20 +165,10 @@ def test_malformed_conversations(chat, message):
     assert message in str(caught.value)
 
 
-def test_tokenizers_without_a_template_we_know():
+def test_tokenizers_without_a_template():
     tok = tokenizers()["bpe"]
     with pytest.raises(ValueError, match="no chat template"):
         chat_template(tok)
-    tok.chat_template = "{% for message in messages %}[INST] {{ message['content'] }} [/INST]{% endfor %}"
-    with pytest.raises(ValueError, match="in no format that is known here"):
-        chat_template(tok)
-    public = add_chat_template(tokenizers()["bpe"], CHATML)
-    public.chat_template = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-                            "{{ '<|im_start|>system\nYou are helpful<|im_end|>\n' }}{% endif %}"
-                            "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
-                            "{% endfor %}")
-    with pytest.warns(UserWarning, match="not run here"):
-        assert chat_template(public).format == CHATML
 
 
 def test_where_folders_keep_the_template(tmp_path):

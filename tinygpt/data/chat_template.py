@@ -10,29 +10,42 @@ seven characters and never the token. And a model that is to answer learns the a
 array that `encode` gives says which tokens count, which are the assistant's words and the token that ends its turn, for
 it has to learn to stop as well.
 
-Hugging Face keeps the template with the tokenizer, as a program in the Jinja language. Ours are two strings a turn, of
-which that program is made; so transformers gives the same ids for the same conversation, and no Jinja is needed here.
-It renders the text first and looks for special tokens in all of it, though: there, a user's "<|end|>" ends the turn.
+Hugging Face keeps the template with the tokenizer, as a program in the Jinja language. A format of our own is four
+texts (`ChatFormat`), of which that program is made; the program of another model is run (`JinjaFormat`). Both give a
+text in which every character has its source (tokenizers/jinja.py), and all that follows is the same: only the
+template's words become special tokens, and the assistant's are found by where they come from. transformers looks for
+special tokens in all of the text; there, a user's "<|end|>" ends the turn.
 
-Prerequisites: tokenizers/special.py, sampler.py. Next: conversations.py.
+Prerequisites: tokenizers/special.py, tokenizers/jinja.py, tokenizers/chat_text.py, sampler.py. Next: conversations.py.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..tokenizers import Tokenizer
+from ..tokenizers.chat_text import Piece, as_schemas, chat_ids, chat_pieces, up_to_the_last_word, whole_ids
+from ..tokenizers.jinja import GENERATED, Rendered, message_source, plain_messages, render
 
-__all__ = ["CHATML", "ROLES", "TURN_TOKENS", "ChatFormat", "ChatTemplate", "Message", "add_chat_template",
-           "chat_template"]
+__all__ = ["CHATML", "ROLES", "TURN_TOKENS", "ChatFormat", "ChatTemplate", "JinjaFormat", "Message",
+           "add_chat_template", "chat_template"]
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
 
 ROLES = ("system", "user", "assistant")
+
+
+class Format(Protocol):
+    """How a conversation is written."""
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False,
+               tools: Iterable[Any] | None = None) -> Rendered:
+        """The conversation as a text that knows where each character comes from."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,25 @@ class ChatFormat:
     def special_tokens(self) -> tuple[str, ...]:
         """The names of the tokens that mark turns."""
         return (*dict.fromkeys(self.start.format(role=role) for role in ROLES), self.end)
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False,
+               tools: Iterable[Any] | None = None) -> Rendered:
+        """What the program of `jinja` renders; a content in parts is their texts.
+
+        Raises:
+            ValueError: no messages, a malformed one, or tools, which the format has no place for.
+        """
+        if tools:
+            raise ValueError("this chat template has no place for tools: the model was not taught to call any")
+        parts: list[tuple[str, int]] = [(name, 0) for name in self.prefix]
+        for number, message in enumerate(plain_messages(messages)):
+            role, content = message["role"], _content(message, number + 1)
+            said, source = (GENERATED, message_source(number)) if role == "assistant" else (0, message_source(number))
+            parts += [((self.start + self.opening).format(role=role), 0), (content, source | said), (self.end, said),
+                      (self.closing, 0)]
+        if add_generation_prompt:
+            parts.append(((self.start + self.opening).format(role="assistant"), 0))
+        return Rendered("".join(text for text, _ in parts), [source for text, source in parts for _ in text])
 
     def jinja(self) -> str:
         """The format as a Jinja program, which transformers' `apply_chat_template` runs.
@@ -83,6 +115,21 @@ def _jinja_string(text: str) -> str:
     return f"'{escaped}'"
 
 
+def _content(message: Message, number: int) -> str:
+    """The text of a message of our own formats."""
+    if message["role"] not in ROLES:
+        raise ValueError(f"message {number} has the role {message['role'][:30]!r}, expected {', '.join(ROLES)}")
+    if "content" not in message:
+        raise ValueError(f'message {number} is {str(message)[:60]}, expected {{"role": …, "content": …}}')
+    content = message["content"]
+    if isinstance(content, list) and all(isinstance(part, Mapping) and isinstance(part.get("text"), str)
+                                         for part in content):
+        return "".join(part["text"] for part in content)
+    if not isinstance(content, str):
+        raise ValueError(f"message {number}: the content is {str(content)[:40]!r}, expected a text")
+    return content
+
+
 # A token for each role, so a turn costs two tokens, and a vocabulary of characters needs no others than the text's own.
 TURN_TOKENS = ChatFormat(start="<|{role}|>", opening="", end="<|end|>", closing="")
 
@@ -90,20 +137,40 @@ TURN_TOKENS = ChatFormat(start="<|{role}|>", opening="", end="<|end|>", closing=
 CHATML = ChatFormat(start="<|im_start|>", opening="{role}\n", end="<|im_end|>", closing="\n")
 
 
+@dataclass(frozen=True)
+class JinjaFormat:
+    """The format of another model: a program.
+
+    Attributes:
+        program: its source.
+        names: variables that it may write as its own words, such as `bos_token`.
+    """
+
+    program: str
+    names: Mapping[str, str]
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False,
+               tools: Iterable[Any] | None = None) -> Rendered:
+        """What the program makes of the messages; see `tokenizers.jinja.render`."""
+        return render(self.program, messages, self.names, {"tools": as_schemas(tools)},
+                      add_generation_prompt=add_generation_prompt)
+
+
 class ChatTemplate:
     """A format together with the tokenizer that writes it.
 
     Args:
         tokenizer: has the format's special tokens.
-        format: how a turn is written.
+        format: how a conversation is written.
 
     Attributes:
-        end_id: the token that ends a turn.
-        stop_ids: the tokens at which an answer is over: the end of the turn, the beginning of another, which only a
-            confused model writes, and the tokenizer's own end of text.
+        end_id: the token that ends a turn of the assistant: the first special one that the template writes after what
+            the assistant says, else the tokenizer's end of text.
+        stop_ids: the tokens at which an answer is over: the end of the turn, whatever else the template writes outside
+            the assistant's turns, which only a confused model writes, and the tokenizer's own end of text.
 
     Raises:
-        ValueError: the tokenizer lacks one of the special tokens.
+        ValueError: the tokenizer lacks one of the special tokens of a ChatFormat; or nothing ends a turn.
 
     >>> from tinygpt.tokenizers import CharTokenizer
     >>> template = chat_template(add_chat_template(CharTokenizer.train("Hi?!")))
@@ -112,66 +179,192 @@ class ChatTemplate:
     ('<|user|>Hi?<|end|><|assistant|>Hi!<|end|>', 'Hi!<|end|>')
     """
 
-    def __init__(self, tokenizer: Tokenizer, format: ChatFormat = TURN_TOKENS) -> None:
+    def __init__(self, tokenizer: Tokenizer, format: Format = TURN_TOKENS) -> None:
         self.tokenizer, self.format = tokenizer, format
-        self.end_id = tokenizer.token_id(format.end)
-        self._start = {role: tokenizer.token_id(format.start.format(role=role)) for role in ROLES}
-        self._prefix = [tokenizer.token_id(name) for name in format.prefix]
-        stop = [self.end_id, *self._start.values(), *self._prefix, tokenizer.eos_token_id]
-        self.stop_ids = [token for token in dict.fromkeys(stop) if token is not None]
+        if isinstance(format, ChatFormat):
+            for name in (*format.special_tokens, *format.prefix):
+                tokenizer.token_id(name)
+        self._leads: list[str] = []  # what the template writes between a question and its answer
+        end, outside = self._probed()
+        ends = [token for token in (end, tokenizer.eos_token_id) if token is not None]
+        if not ends:
+            raise ValueError("nothing ends the assistant's turn: neither the chat template writes a special token "
+                             "there, nor has the tokenizer an end of text")
+        self.end_id = ends[0]
+        self.stop_ids = list(dict.fromkeys([self.end_id, *outside, *ends]))
 
-    def encode(self, messages: Sequence[Message],
-               add_generation_prompt: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def _probed(self) -> tuple[int | None, list[int]]:
+        """The token that ends a turn of the assistant, and those that stand outside its turns."""
+        question, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+        failed = None
+        for chat in ([{"role": "system", "content": "c"}, question, answer, question], [question, answer, question],
+                     [question, answer]):
+            try:
+                rendered = self.format.render(chat, chat[-1] is question)
+                learnt = self._answers(rendered, chat)
+            except ValueError as error:
+                failed = failed or error
+                continue
+            special = [piece for piece in chat_pieces(self.tokenizer, rendered) if piece.id is not None]
+            said = up_to_the_last_word(rendered, chat.index(answer))
+            last = 0 if said is None else len(said.text)
+            after = next((piece.id for piece in special if said is not None and piece.start >= last), None)
+            inside = {piece.id for piece in special if _is_in(piece, learnt)}
+            return after, [piece.id for piece in special if piece.id is not None and piece.id not in inside]
+        raise ValueError(f"a question and its answer cannot be written with this chat template: {failed}")
+
+    def encode(self, messages: Sequence[Message], add_generation_prompt: bool = False,
+               tools: Iterable[Any] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The ids of a conversation, and which of them are the assistant's to say: (T,) int64 and (T,) booleans.
 
+        No token goes across the beginning of an answer, as none does when the model writes it.
+
         Args:
-            messages: {"role": "system", "user" or "assistant", "content": text}, one at least.
+            messages: {"role": "system", "user" or "assistant", "content": text}, one at least; and what else the
+                template knows.
             add_generation_prompt: end with the beginning of the assistant's turn, for the model to go on from.
+            tools: JSON schemas, or functions, that the template shows to the model.
 
         Raises:
-            ValueError: no messages, a malformed one, or a text that the vocabulary cannot write.
+            ValueError: no messages, a malformed one, a text that the vocabulary cannot write, or a conversation that
+                the template refuses.
         """
-        ids, learnt = list(self._prefix), [False] * len(self._prefix)
+        rendered = self.format.render(messages, add_generation_prompt, tools)
+        learnt = self._answers(rendered, messages, tools)
+        pieces = chat_pieces(self.tokenizer, rendered, [place for span in learnt for place in span])
+        rows = chat_ids(self.tokenizer, rendered, pieces)
+        marks = [_is_in(piece, learnt) for piece, row in zip(pieces, rows) for _ in row]
+        return np.array([token for row in rows for token in row], np.int64), np.array(marks, bool)
 
-        def put(tokens: Sequence[int], learn: bool = False) -> None:
-            ids.extend(tokens)
-            learnt.extend([learn] * len(tokens))
+    def prompt(self, messages: Sequence[Message], tools: Iterable[Any] | None = None) -> list[int]:
+        """The ids that the assistant's next answer follows; those of transformers, where no text spells a token."""
+        return whole_ids(self.tokenizer, self.format.render(messages, True, tools))
 
-        for number, message in enumerate(messages, 1):
-            role, content = _checked(message, number)
-            opening = self.format.opening.format(role=role)
-            put([self._start[role]])
-            if role == "assistant":  # apart from what stands before it, as it is when the model writes it
-                put(self._plain(opening))
-                put([*self._plain(content), self.end_id], learn=True)
+    def open_prompt(self, messages: Sequence[Message], tools: Iterable[Any] | None = None) -> list[int]:
+        """As `prompt`; but a conversation that ends with the assistant's own message is to be gone on with there, so
+        the ids end where it ends."""
+        if messages and isinstance(messages[-1], Mapping) and messages[-1].get("role") == "assistant":
+            begun = up_to_the_last_word(self.format.render(messages, tools=tools), len(messages) - 1)
+            if begun is not None:
+                return whole_ids(self.tokenizer, begun)
+            messages = messages[:-1]  # an empty beginning, with which an answer begins anyway
+        return self.prompt(messages, tools)
+
+    def fitting_prompt(self, messages: Sequence[Message], room: int) -> tuple[list[int], int]:
+        """The open prompt of as much of the end of a conversation as `room` tokens hold, and the number of turns that
+        are left out.
+
+        A turn is a question with what follows it. System messages at the beginning stay, and so does the last question,
+        for which there may be too little room still.
+        """
+        n_head = next((place for place, message in enumerate(messages)
+                       if message["role"] not in ("system", "developer")), len(messages))
+        head, rest = list(messages[:n_head]), messages[n_head:]
+        begins = [place for place, message in enumerate(rest) if message["role"] == "user" and place > 0]
+        begins = [0, *begins]
+        ids = self.open_prompt([*head, *rest])
+        left_out, too_many = 0, 0  # the first is never too few of those tried, and the second is
+        while len(ids) > room and left_out < len(begins) - 1:  # ever more, then back by halves
+            too_many, left_out = left_out, min(len(begins) - 1, 2 * left_out + 1)
+            ids = self.open_prompt([*head, *rest[begins[left_out]:]])
+        while left_out - too_many > 1:
+            middle = (left_out + too_many) // 2
+            tried = self.open_prompt([*head, *rest[begins[middle]:]])
+            if len(tried) > room:
+                too_many = middle
             else:
-                put([*self._plain(opening + content), self.end_id])
-            put(self._plain(self.format.closing))
-        if not messages:
-            raise ValueError("a conversation needs at least one message, got none")
-        if add_generation_prompt:
-            put([self._start["assistant"], *self._plain(self.format.opening.format(role="assistant"))])
-        return np.array(ids, np.int64), np.array(learnt, bool)
+                left_out, ids = middle, tried
+        return ids, left_out
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The ids that the assistant's next answer follows."""
-        return self.encode(messages, add_generation_prompt=True)[0].tolist()
+    def cropped_prompt(self, messages: Sequence[Message], room: int) -> list[int]:
+        """As `fitting_prompt`, within `room` in any case where that can be done: the longest text of the last turn
+        loses its beginning."""
+        ids, left_out = self.fitting_prompt(messages, room)
+        if len(ids) <= room:
+            return ids
+        system = [message for message in messages if message["role"] in ("system", "developer")]
+        last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=0)
+        kept = [*(message for message in system if message not in messages[last:]), *messages[last:]]
+        texts = {place: len(message["content"]) for place, message in enumerate(kept)
+                 if message["role"] not in ("system", "developer") and isinstance(message.get("content"), str)}
+        if not texts:
+            return ids
+        place = max(texts, key=texts.__getitem__)
+        shortest, longest = 0, texts[place]  # of what stays of it: fits, and is too long
+        while longest - shortest > 1:
+            middle = (shortest + longest) // 2
+            content = kept[place]["content"][texts[place] - middle:]
+            tried = self.open_prompt([*kept[:place], {**kept[place], "content": content}, *kept[place + 1:]])
+            if len(tried) > room:
+                longest = middle
+            else:
+                shortest, ids = middle, tried
+        return ids
 
-    def _plain(self, text: str) -> list[int]:
-        """No special token is allowed in it, whatever it spells."""
-        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+    # -- which part is the assistant's --------------------------------------------------------------------------------
+
+    def _answers(self, rendered: Rendered, messages: Sequence[Message],
+                 tools: Iterable[Any] | None = None) -> list[tuple[int, int]]:
+        """The parts of the text, [start, end), that are the assistant's to say.
+
+        Where the template marks them by {% generation %}, those. Else an answer begins where a prompt for it ends, and
+        it ends with the special token behind its last word.
+        """
+        if any(source & GENERATED for source in rendered.sources):
+            found, start = [], 0
+            for is_said, run in groupby(rendered.sources, key=lambda source: source & GENERATED):
+                end = start + sum(1 for _ in run)
+                if is_said:
+                    found.append((start, end))
+                start = end
+            return found
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for place, source in enumerate(rendered.sources):
+            first.setdefault(source, place)
+            last[source] = place + 1
+        special = [piece for piece in chat_pieces(self.tokenizer, rendered) if piece.id is not None]
+        found = []
+        for number, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            source = message_source(number)
+            begin = self._begin(rendered, messages[:number], first.get(source), tools)
+            if begin is None:
+                continue  # the template leaves the message out
+            end = last.get(source, begin)
+            until = min((place for other, place in first.items() if other and place >= end), default=len(rendered.text))
+            found.append((begin, next((piece.end for piece in special if end <= piece.start and piece.end <= until),
+                                      end)))
+        return found
+
+    def _begin(self, rendered: Rendered, before: Sequence[Message], first: int | None,
+               tools: Iterable[Any] | None) -> int | None:
+        """Where an answer begins: behind what a prompt of the messages before it ends with, if that is there.
+
+        Args:
+            rendered, before: the conversation, and its messages before the answer.
+            first: the first character of what the answer says; None where it says nothing that is written.
+            tools: as for the conversation.
+        """
+        limit = len(rendered.text) if first is None else first
+        asked = next((place + 1 for place in reversed(range(limit)) if rendered.sources[place]), 0)
+        for lead in self._leads if first is not None else ():  # between the question's last word and an answer's first
+            if asked + len(lead) <= limit and rendered.text.startswith(lead, asked):
+                return asked + len(lead)
+        try:
+            prompt = self.format.render(before, True, tools).text
+        except ValueError:
+            return first  # nothing stands before it, or nothing that the template writes alone
+        if len(prompt) > limit or not rendered.text.startswith(prompt):
+            return first
+        if first is not None and len(prompt) >= asked:
+            self._leads = sorted({*self._leads, prompt[asked:]}, key=len, reverse=True)
+        return len(prompt)
 
 
-def _checked(message: Message, number: int) -> tuple[str, str]:
-    """Role and content of a message."""
-    if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
-        raise ValueError(f'message {number} is {str(message)[:60]}, expected {{"role": …, "content": …}}')
-    role, content = message["role"], message["content"]
-    if role not in ROLES:
-        raise ValueError(f"message {number} has the role {str(role)[:30]!r}, expected {', '.join(ROLES)}")
-    if not isinstance(content, str):
-        raise ValueError(f"message {number}: the content is {str(content)[:40]!r}, expected a text")
-    return role, content
+def _is_in(piece: Piece, spans: Iterable[tuple[int, int]]) -> bool:
+    return any(start <= piece.start < end for start, end in spans)
 
 
 def _with_prefix(format: ChatFormat, tokenizer: Tokenizer) -> ChatFormat:
@@ -200,20 +393,13 @@ def chat_template(tokenizer: Tokenizer) -> ChatTemplate:
     """The template that came with a tokenizer.
 
     Raises:
-        ValueError: it has none, or one in a format that is not known here.
-
-    Warns:
-        UserWarning: the template is another program than ours, with the marks of ChatML. It is taken for that; what
-            else it may do (a system message of its own, tools) is left out.
+        ValueError: it has none, or one that is no program, or that cannot write a question and its answer.
     """
     if tokenizer.chat_template is None:
         raise ValueError("this tokenizer has no chat template: the model was not taught to answer")
-    for format in (_with_prefix(TURN_TOKENS, tokenizer), _with_prefix(CHATML, tokenizer)):
-        if tokenizer.chat_template == format.jinja():
-            return ChatTemplate(tokenizer, format)
-    if all(name in tokenizer.chat_template for name in CHATML.special_tokens):
-        warnings.warn("the chat template is a Jinja program, which is not run here: its marks are those of ChatML, so "
-                      "turns are written in that; a system message of its own is left out", stacklevel=2)
-        return ChatTemplate(tokenizer, CHATML)
-    raise ValueError("the chat template is in no format that is known here (turn tokens, ChatML): "
-                     f"{' '.join(tokenizer.chat_template.split())[:80]}")
+    for format in (TURN_TOKENS, CHATML):
+        if all(token in tokenizer.special.names for token in tokenizer.prefix_ids):
+            ours = _with_prefix(format, tokenizer)
+            if tokenizer.chat_template == ours.jinja():
+                return ChatTemplate(tokenizer, ours)
+    return ChatTemplate(tokenizer, JinjaFormat(tokenizer.chat_template, dict(tokenizer.special.roles)))

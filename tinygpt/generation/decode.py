@@ -5,6 +5,7 @@ The loop knows no model. It calls a function
     step(ids, cache) -> logits              ids (B, t) -> (B, V), or (B, t, V), of which the last position counts
 
 with a cache that `make_cache(B)` made, and gives it each token once: first the whole prompt, then one token at a time.
+A cache that holds the beginning of the prompts already (`cache.length` tokens, all but the last at most) gets the rest.
 Without a cache (`make_cache=None`) the step sees the whole text every time: slower, and the same result; that is the
 simplest thing to decode from, any function of ids will do.
 
@@ -108,9 +109,9 @@ def _loop(
     text = np.where(mask != 0, ids, -1)  # all that stands so far, for the rules; the window may have lost its beginning
     visible = min(int(mask.sum(axis=1).max()), context_length or ids.shape[1])  # columns that hold more than padding
     window, window_mask = ids[:, -visible:], mask[:, -visible:]  # what the step may look at
-    unread = window  # what it has not been given yet
     padded = not window_mask.all()
     cache = make_cache(len(ids)) if make_cache is not None else None
+    unread = window[:, getattr(cache, "length", 0):]  # what the step has not been given yet
     for _ in range(max_new_tokens):
         padding = {"attention_mask": window_mask} if padded else {}
         logits = last_logits(step(unread, cache, **padding))  # (B, V)

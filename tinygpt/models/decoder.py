@@ -225,12 +225,22 @@ class GPT(gpt.GPT, PretrainedModel):
                decode: Callable[[Sequence[int]], str] | None = None,
                eos_token_id: int | Sequence[int] | None = FROM_CONFIG, pad_token_id: int | None = None,
                attention_mask: Any = None, use_cache: bool = True, long_prompt: Literal["error", "crop"] = "error",
-               **sampling: Any) -> Iterator[np.ndarray]:
-        """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen."""
+               cache: Cache | None = None, **sampling: Any) -> Iterator[np.ndarray]:
+        """As `generate`, but yields the new token of every row, (B,), as soon as it is chosen.
+
+        Args:
+            cache: from `new_cache`: holds the beginning of the prompts already, from an earlier call, and takes what is
+                read and written now; it grows as needed.
+        """
         chosen = Sampling.of(sampling)
+        settings = self._decoding(ids, max_new_tokens, eos_token_id, pad_token_id, use_cache, chosen)
+        if cache is not None:
+            new_cache, given = settings["make_cache"], iter([cache])
+            length = np.shape(ids)[-1] + max_new_tokens
+            cache.grow(length if self.config.endless else min(self.config.block_size, length))
+            settings["make_cache"] = lambda batch_size: next(given, None) or new_cache(batch_size)
         return stream(self.step, np.asarray(ids), sampling=chosen, seed=seed, stop=stop, decode=decode,
-                      attention_mask=attention_mask, long_prompt=long_prompt,
-                      **self._decoding(ids, max_new_tokens, eos_token_id, pad_token_id, use_cache, chosen))
+                      attention_mask=attention_mask, long_prompt=long_prompt, **settings)
 
     def stream_text(self, ids: Any, max_new_tokens: int = 20, *, decode: Callable[[list[int]], str],
                     seed: int | None = None, stop: Any = None,

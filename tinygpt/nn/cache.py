@@ -57,6 +57,24 @@ class LayerCache:
             raise ValueError(f"cache: room for {self.keys.shape[0]} sequences of {capacity} tokens, "
                              f"got {keys.shape[0]} sequences of {end}")
 
+    def can_cut(self, length: int) -> bool:
+        """Whether `cut` may follow: what came first is still there."""
+        return length <= self.length
+
+    def cut(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        self.length = length
+
+    def grow(self, capacity: int) -> None:
+        """Make room for so many tokens in all; what is there stays."""
+        more = capacity - self.keys.shape[2]
+        if more > 0:
+            with on_device(device_of(self.keys)):
+                xp = array_module(self.keys)
+                rows, heads, _, size = self.keys.shape
+                free = xp.zeros((rows, heads, more, size), dtype=self.keys.dtype)
+                self.keys, self.values = (xp.concatenate([table, free], axis=2) for table in (self.keys, self.values))
+
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was."""
         for table in (self.keys, self.values):
@@ -102,6 +120,23 @@ class Cache:
     def advance(self, n: int) -> None:
         """Count tokens for a model without layers, which stores nothing."""
         self._length += n
+
+    def cut(self, length: int) -> bool:
+        """Forget all but the first `length` tokens, to go on differently from there; False where a window has lost
+        some of what they look at, and nothing has changed."""
+        if not all(layer.can_cut(length) for layer in self.layers):
+            return False
+        for layer in self.layers:
+            layer.cut(length)
+        self._length = min(self._length, length)
+        return True
+
+    def grow(self, capacity: int) -> None:
+        """Make room for so many tokens in all, twice as many as before at least, so that growing often costs little."""
+        if capacity > self.capacity:
+            self.capacity = max(capacity, 2 * self.capacity)
+            for layer in self.layers:
+                layer.grow(self.capacity)
 
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was: beam search continues some beams twice and drops others."""

@@ -98,6 +98,19 @@ class WindowCache(LayerCache):
             self.values[:, :, :self.end] = values[:, :, kept + n - self.end:]
             return keys, values
 
+    def can_cut(self, length: int) -> bool:
+        """Whether what the token after the first `length` looks at is still there."""
+        return length <= self.length and min(length, self.window - 1) <= self.end - (self.length - length)
+
+    def cut(self, length: int) -> None:
+        """As for every cache."""
+        self.end -= self.length - length
+        self.length = length
+
+    def grow(self, capacity: int) -> None:
+        """As for every cache, up to two windows."""
+        super().grow(min(capacity, 2 * self.window))
+
     def reorder(self, rows: Array) -> None:
         """As for every cache."""
         for table in (self.keys, self.values):

@@ -8,11 +8,12 @@ Prerequisites: base.py, generation/decode.py, data/chat_template.py. Next: trans
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..data.chat_template import Message, chat_template
+from ..data.chat_template import ChatTemplate, Message, chat_template
 from ..generation import TextStream, absent, left_pad
 from ..generation.decode import as_list
 from ..models import GPT, PretrainedModel
@@ -116,39 +117,49 @@ class TextGenerationPipeline(Pipeline):
     def run(self, inputs: list[Any], settings: GenerationSettings) -> list[list[dict[str, Any]]]:
         """For each prompt a list of as many dicts as texts were asked for."""
         s = settings
-        prompts = [self._prompt(given, s) for given in inputs]
-        eos = self._ends(any(map(_is_chat, inputs)), s)
+        template = chat_template(self.tokenizer) if any(map(_is_chat, inputs)) else None
+        prompts = [self._prompt(given, s, template) for given in inputs]
+        eos = self._ends(template, s)
+        rooms = [self._room(given, ids, s) for given, ids in zip(inputs, prompts)]
         if s.num_beams > 1:  # a prompt's beams give all its texts, and where a text is cut they choose another
             places: dict[int, list[int]] = {}
-            for place, ids in enumerate(prompts):
-                places.setdefault(s.room(len(ids)), []).append(place)
+            for place, room in enumerate(rooms):
+                places.setdefault(room, []).append(place)
             texts: dict[int, list[list[int]]] = {}
             for alike in places.values():
                 for start in range(0, len(alike), s.batch_size):
                     batch, n = alike[start:start + s.batch_size], s.num_return_sequences
-                    written = self._continue([prompts[place] for place in batch], s, 0, eos)
+                    written = self._continue([prompts[place] for place in batch], [rooms[place] for place in batch],
+                                             s, 0, eos)
                     texts |= {place: written[row * n:(row + 1) * n] for row, place in enumerate(batch)}
             new = [ids for place in range(len(prompts)) for ids in texts[place]]
         else:
             rows = [ids for ids in prompts for _ in range(s.num_return_sequences)]
+            longest = [room for room in rooms for _ in range(s.num_return_sequences)]
             new = [ids for start in range(0, len(rows), s.batch_size)
-                   for ids in self._continue(rows[start:start + s.batch_size], s, start, eos)]
+                   for ids in self._continue(rows[start:start + s.batch_size], longest[start:start + s.batch_size], s,
+                                             start, eos)]
         records = [self._record(given, prompts[place], new[place * s.num_return_sequences + number], s)
                    for place, given in enumerate(inputs) for number in range(s.num_return_sequences)]
         return [records[start:start + s.num_return_sequences]
                 for start in range(0, len(records), s.num_return_sequences)]
 
-    def _ends(self, chat: bool, settings: GenerationSettings) -> list[int]:
+    def _ends(self, template: ChatTemplate | None, settings: GenerationSettings) -> list[int]:
         """The tokens that end a text: those of the settings, or the configuration's and in a chat the template's."""
         if settings.eos_token_id is not FROM_CONFIG:
             return as_list(settings.eos_token_id)
         return [*as_list(self.model.config.eos_token_id),
-                *(chat_template(self.tokenizer).stop_ids if chat else [])]
+                *(template.stop_ids if template is not None else [])]
 
-    def _prompt(self, given: str | list[Message], settings: GenerationSettings) -> list[int]:
+    def _prompt(self, given: str | list[Message], settings: GenerationSettings,
+                template: ChatTemplate | None) -> list[int]:
         """The ids to go on from."""
         context = self.model.config.block_size
-        ids = self.tokenizer.encode_prompt(given) if isinstance(given, str) else self._chat(given)
+        if isinstance(given, str):
+            ids = self.tokenizer.encode_prompt(given)
+        else:
+            assert template is not None
+            ids = self._chat(given, settings, template)
         if not ids:
             config = self.model.config
             begins = [token for token in (config.bos_token_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
@@ -161,19 +172,31 @@ class TextGenerationPipeline(Pipeline):
                              f"{len(ids)}")
         return ids[-context:] if settings.truncation else ids
 
-    def _chat(self, messages: list[Message]) -> list[int]:
-        """The ids of a conversation up to where the assistant goes on."""
-        template = chat_template(self.tokenizer)
-        if messages[-1]["role"] != "assistant":
-            return template.prompt(messages)
-        ids = template.encode(messages)[0].tolist()
-        return ids[:len(ids) - 1 - ids[::-1].index(template.end_id)]  # its turn is open again
+    def _chat(self, messages: list[Message], settings: GenerationSettings, template: ChatTemplate) -> list[int]:
+        """The ids of a conversation up to where the assistant goes on.
 
-    def _continue(self, prompts: list[list[int]], settings: GenerationSettings, start: int,
+        Of one that is too long, what the assistant was told first stays, its system message, and the latest turns; its
+        answer gets up to half of the context, as in `Chat`.
+        """
+        ids, context = template.open_prompt(messages), self.model.config.block_size
+        limit = context - min(settings.room(len(ids)), context // 2)
+        if len(ids) <= limit or settings.truncation is False or self.model.config.endless:
+            return ids
+        if settings.truncation is None:
+            warnings.warn(f"the conversation has {len(ids)} tokens, but the model's context holds {context}, the "
+                          "answer included: the oldest turns are left out", stacklevel=2)
+        return template.cropped_prompt(messages, limit)
+
+    def _room(self, given: str | list[Message], prompt: list[int], settings: GenerationSettings) -> int:
+        """How many tokens may follow a prompt; an answer ends where the context does, for what slid out of it would be
+        what the assistant was told first."""
+        room, config = settings.room(len(prompt)), self.model.config
+        return room if isinstance(given, str) or config.endless else min(room, max(1, config.block_size - len(prompt)))
+
+    def _continue(self, prompts: list[list[int]], longest: list[int], settings: GenerationSettings, start: int,
                   eos: list[int]) -> list[list[int]]:
-        """The new tokens of each prompt, the one that ended it included."""
+        """The new tokens of each prompt, the one that ended it included, and at most as many as `longest` says."""
         s, config = settings, self.model.config
-        longest = [s.room(len(ids)) for ids in prompts]
         pad = config.pad_token_id if s.pad_token_id is None else s.pad_token_id
         ids, mask = left_pad(prompts, pad or 0)
         stop = as_list(s.stop_sequence)
@@ -213,7 +236,9 @@ class TextGenerationPipeline(Pipeline):
         *before, last = given
         if last["role"] != "assistant":
             return {"generated_text": [*given, {"role": "assistant", "content": written}]}
-        return {"generated_text": [*before, {"role": "assistant", "content": last["content"] + written}]}
+        said = last["content"]
+        said = said + written if isinstance(said, str) else [*said, {"type": "text", "text": written}]
+        return {"generated_text": [*before, {**last, "content": said}]}
 
 
 def _is_chat(value: Any) -> bool:

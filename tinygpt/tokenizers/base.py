@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .chat_text import apply_chat_template
 from .files import SavedTokenizer
 from .special import AddedToken, AllowedSpecial, SpecialTokens
 from .template import Template
@@ -214,6 +215,22 @@ class Tokenizer(ABC):
                 yield text
         if text := decoder.decode(b"", final=True):
             yield text
+
+    def apply_chat_template(self, conversation: Any, tools: Iterable[Any] | None = None,
+                            add_generation_prompt: bool = False, tokenize: bool = True, **more: Any) -> Any:
+        """A conversation as `chat_template` writes it: ids, or with tokenize=False the text.
+
+        Args:
+            conversation: messages, [{"role": "user", "content": "…"}, …], or several such lists.
+            tools: JSON schemas, or functions that become such (tool_schema.py).
+            add_generation_prompt: end with the beginning of the assistant's turn.
+            more: `continue_final_message=True` ends where the last message ends; `return_dict=True` gives a dict with
+                "input_ids" and "attention_mask"; all else are variables that the template sees.
+
+        Raises:
+            ValueError: no template, one that fails or refuses the conversation, or no messages.
+        """
+        return apply_chat_template(self, conversation, tools, add_generation_prompt, tokenize, **more)
 
     def set_template(self, prefix: Sequence[str] = (), suffix: Sequence[str] = ()) -> None:
         """Let `encode` put the special tokens named `prefix` before every text and those named `suffix` after it."""
