@@ -16,12 +16,12 @@ from typing import NoReturn
 from .._version import __version__
 from ..backend import DeviceError
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
-from . import chat, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from . import chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, gradcheck)
+SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, convert, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):

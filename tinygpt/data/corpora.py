@@ -4,7 +4,7 @@ A corpus is looked for in the folder that TINYGPT_DATA names, then in the cache,
 arrives must have the SHA-256 written here; a corpus without one is never downloaded, because then nobody could say
 what was trained on.
 
-Prerequisites: download.py, atomic_file.py. Next: sources.py.
+Prerequisites: download.py, ../atomic_file.py. Next: sources.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic_file import atomic_write
+from ..atomic_file import atomic_write
 
 __all__ = ["CORPORA", "Corpus", "cache_folder", "find_corpus"]
 

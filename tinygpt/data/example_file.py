@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .atomic_file import atomic_write
+from ..atomic_file import atomic_write
 from .pairs import IdPair
 
 __all__ = ["read_example_file", "write_example_file"]

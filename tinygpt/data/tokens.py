@@ -19,7 +19,7 @@ from types import TracebackType
 import numpy as np
 
 from ..tokenizers.base import Tokenizer
-from .atomic_file import atomic_write
+from ..atomic_file import atomic_write
 
 __all__ = ["TextEncoder", "TokenFile", "encode_documents", "smallest_id_type", "token_array", "write_tokens"]
 

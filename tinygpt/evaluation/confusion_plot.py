@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data.atomic_file import atomic_write
+from ..atomic_file import atomic_write
 from .classification import Classification
 
 __all__ = ["plot_confusion"]

@@ -160,7 +160,7 @@ def read_adapter(folder: str | Path, base: str | Path | None = None) -> AdapterF
         sha256 = meta["base_sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no adapter of tinygpt: {error}") from None
-    found = next((path for path in bases if path.is_dir()), None)
+    found = next((path for path in bases if path.exists()), None)
     if found is None:
         raise FileNotFoundError(f"{path} adapts the model in {bases[0]}, which is no longer there; put it back, or "
                                 "train with --merge to have a folder that needs no other")

@@ -47,7 +47,7 @@ def resolve_folder(name_or_path: str | Path, *, revision: str | None = None) -> 
         OSError: the Hub cannot be reached and there is no local copy.
     """
     path = Path(name_or_path)
-    if path.is_dir():
+    if path.is_dir() or path.is_file():
         return path
     if not isinstance(name_or_path, str) or not REPOSITORY.fullmatch(name_or_path):
         raise FileNotFoundError(f"there is no model folder {name_or_path}")

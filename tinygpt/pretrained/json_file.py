@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..atomic_file import atomic_write
+
 __all__ = ["parse_object", "read_json", "write_json"]
 
 MAX_JSON_BYTES = 64 << 20  # an index of 100,000 tensors takes 10 MB
@@ -49,7 +51,5 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def write_json(path: str | Path, value: dict[str, Any]) -> None:
     """Write `value` with sorted names and two spaces of indentation, as Hugging Face does; replaced in one step."""
-    from ..data.atomic_file import atomic_write
-
     with atomic_write(path) as file:
         file.write((json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))

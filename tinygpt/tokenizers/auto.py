@@ -10,10 +10,12 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from ..pretrained.gguf_file import is_gguf
 from .base import Tokenizer
 from .byte_bpe import ByteBPE
 from .char import CharTokenizer
 from .files import TOKENIZER, SavedTokenizer
+from .gguf import GGUFTokenizer
 
 __all__ = ["TOKENIZERS", "load_tokenizer"]
 
@@ -29,7 +31,7 @@ _NOT_READ = {"vocab.txt": "a WordPiece vocabulary", "tokenizer.model": "a Senten
 
 
 def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
-    """The tokenizer saved in `folder`, in any of the formats that this package reads.
+    """The tokenizer saved in `folder`, or in a GGUF file, in any of the formats that this package reads.
 
     Raises:
         FileNotFoundError: no such folder, or no tokenizer in it.
@@ -38,9 +40,9 @@ def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
     path = Path(folder)
     if not path.exists():
         raise FileNotFoundError(f"there is no folder {path}")
-    if not path.is_dir():
-        raise ValueError(f"{path} is a file; give the folder that holds it")
-    saved = SavedTokenizer(path)
+    if path.is_file() and not is_gguf(path):
+        raise ValueError(f"{path} is a file, and no GGUF file; give the folder that holds it")
+    saved = GGUFTokenizer(path) if path.is_file() else SavedTokenizer(path)
     for kind in TOKENIZERS.values():
         if kind.matches(saved):
             return kind.load(saved)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.atomic_file import atomic_write
+from ..atomic_file import atomic_write
 
 __all__ = ["MetricsLog", "plot_losses", "read_metrics"]
 

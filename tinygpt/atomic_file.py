@@ -3,7 +3,7 @@
 Whatever takes long to make (token ids, downloads) is written beside its place under a temporary name and renamed when
 it is complete: a process killed half way leaves the old file, or none, never half a file.
 
-Used by tokens.py and corpora.py.
+Prerequisites: nothing. Next: pretrained/json_file.py, data/tokens.py.
 """
 
 from __future__ import annotations
