@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf_writer import gguf
 
-from tinygpt.pretrained import read_folder, resolve_folder, write_safetensors
+from tinygpt.cli import main
+from tinygpt.models import GPT, GPTConfig, load_model
+from tinygpt.pretrained import read_folder, resolve_folder, resolve_tokenizer, write_safetensors
+from tinygpt.tokenizers import ByteBPE, load_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = {"model_type": "gpt2", "vocab_size": 5, "n_positions": 3, "n_layer": 0, "n_head": 1, "n_embd": 2}
@@ -27,6 +31,16 @@ def hub(tmp_path, monkeypatch):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
             requests.append((self.command, self.path))
+            if self.path.startswith("/api/models/somebody/model"):
+                names = [path.relative_to(served).as_posix() for path in served.rglob("*") if path.is_file()]
+                body = json.dumps({"id": "somebody/model", "sha": COMMIT, "private": False, "downloads": 0, "tags": [],
+                                   "siblings": [{"rfilename": name} for name in names]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                return
             prefix = "/somebody/model/resolve/"
             name = self.path.removeprefix(prefix).partition("/")[2]
             file = served / name
@@ -101,6 +115,66 @@ def test_a_hub_out_of_reach(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(OSError, match="cannot be reached"):
         resolve_folder("somebody/model")
+
+
+@pytest.fixture
+def whole(hub):
+    """A repository with a model, a tokenizer, and what stands beside it."""
+    served, requests = hub
+    tokenizer = ByteBPE.train("to be or not to be", 260, special_tokens=["<|endoftext|>"])
+    GPT(GPTConfig(vocab_size=262, block_size=16, n_layer=1, n_head=2, n_embd=8)).save_pretrained(served, tokenizer)
+    (served / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    (served / "added_tokens.json").write_text(json.dumps({"<|more|>": 261}), encoding="utf-8")
+    return served, requests
+
+
+def test_a_tokenizer_by_name_without_the_weights(whole):
+    _, requests = whole
+    tokenizer = load_tokenizer("somebody/model")
+    assert tokenizer.chat_template == "{{ messages }}" and tokenizer.special_tokens.keys() >= {"<|endoftext|>"}
+    assert tokenizer.encode("a<|more|>")[-1] == 261
+    assert not [path for _, path in requests if "safetensors" in path]
+
+
+def test_a_name_in_a_command_and_offline_from_the_cache(whole, monkeypatch, capsys):
+    served, _ = whole
+    arguments = ["generate", "--model", "somebody/model", "--prompt", "to be", "--max-new-tokens", "2", "--seed", "1"]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    assert load_model("somebody/model").config == load_model(served).config
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert main(arguments) == 0 and capsys.readouterr().out == first
+    assert resolve_tokenizer("somebody/model") == resolve_folder("somebody/model")
+
+
+def test_a_repository_of_one_gguf_file(hub, monkeypatch):
+    served, requests = hub
+    (served / "m.gguf").write_bytes(gguf({"a": 1}))
+    (served / "mmproj-m.gguf").write_bytes(gguf())
+    path = resolve_folder("somebody/model")
+    assert path.name == "m.gguf" and path == resolve_tokenizer("somebody/model")
+    assert path.read_bytes() == gguf({"a": 1})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert resolve_folder("somebody/model") == path
+    assert not any("mmproj" in name for _, name in requests)
+
+
+def test_a_repository_of_several_gguf_files(hub):
+    served, _ = hub
+    (served / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+    (served / "sub").mkdir()
+    for name in ("m-Q8_0.gguf", "sub/m-Q4_0.gguf"):
+        (served / name).write_bytes(gguf({"name": name}))
+    with pytest.raises(ValueError, match="several GGUF files; name one of them, as somebody/model/m-Q8_0.gguf"):
+        resolve_folder("somebody/model")
+    assert resolve_folder("somebody/model/sub/m-Q4_0.gguf").read_bytes() == gguf({"name": "sub/m-Q4_0.gguf"})
+    with pytest.raises(FileNotFoundError, match="the Hugging Face Hub has no such model"):
+        load_tokenizer("somebody/model/other.gguf")
+
+
+def test_no_tokenizer(hub):
+    with pytest.raises(FileNotFoundError, match="Hub has no such model"):
+        load_tokenizer("somebody/model")
 
 
 def test_without_the_extra(monkeypatch):

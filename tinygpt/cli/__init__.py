@@ -16,13 +16,13 @@ from .._version import __version__
 from ..backend import DeviceError
 from ..files import printable, starting
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
-from . import chat, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from . import chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .streams import standard_streams, written
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, gradcheck)
+SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, convert, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):

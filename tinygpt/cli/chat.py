@@ -35,7 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Talk with a model that was tuned to answer (tinygpt finetune --task instruction). Questions may "
                     "also come through a pipe, one a line.")
     parser.set_defaults(run=run)
-    parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
+    parser.add_argument("--model", required=True, metavar="MODEL",
+                        help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     parser.add_argument("--system", default=None, metavar="TEXT", help="a system message to begin with")
     parser.add_argument("--max-new-tokens", type=whole, default=200, metavar="N",
                         help="at most so many tokens a turn [200]")

@@ -32,7 +32,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Measure a model on data: how well it predicts a text, answers multiple-choice questions, labels, "
                     "translates, or how varied its own texts are.")
     parser.set_defaults(run=run)
-    parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
+    parser.add_argument("--model", required=True, metavar="MODEL",
+                        help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     parser.add_argument("--data", required=True, metavar="FILE",
                         help="a file or a named corpus: texts, questions (HellaSwag's or ARC's JSON Lines), labelled "
                              "texts, or two columns to translate")

@@ -20,7 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "generate", help="continue a prompt",
         description="Write the prompt and the model's continuation to standard output, token by token.")
     parser.set_defaults(run=run)
-    parser.add_argument("--model", required=True, metavar="DIR", help="a model folder, with its tokenizer")
+    parser.add_argument("--model", required=True, metavar="MODEL",
+                        help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue; - for standard input")
     parser.add_argument("--max-new-tokens", type=whole, default=200, metavar="N", help="at most so many tokens [200]")
     add_sampling(parser, temperature=0.8)

@@ -179,7 +179,7 @@ def read_adapter(folder: str | Path, base: str | Path | None = None) -> AdapterF
         raise ValueError(f"{path} is no adapter of tinygpt: it says no {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} is no adapter of tinygpt: {error}") from None
-    found = next((folder for folder in bases if _is_folder(folder)), None)
+    found = next((path for path in bases if _is_there(path)), None)
     if found is None:
         raise FileNotFoundError(f"{path} adapts the model in {printable(str(bases[0]))[:1000]}, which is no longer "
                                 "there; put it back, or train with --merge to have a folder that needs no other")
@@ -196,8 +196,8 @@ def _lora(said: dict[str, Any]) -> LoRA:
     return LoRA(rank, float(alpha), tuple(targets))
 
 
-def _is_folder(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return path.is_dir()
+        return path.is_dir() or path.is_file()
     except (OSError, ValueError):  # a name that is too long, or holds a null character
         return False

@@ -5,12 +5,16 @@ Prerequisites: inputs.py, pretrained/folder.py. Next: gpt.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..backend import to_numpy
+import numpy as np
+
+from ..backend import resolve_device, to_device, to_numpy
 from ..nn import Module
+from ..nn.blank import blank
 from ..pretrained import read_folder, resolve_folder, write_folder
 from .config_base import Configuration
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FROM_CONFIG", "PretrainedModel"]
 
 FROM_CONFIG: Any = object()  # "what the configuration says", where None means "none"
+NOTHING = np.empty(0, np.float32)
 
 
 class PretrainedModel(Module):
@@ -50,16 +55,31 @@ class PretrainedModel(Module):
         return model if dtype is None else model.to(dtype=dtype)
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any], state: dict[str, Any], *, device: str | None = None,
+    def from_fields(cls, fields: dict[str, Any], state: Mapping[str, np.ndarray], *, device: str | None = None,
                     where: str = "the folder") -> Self:
-        """The model of a configuration's fields with the given weights; what `read_folder` gives."""
+        """The model of a configuration's fields with the given weights; what `read_folder` gives.
+
+        The arrays become the model's own, and are asked for one by one, each after the array in its place is gone: so
+        a large model needs memory for its weights and little more.
+        """
         if fields["architecture"] not in cls.config_class.ARCHITECTURES:
             raise ValueError(f"{where} holds a {fields['architecture']!r} model, and {cls.__name__} is for "
                              + " or ".join(cls.config_class.ARCHITECTURES)
                              + "; tinygpt.load_model picks the class itself")
-        model = cls(cls.config_class(**fields))  # type: ignore[call-arg]
-        model.load_state_dict(state)
-        return (model if device is None else model.to(device)).eval()
+        config = cls.config_class(**fields)
+        with blank():
+            model = cls(config)  # type: ignore[call-arg]
+        parameters = dict(model.named_parameters())
+        if parameters.keys() != state.keys():
+            model.load_state_dict(state)  # which raises, and says what does not fit
+        place = model.device if device is None else resolve_device(device)
+        for name, parameter in parameters.items():
+            shape, parameter.data = parameter.shape, NOTHING
+            value = state[name]
+            if value.shape != shape:
+                raise ValueError(f"{where}: {name} has shape {list(value.shape)}, expected {list(shape)}")
+            parameter.data = to_device(value, place)
+        return model.eval()
 
     def with_options(self, **changes: Any) -> Self:
         """A new model of the same class whose configuration has these fields changed.

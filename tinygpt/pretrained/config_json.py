@@ -16,7 +16,7 @@ from ..files import read_json, write_json
 from .config_fields import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
                             WITH_BEAMS, Option)
 
-__all__ = ["CONFIG", "GENERATION_CONFIG", "read_config", "write_config"]
+__all__ = ["CONFIG", "GENERATION_CONFIG", "fields_of", "read_config", "write_config"]
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
@@ -189,6 +189,14 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
     return fields
 
 
+def fields_of(config: dict[str, Any], generation: dict[str, Any], where: Path) -> dict[str, Any]:
+    """The fields that a config.json and a generation_config.json give; errors begin with `where` they come from."""
+    try:
+        return _fields(config, generation)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
 def _turns(fields: dict[str, Any]) -> bool:
     """Whether the model's positions are rotary."""
     return fields["positions"] == "rotary" if fields.get("positions") else fields["architecture"] in THETAS
@@ -224,10 +232,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} is no model folder: it holds no {CONFIG}")
     generation_path = path.with_name(GENERATION_CONFIG)
     config, generation = read_json(path), read_json(generation_path) if generation_path.is_file() else {}
-    try:
-        fields = _fields(config, generation)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    fields = fields_of(config, generation, path)
     encoder_decoder = fields["architecture"] in ("bart", "marian")
     if encoder_decoder or fields["head"] == "lm":
         if words := _not_followed(generation or config, () if encoder_decoder else (*RULES, "bad_words_ids")):

@@ -1,27 +1,35 @@
 """Whole folders: `read_folder` gives the fields of a configuration and our arrays by name, `write_folder` takes them.
 
-Nothing here knows a model class: what is read goes into `Module.load_state_dict`, what is written comes from
-`state_dict`. Weights become float32 on the way in, tensor by tensor, and are written as float32.
-Prerequisites: names.py, tables.py. Next: hub.py; models/base.py uses it.
+Nothing here knows a model class: what is read goes into a model's parameters, what is written comes from `state_dict`.
+Weights become float32 on the way in, each when it is asked for, so that no more than one lies beside the model that
+takes them; and are written as float32. A GGUF file is read as the folder that it was made from.
+
+Prerequisites: names.py, tables.py, gguf_model.py. Next: hub.py; models/base.py uses it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..nn.sinusoidal import sinusoidal_table
-from .config_json import DECODERS, read_config, write_config
+from .config_json import DECODERS, fields_of, read_config, write_config
+from .gguf_file import GGUFFile, is_gguf
+from .gguf_model import GGUFWeights, gguf_config
 from .names import Entry, Names, sizes
 from .safetensors_file import SafetensorsFile, write_safetensors
 from .shards import WEIGHTS, open_weights
 from .tables import names_of
 
-__all__ = ["read_folder", "write_folder"]
+__all__ = ["State", "read_folder", "write_folder"]
+
+Holder = SafetensorsFile | GGUFWeights  # arrays by name, and what is known of them before they are read
 
 SHOWN = 4  # names listed in an error message
 SINES_ATOL = 0.005  # bfloat16 rounds numbers near 1 to a multiple of 2⁻⁸
@@ -42,10 +50,10 @@ def _shapes(entry: Entry, sizes: Mapping[str, int]) -> Iterator[tuple[int, ...]]
 class _Reader:
     """Their tensors under normalised names, each checked when it is taken; and which were taken."""
 
-    def __init__(self, folder: Path, names: Names) -> None:
+    def __init__(self, folder: Path, names: Names, holders: Mapping[str, Holder]) -> None:
         self.folder, self.names, self.taken = folder, names, set[str]()
-        self.files: dict[str, tuple[SafetensorsFile, str]] = {}
-        for name, file in open_weights(folder).items():
+        self.files: dict[str, tuple[Holder, str]] = {}
+        for name, file in holders.items():
             plain = self.plain(name)
             if plain in self.files:
                 raise ValueError(f"{folder}: {_some([name, self.files[plain][1]])} are two names of one tensor")
@@ -60,16 +68,22 @@ class _Reader:
     def has(self, name: str) -> bool:
         return self.plain(name) in self.files
 
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The tensor as float32."""
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Take note of a tensor that will be read; it must be of this shape, and of a type that holds weights."""
         self.taken.add(self.plain(name))
         file, stored = self.files[self.plain(name)]
         info = file.tensors[stored]
         if info.shape != shape:
             raise ValueError(f"{file.path}: tensor {stored!r} has shape {info.shape}, but {shape} follows from "
                              "config.json")
-        if info.dtype not in ("F32", "F16", "BF16", "F64"):
-            raise ValueError(f"{file.path}: tensor {stored!r} holds {info.dtype}; weights must be floating-point")
+        if not info.holds_weights:
+            raise ValueError(f"{file.path}: tensor {stored!r} holds {info.dtype}; weights must be "
+                             f"{', '.join(info.WEIGHTS)}: take files of the model that are of such a type")
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The tensor as float32."""
+        self.check(name, shape)
+        file, stored = self.files[self.plain(name)]
         return file[stored].astype(np.float32, copy=False)
 
     def check_sines(self) -> None:
@@ -96,13 +110,16 @@ def _read_entry(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> np.n
     return parts[0][0] if entry.form == "row" else parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _copy_checked(reader: _Reader, entry: Entry, sizes: Mapping[str, int], array: np.ndarray) -> None:
+def _check_copies(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> None:
     """The tensors under other names of this one are consumed; a copy must say the same."""
-    shape = next(_shapes(entry, sizes))
-    for name in filter(reader.has, entry.copies):
-        if not np.array_equal(reader.take(name, shape), array):
-            raise ValueError(f"{reader.folder}: {name!r} differs from {entry.theirs[0]!r}, but tie_word_embeddings is "
-                             "true: they should be one matrix")
+    copies = [name for name in entry.copies if reader.has(name)]
+    if copies:
+        shape = next(_shapes(entry, sizes))
+        array = reader.take(entry.theirs[0], shape)
+        for name in copies:
+            if not np.array_equal(reader.take(name, shape), array):
+                raise ValueError(f"{reader.folder}: {name!r} differs from {entry.theirs[0]!r}, but tie_word_embeddings "
+                                 "is true: they should be one matrix")
     reader.taken |= {reader.plain(name) for name in entry.instead}
 
 
@@ -122,15 +139,51 @@ def _from_present(reader: _Reader, entry: Entry) -> Entry:
     """The entry itself, or with the name that stands instead of an absent single one."""
     if len(entry.theirs) == 1 and not reader.has(entry.theirs[0]):
         for name in filter(reader.has, (*entry.copies, *entry.instead)):
-            return Entry(entry.ours, (name,), entry.rows, entry.columns, entry.form, copies=entry.copies)
+            return replace(entry, theirs=(name,))
     return entry
 
 
-def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read a Hugging Face folder: GPT-2, Llama, Mistral, Mixtral, BERT, RoBERTa, BART or Marian.
+class State(Mapping[str, np.ndarray]):
+    """Our arrays by name, each read from its file whenever it is asked for.
 
     Args:
-        folder: holds config.json and model.safetensors, or the shards that model.safetensors.index.json names.
+        reads: by name, what reads the array.
+    """
+
+    def __init__(self, reads: Mapping[str, Callable[[], np.ndarray]]) -> None:
+        self._reads = reads
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._reads[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reads)
+
+    def __len__(self) -> int:
+        return len(self._reads)
+
+
+def _opened(path: Path) -> tuple[dict[str, Any], Mapping[str, Holder]]:
+    """The fields of the configuration, and which file holds which tensor."""
+    if path.is_file():
+        if not is_gguf(path):
+            raise ValueError(f"{path} is a file, and no GGUF file; give a model's folder, or a file that begins with "
+                             "GGUF")
+        file = GGUFFile(path)
+        config = gguf_config(file)
+        weights = GGUFWeights(file, config)
+        return fields_of(config, {}, path), dict.fromkeys(weights, weights)
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no model folder {path}")
+    return read_config(path), open_weights(path)
+
+
+def read_folder(folder: str | Path) -> tuple[dict[str, Any], State]:
+    """Read a Hugging Face folder, or a GGUF file, of any architecture that `tables.TABLES` lists.
+
+    Args:
+        folder: holds config.json and model.safetensors, or the shards that model.safetensors.index.json names; or the
+            path of a GGUF file.
 
     Returns:
         (fields, state): the fields of our configuration with `architecture` and `head`, and our arrays by our names,
@@ -141,32 +194,32 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         ValueError: something is not supported, or config.json and the tensors do not fit: the message names it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no model folder {folder}")
-    fields = read_config(folder)
+    fields, holders = _opened(folder)
     names, symbols = names_of(fields), sizes(fields)
     flags = {"bias": fields.get("bias"), "attention_bias": fields.pop("attention_bias", None),
              "mlp_bias": fields.pop("mlp_bias", None)}
     fields["bias"] = any(flags.values())                       # Llama's two become one; a missing half is zeros
     flags["bias"] = fields["bias"]
-    reader, state, missing = _Reader(folder, names), dict[str, np.ndarray](), list[str]()
+    reader, reads, missing = _Reader(folder, names, holders), dict[str, Callable[[], np.ndarray]](), list[str]()
     for entry in names.of(fields):
         if entry.option and not flags[entry.option]:
             _refuse_bias(reader, entry, symbols)
             if fields["bias"]:
-                state[entry.ours] = _zeros(entry, symbols)
+                reads[entry.ours] = partial(_zeros, entry, symbols)
             continue
         source = _from_present(reader, entry)
         absent = [name for name in source.theirs if not reader.has(name)]
         if absent and entry.optional:
-            state[entry.ours] = _zeros(entry, symbols)
+            reads[entry.ours] = partial(_zeros, entry, symbols)
         elif absent:
             missing += absent
             if len(missing) > len(reader.files) + SHOWN:       # a config.json that claims a million blocks
                 break
         else:
-            state[entry.ours] = _read_entry(reader, source, symbols)
-            _copy_checked(reader, entry, symbols, state[entry.ours])
+            for name, shape in zip(source.theirs, _shapes(source, symbols)):
+                reader.check(name, shape)
+            _check_copies(reader, source, symbols)
+            reads[entry.ours] = partial(_read_entry, reader, source, symbols)
     if missing:
         raise ValueError(f"{folder}: the tensors {_some(missing)} are missing, which config.json calls for")
     reader.check_sines()
@@ -174,7 +227,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         raise ValueError(f"{folder}: the tensors {_some(surplus)} belong to no part of a model of this config.json")
     if fields["architecture"] not in DECODERS:
         del fields["bias"]                                     # no choice there
-    return fields, state
+    return fields, State(reads)
 
 
 def _their_tensors(entry: Entry, array: np.ndarray, sizes: Mapping[str, int]) -> Iterator[tuple[str, np.ndarray]]:

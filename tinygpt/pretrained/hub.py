@@ -1,8 +1,9 @@
-"""Model folders by name from the Hugging Face Hub, with the `hub` extra.
+"""Models by name from the Hugging Face Hub, with the `hub` extra.
 
 `huggingface_hub` does the downloading, the caching and the offline mode; it heeds HF_ENDPOINT, HF_HOME and HF_TOKEN.
-Only files that this package reads are fetched: JSON, safetensors and tokenizer text, never a pickle.
-Prerequisites: folder.py. models/base.py and models/auto.py use it.
+Only files that this package reads are fetched: JSON, safetensors, GGUF and tokenizers' files, never a pickle.
+
+Prerequisites: folder.py. models/base.py, models/auto.py and tokenizers/auto.py use it.
 """
 
 from __future__ import annotations
@@ -11,67 +12,138 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .config_json import CONFIG, GENERATION_CONFIG
 from .shards import INDEX, WEIGHTS, shard_names
 
-__all__ = ["resolve_folder"]
+__all__ = ["resolve_folder", "resolve_tokenizer"]
 
-OPTIONAL = (GENERATION_CONFIG, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json",
-            "merges.txt")
-REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "vocab.txt",
+                   "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "source.spm", "target.spm")
+BESIDE_A_TOKENIZER = (CONFIG, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                      "chat_template.jinja")
+BESIDE_A_MODEL = (GENERATION_CONFIG, "README.md", "modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
+REPOSITORY = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:/((?:[\w-][\w.-]*/)*[\w-][\w.-]*\.gguf))?")
+SHOWN = 20  # GGUF files of a repository, listed in an error message
 
 
-def _download_all(fetch: Callable[[str], str], has: Callable[[str], bool]) -> Path:
-    """Fetch a repository's files with `fetch`, those that may be absent with `has`; return their folder."""
-    folder = Path(fetch(CONFIG)).parent
-    if not has(WEIGHTS):
-        for name in sorted(set(shard_names(Path(fetch(INDEX))).values())):
-            fetch(name)
-    for name in OPTIONAL:
-        has(name)
-    return folder
+class _Repository:
+    """A repository of the Hub, of which files are fetched into the cache.
+
+    Args:
+        name: "owner/name". revision: a branch, tag or commit; None for its main branch.
+
+    Raises:
+        ImportError: huggingface_hub is not installed.
+    """
+
+    def __init__(self, name: str, revision: str | None) -> None:
+        try:
+            import huggingface_hub
+            from huggingface_hub import errors
+        except ImportError:
+            raise ImportError(f"there is no folder {name!r}; to download a model of that name from the Hugging Face "
+                              "Hub, install huggingface_hub: pip install 'tinygpt[hub]'") from None
+        self.name, self.errors, self._hub = name, errors, huggingface_hub
+        self._where: dict[str, Any] = {"repo_id": name, "revision": revision}
+        self._endpoint = os.environ.get("HF_ENDPOINT")
+
+    def fetch(self, name: str) -> Path:
+        """The local copy of a file."""
+        return Path(self._hub.hf_hub_download(filename=name, endpoint=self._endpoint, **self._where))
+
+    def has(self, name: str) -> Path | None:
+        """The local copy of a file, or None if there is no such file."""
+        try:
+            return self.fetch(name)
+        except self.errors.EntryNotFoundError:
+            return None
+
+    def gguf_files(self) -> list[str]:
+        """The GGUF files of the repository; without a connection, those in the cache."""
+        try:
+            found = self._hub.HfApi(endpoint=self._endpoint).model_info(**self._where).siblings
+            names = [file.rfilename for file in found or []]
+        except (OSError, self.errors.OfflineModeIsEnabled):
+            folder = Path(self._hub.snapshot_download(local_files_only=True, **self._where))
+            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")]
+        return sorted(name for name in names if name.endswith(".gguf") and not name.startswith("mmproj"))
+
+    def gguf(self) -> Path | None:
+        """The local copy of the one GGUF file, or None if there is none.
+
+        Raises:
+            ValueError: there are several.
+        """
+        names = self.gguf_files()
+        if len(names) > 1:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            raise ValueError(f"{self.name} holds several GGUF files; name one of them, as {self.name}/{names[0]}: "
+                             f"{', '.join(names[:SHOWN])}{more}")
+        return self.fetch(names[0]) if names else None
+
+
+def _model(repository: _Repository) -> Path:
+    """The folder of a repository's model, or its GGUF file."""
+    config = repository.has(CONFIG)
+    if config is None or not (repository.has(WEIGHTS) or repository.has(INDEX)):
+        return repository.gguf() or repository.fetch(WEIGHTS if config else CONFIG)  # or say what is missing
+    if not repository.has(WEIGHTS):
+        for name in sorted(set(shard_names(repository.fetch(INDEX)).values())):
+            repository.fetch(name)
+    for name in (*TOKENIZER_FILES, *BESIDE_A_TOKENIZER, *BESIDE_A_MODEL):
+        repository.has(name)
+    return config.parent
+
+
+def _tokenizer(repository: _Repository) -> Path:
+    """The folder with a repository's tokenizer, without the weights, or its GGUF file."""
+    found = [path for name in TOKENIZER_FILES if (path := repository.has(name))]
+    if not found:
+        return repository.gguf() or repository.fetch(TOKENIZER_FILES[0])
+    for name in BESIDE_A_TOKENIZER:
+        repository.has(name)
+    return found[0].parent
+
+
+def _resolved(name_or_path: str | Path, revision: str | None, find: Callable[[_Repository], Path]) -> Path:
+    path = Path(name_or_path)
+    if path.is_dir() or path.is_file():
+        return path
+    match = REPOSITORY.fullmatch(name_or_path) if isinstance(name_or_path, str) else None
+    if match is None:
+        raise FileNotFoundError(f"there is no model folder {name_or_path}")
+    repository = _Repository(match[1], revision)
+    errors = repository.errors
+    try:
+        return repository.fetch(match[2]) if match[2] else find(repository)
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):  # the first is a kind of EntryNotFoundError
+        raise OSError(f"the Hugging Face Hub cannot be reached and {name_or_path!r} has not been downloaded before; "
+                      "check the network, or HF_ENDPOINT") from None
+    except (errors.EntryNotFoundError, errors.HfHubHTTPError) as error:
+        raise FileNotFoundError(f"there is no folder {name_or_path!r}, and the Hugging Face Hub has no such model with "
+                                f"safetensors weights or a GGUF file: {str(error).strip().splitlines()[-1]}") from None
 
 
 def resolve_folder(name_or_path: str | Path, *, revision: str | None = None) -> Path:
-    """The folder itself if it exists; otherwise the local copy of the Hub's repository of that name.
+    """The folder or GGUF file itself if it exists; otherwise the local copy of the Hub's repository of that name.
 
     Args:
-        name_or_path: a folder, or "owner/name" such as "openai-community/gpt2".
+        name_or_path: a folder; a GGUF file; "owner/name" such as "openai-community/gpt2"; or "owner/name/file.gguf", of
+            a repository that holds several GGUF files.
         revision: a branch, tag or commit of the repository; default its main branch.
 
     Raises:
         FileNotFoundError: neither a folder nor shaped like a repository's name; or the Hub has no such repository, or
-            it lacks config.json or safetensors weights.
+            it holds neither a model in safetensors nor a GGUF file.
+        ValueError: the repository holds several GGUF files.
         ImportError: the name needs the Hub, but huggingface_hub is not installed.
         OSError: the Hub cannot be reached and there is no local copy.
     """
-    path = Path(name_or_path)
-    if path.is_dir():
-        return path
-    if not isinstance(name_or_path, str) or not REPOSITORY.fullmatch(name_or_path):
-        raise FileNotFoundError(f"there is no model folder {name_or_path}")
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError:
-        raise ImportError(f"there is no folder {name_or_path!r}; to download a model of that name from the Hugging "
-                          "Face Hub, install huggingface_hub: pip install 'tinygpt[hub]'") from None
+    return _resolved(name_or_path, revision, _model)
 
-    def fetch(name: str) -> str:
-        return hf_hub_download(name_or_path, name, revision=revision, endpoint=os.environ.get("HF_ENDPOINT"))
 
-    def has(name: str) -> bool:
-        try:
-            return bool(fetch(name))
-        except EntryNotFoundError:
-            return False
-
-    try:
-        return _download_all(fetch, has)
-    except LocalEntryNotFoundError:                            # a kind of EntryNotFoundError: the narrower one first
-        raise OSError(f"the Hugging Face Hub cannot be reached and {name_or_path!r} has not been downloaded before; "
-                      "check the network, or HF_ENDPOINT") from None
-    except (EntryNotFoundError, HfHubHTTPError) as error:
-        raise FileNotFoundError(f"there is no folder {name_or_path!r}, and the Hugging Face Hub has no such model with "
-                                f"safetensors weights: {str(error).strip().splitlines()[-1]}") from None
+def resolve_tokenizer(name_or_path: str | Path, *, revision: str | None = None) -> Path:
+    """As `resolve_folder`, for the tokenizer alone: the weights of a folder on the Hub are not fetched."""
+    return _resolved(name_or_path, revision, _tokenizer)

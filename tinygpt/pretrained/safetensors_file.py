@@ -21,11 +21,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..files import parse_object, shown
+from ..files.atomic_file import atomic_write
 from ..files.json_file import MAX_JSON_BYTES
 from .checksums import KEY, blank, checked_header, write_with_checksums
 
@@ -37,6 +38,8 @@ MAX_DIMENSIONS = 16
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",                  # BF16: raw bits, widened on reading
           "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
           "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"}
+OTHER_BITS = {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6,
+              "F4": 4, "C64": 64}                                                   # types that are not read
 NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "BF16"}
 
 
@@ -49,6 +52,13 @@ class TensorInfo:
     begin: int
     end: int
 
+    WEIGHTS: ClassVar = ("F64", "F32", "F16", "BF16")
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether its numbers are those that a model computes with, not quantised ones."""
+        return self.dtype in self.WEIGHTS
+
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -59,7 +69,7 @@ def _tensor_info(name: str, entry: Any, start: int) -> TensorInfo:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {shown(name)} must have dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in {*DTYPES, *OTHER_BITS}:
         raise ValueError(f"tensor {shown(name)} has dtype {shown(dtype)}, which is not supported; supported: "
                          f"{', '.join(DTYPES)}")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
@@ -68,7 +78,8 @@ def _tensor_info(name: str, entry: Any, start: int) -> TensorInfo:
         raise ValueError(f"tensor {shown(name)} has no proper data_offsets: {shown(offsets)}")
     if math.prod(max(size, 1) for size in shape) >= (1 << 48 if math.prod(shape) else MAX_EMPTY):
         raise ValueError(f"tensor {shown(name)} is too large: {shown(shape)}")
-    span = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+    bits = OTHER_BITS.get(dtype) or 8 * np.dtype(DTYPES[dtype]).itemsize
+    span = -(-math.prod(shape) * bits // 8)
     if offsets[1] - offsets[0] != span:
         raise ValueError(f"tensor {shown(name)}: data_offsets {shown(offsets)} do not span the {span:,} bytes of "
                          f"{dtype} {shown(shape)}")
@@ -128,6 +139,9 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         info = self.tensors[name]
+        if info.dtype in OTHER_BITS:
+            raise ValueError(f"{self.path}: tensor {name!r} holds {info.dtype}, which is not read; read are "
+                             f"{', '.join(DTYPES)}")
         data = np.empty(info.end - info.begin, np.uint8)
         with open(self.path, "rb") as file:
             file.seek(info.begin)
@@ -161,8 +175,6 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray],
     Raises:
         ValueError: an array of a dtype that the format lacks (complex numbers, objects, strings).
     """
-    from ..files.atomic_file import atomic_write
-
     header: dict[str, Any] = {"__metadata__": dict(sorted({**(metadata or {}), KEY: blank(len(tensors))}.items()))}
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     at = 0

@@ -7,13 +7,15 @@ Prerequisites: `char.py`, `byte_bpe.py`. Next: `tinygpt/data/`, which turns file
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 
+from ..pretrained import resolve_tokenizer
+from ..pretrained.gguf_file import is_gguf
 from .base import Tokenizer
 from .byte_bpe import ByteBPE
 from .char import CharTokenizer
 from .files import TOKENIZER, SavedTokenizer
+from .gguf import GGUFTokenizer
 from .pipeline import PipelineTokenizer
 
 __all__ = ["TOKENIZERS", "load_tokenizer"]
@@ -30,19 +32,20 @@ _NOT_READ = {"vocab.txt": "a WordPiece vocabulary", "tokenizer.model": "a Senten
              "source.spm": "a SentencePiece model"}
 
 
-def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
-    """The tokenizer saved in `folder`, in any of the formats that this package reads.
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """The tokenizer saved in `folder`, or in a GGUF file, in any of the formats that this package reads.
+
+    Args:
+        folder: the folder or the file; or, with the `hub` extra, the name of a model on the Hugging Face Hub.
 
     Raises:
         FileNotFoundError: no such folder, or no tokenizer in it.
         ValueError: a tokenizer of a kind that is not read (WordPiece, Unigram, …), or a malformed file.
     """
-    path = Path(folder)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no folder {path}")
-    if not path.is_dir():
-        raise ValueError(f"{path} is a file; give the folder that holds it")
-    saved = SavedTokenizer(path)
+    path = resolve_tokenizer(folder)
+    if path.is_file() and not is_gguf(path):
+        raise ValueError(f"{path} is a file, and no GGUF file; give the folder that holds it")
+    saved = GGUFTokenizer(path) if path.is_file() else SavedTokenizer(path)
     for kind in TOKENIZERS.values():
         if kind.matches(saved):
             return kind.load(saved)

@@ -105,10 +105,10 @@ class Objective(Criterion, ABC):
             return self.train_characters(chain(self.texts(training), self.texts(validation)))
         if name == "bpe":
             return self.train_bpe(self.texts(training))
-        if not Path(name).is_dir():
-            raise FileNotFoundError(f"--tokenizer is char, bpe, or a folder that holds a tokenizer; there is no folder "
-                                    f"{name}")
-        return load_tokenizer(name)
+        try:
+            return load_tokenizer(name)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"--tokenizer is char, bpe, or a folder that holds a tokenizer; {error}") from None
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Take a tokenizer, new or from a checkpoint; from here on the objective has one.

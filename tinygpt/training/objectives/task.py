@@ -16,6 +16,7 @@ from typing import Any
 from ...models import PretrainedModel, load_model, new_model
 from ...models.adapter import LoRA, save_adapter
 from ...nn.lora import merged_state
+from ...pretrained import resolve_folder
 from ...tokenizers import load_tokenizer
 from ...tokenizers.base import Tokenizer
 from .base import Objective
@@ -140,7 +141,7 @@ class Task(Objective):
         if o.lora is None:
             super().save(model, out)
         elif o.model is not None and not o.merge:
-            save_adapter(out, model, self._lora(), o.model)
+            save_adapter(out, model, self._lora(), resolve_folder(o.model))
             self.tokenizer.save(out)
         else:
             whole = new_model(model.config.to_dict())
