@@ -11,10 +11,12 @@ from os import PathLike
 from pathlib import Path
 
 from .base import Tokenizer
+from .bert import BertTokenizer
 from .byte_bpe import ByteBPE
 from .char import CharTokenizer
 from .files import TOKENIZER, SavedTokenizer
 from .pipeline import PipelineTokenizer
+from .sentencepiece_folder import MODEL_FILES, SUFFIXES, SentencePieceFolder
 
 __all__ = ["TOKENIZERS", "load_tokenizer"]
 
@@ -22,36 +24,28 @@ TOKENIZERS: dict[str, type[Tokenizer]] = {  # by the name that the command line 
     "char": CharTokenizer,
     "bpe": ByteBPE,
     "pipeline": PipelineTokenizer,
+    "sentencepiece": SentencePieceFolder,
+    "wordpiece": BertTokenizer,
 }
-
-# What other kinds are saved as, to name them where they are refused.
-_NOT_READ = {"vocab.txt": "a WordPiece vocabulary", "tokenizer.model": "a SentencePiece model",
-             "spiece.model": "a SentencePiece model", "sentencepiece.bpe.model": "a SentencePiece model",
-             "source.spm": "a SentencePiece model"}
 
 
 def load_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
-    """The tokenizer saved in `folder`, in any of the formats that this package reads.
+    """The tokenizer saved in `folder`, in any of the formats that this package reads; or in a SentencePiece file.
 
     Raises:
         FileNotFoundError: no such folder, or no tokenizer in it.
-        ValueError: a tokenizer of a kind that is not read (WordPiece, Unigram, …), or a malformed file.
+        ValueError: a step or a setting that is not read, by its name, or a malformed file.
     """
     path = Path(folder)
     if not path.exists():
         raise FileNotFoundError(f"there is no folder {path}")
+    if path.suffix in SUFFIXES and path.is_file():
+        return SentencePieceFolder.from_file(path)
     if not path.is_dir():
         raise ValueError(f"{path} is a file; give the folder that holds it")
     saved = SavedTokenizer(path)
     for kind in TOKENIZERS.values():
         if kind.matches(saved):
             return kind.load(saved)
-    if saved.has(TOKENIZER):
-        raise ValueError(f"{path / TOKENIZER}: the model is {saved.model_type!r:.100}; the kinds that can be read are "
-                         f"{', '.join(TOKENIZERS)}")
-    for name, what in _NOT_READ.items():
-        if saved.has(name):
-            raise ValueError(f"{path} holds {what} ({name}), which is not read; the kinds that can be read are "
-                             f"{', '.join(TOKENIZERS)}")
-    raise FileNotFoundError(f"{path} has no {TOKENIZER}, no vocab.json with merges.txt and no encoder.json with "
-                            "vocab.bpe")
+    raise FileNotFoundError(f"{path} has no {TOKENIZER}, no vocab.json with merges.txt, no encoder.json with "
+                            f"vocab.bpe, no vocab.txt and no SentencePiece model ({', '.join(MODEL_FILES)})")
