@@ -187,7 +187,7 @@ def test_it_is_what_transformers_computes_of_all_layers(n_layers, k):
 def test_it_is_less_than_the_mean_over_layers_by_a_covariance():
     """So layers may favour different experts."""
     model = Stack(3)
-    model(Tensor(RNG.standard_normal((2, 7, 6))))
+    model(Tensor(np.random.default_rng(3).standard_normal((2, 7, 6))))
     f = np.stack([layer.routing.share for layer in model.layers])
     p = np.stack([layer.routing.probability.data for layer in model.layers])
     each = [float(balance_loss(layer)) for layer in model.layers]

@@ -126,8 +126,8 @@ def check_vocab(vocab: Mapping[bytes, int]) -> dict[int, bytes]:
     """The vocabulary from ids to tokens; ValueError unless each token has an id of its own."""
     token_bytes: dict[int, bytes] = {}
     for token, token_id in vocab.items():
-        if not isinstance(token, bytes) or not token:
-            raise ValueError(f"a token is bytes, at least one, got {token!r}")
+        if not isinstance(token, bytes):  # Whisper's vocabulary has an empty one, which no text becomes
+            raise ValueError(f"a token is bytes, got {token!r}")
         if type(token_id) is not int or not 0 <= token_id < MAX_IDS:
             raise ValueError(f"the id of {token!r} is {token_id!r}, expected an integer from 0 to {MAX_IDS - 1}")
         if token_id in token_bytes:
@@ -211,6 +211,8 @@ class MergeTable:
                 made.append(vocab[left + right])
             except KeyError as error:
                 raise ValueError(f"merge {rank} joins {left!r} and {right!r}, but {error} is no token") from None
+            if not left or not right:
+                raise ValueError(f"merge {rank} joins an empty token")
             joins[left[-1] << 8 | right[0]] = True
         self._joins = np.frombuffer(joins, dtype=bool)
         if len(ranks) < len(merges):

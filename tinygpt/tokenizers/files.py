@@ -187,10 +187,10 @@ def flat_steps(step: Any, what: str, children: str) -> list[tuple[str, dict[str,
     """The steps of a pipeline in order, each with its type; a Sequence stands for the steps in it."""
     if step is None:
         return []
-    kind = kind_of(step, what)
-    if kind == "Sequence":
-        return [inner for child in member(step, children, list) for inner in flat_steps(child, what, children)]
-    return [(kind, step)]
+    if kind_of(step, what) != "Sequence":
+        return [(step["type"], step)]
+    within = member(step, children, list)
+    return [inner for child in within if kind_of(child, what) for inner in flat_steps(child, what, children)]
 
 
 def model_type(document: Any) -> Any:

@@ -159,4 +159,5 @@ class Unigram(Model):
 
 def _four_bytes(number: float) -> float:
     """A number as four bytes hold it."""
-    return struct.unpack("f", struct.pack("f", number))[0]
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
