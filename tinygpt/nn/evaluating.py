@@ -46,9 +46,18 @@ TRAINING = _Training()
 
 
 @contextmanager
-def evaluating(model: Module) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Inside the block, and in this thread, no part of the model drops anything out, as after `eval`; the model itself
-    stays as it is."""
+    stays as it is.
+
+    Args:
+        model: a Module, or anything else with `eval`, `train` and `training`, which is switched and switched back; what
+            has none of these stays as it is.
+    """
+    if not isinstance(model, Module):
+        with _switched(model):
+            yield
+        return
     modules = list(model.modules())  # held, so that no other object has one of their identities
     _evaluated.blocks.update(map(id, modules))
     try:
@@ -58,3 +67,15 @@ def evaluating(model: Module) -> Iterator[None]:
         for module in modules:
             if not _evaluated.blocks[id(module)]:
                 del _evaluated.blocks[id(module)]
+
+
+@contextmanager
+def _switched(model: Any) -> Iterator[None]:
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
