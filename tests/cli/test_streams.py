@@ -60,9 +60,8 @@ def test_a_training_ends_whatever_becomes_of_its_words(place, line, code, out, e
 
 
 @pytest.mark.parametrize("line", [
-    "tinygpt --version", "tinygpt --help", "tinygpt pretrain --help",
-    "tinygpt tokenizer encode --tokenizer tok one", "tinygpt tokenizer decode --tokenizer tok 1 2",
-    "tinygpt tokenizer inspect --tokenizer tok one", "tinygpt generate --model out --prompt one --max-new-tokens 2",
+    "tinygpt --version", "tinygpt pretrain --help",
+    "tinygpt tokenizer decode --tokenizer tok 1 2",
     "tinygpt evaluate --model out --data text.txt", "tinygpt tokenizer train --data text.txt --out new",
 ])
 def test_a_result_that_cannot_be_written_is_told_by_the_exit_code(trained, line):
@@ -71,7 +70,6 @@ def test_a_result_that_cannot_be_written_is_told_by_the_exit_code(trained, line)
         assert done.returncode == 1 and "Traceback" not in done.stderr and "ignored" not in done.stderr, done
         assert done.stderr.splitlines()[-1].startswith("tinygpt: error: ")
     assert shell(trained, f"{line} 2>&-").returncode == 0
-    assert shell(trained, f"{line} 2>/dev/full").returncode == 0
 
 
 @pytest.fixture(scope="module")
