@@ -90,6 +90,11 @@ def test_a_wrong_option_is_one_line(capsys, arguments, message):
     (KeyError("missing key"), 2, "missing key"),
     (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
     (MemoryError("Unable to allocate 9 TiB"), 1, "Unable to allocate 9 TiB"),
+    (RuntimeError("can't start new thread"), 1, "can't start new thread"),
+    (RecursionError("maximum recursion depth exceeded"), 1, "maximum recursion depth exceeded"),
+    (NotImplementedError("not on this device"), 1, "not on this device"),
+    (EOFError("a pipe ended"), 1, "a pipe ended"),
+    (ChildProcessError("replica 1 was killed"), 1, "replica 1 was killed"),
     (KeyboardInterrupt(), 130, "interrupted"),
 ])
 def test_exceptions_become_one_line_and_an_exit_code(capsys, monkeypatch, error, code, message):

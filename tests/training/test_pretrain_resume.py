@@ -262,17 +262,73 @@ def test_an_option_that_disagrees_is_refused(finished, capsys, option, message):
     assert digest(finished) == before
 
 
-def test_a_state_that_is_truncated_or_foreign_is_refused_and_left_alone(finished, capsys):
+DAMAGES = {
+    "truncated": lambda whole: whole[:-100],
+    "empty": lambda whole: b"",
+    "a bit of a weight": lambda whole: whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:],
+    "a bit of the header": lambda whole: whole[:60] + bytes([whole[60] ^ 1]) + whole[61:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_refused_and_left_alone_where_there_is_no_other(finished, capsys, damage):
+    (finished / "training_state.previous.safetensors").unlink()
     state = finished / "training_state.safetensors"
-    whole = state.read_bytes()
-    foreign = (finished / "model.safetensors").read_bytes()
-    invalid = "is not a valid safetensors file"
-    for content, message in ((whole[:-100], invalid), (b"", invalid), (foreign, "is no training state of tinygpt")):
-        state.write_bytes(content)
-        assert main(["pretrain", "--resume", "--out", str(finished)]) == 2
-        err = capsys.readouterr().err
-        assert message in err and err.count("\n") == 1
-        assert state.read_bytes() == content
+    damaged = DAMAGES[damage](state.read_bytes())
+    state.write_bytes(damaged)
+    assert main(["pretrain", "--resume", "--out", str(finished)]) == 2
+    err = capsys.readouterr().err
+    assert str(state) in err and err.count("\n") == 1
+    assert state.read_bytes() == damaged
+
+
+def test_another_programs_file_is_no_state(finished, capsys):
+    (finished / "training_state.previous.safetensors").unlink()
+    shutil.copy(finished / "model.safetensors", finished / "training_state.safetensors")
+    assert main(["pretrain", "--resume", "--out", str(finished)]) == 2
+    err = capsys.readouterr().err
+    assert "is no training state of tinygpt" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "gone"])
+def test_the_checkpoint_before_a_damaged_one_takes_its_place(place, alone, finished, damage):
+    """It says so, and ends in the same bytes."""
+    state = finished / "training_state.safetensors"
+    if damage == "gone":
+        state.unlink()
+    else:
+        state.write_bytes(DAMAGES[damage](state.read_bytes()))
+    _, err = finish(place, "--resume", "--out", str(finished))
+    assert "going on from the checkpoint before it, of step 35\n" in err and "at step 35 of 40\n" in err
+    same_end(place, finished, alone, "char")
+    for name in ("training_state.safetensors", "training_state.previous.safetensors"):
+        assert (finished / name).read_bytes() == (alone("char")[0] / name).read_bytes()
+
+
+def test_both_damaged(finished, capsys):
+    for name in ("training_state.safetensors", "training_state.previous.safetensors"):
+        (finished / name).write_bytes((finished / name).read_bytes()[:-1])
+    assert main(["pretrain", "--resume", "--out", str(finished)]) == 2
+    err = capsys.readouterr().err
+    assert "training_state.safetensors is not a valid safetensors file" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"command": "pretrain", "options": {}}', b"\xff"])
+def test_options_that_disagree_with_the_checkpoint_do_not_count_and_are_written_again(place, alone, half_way, content):
+    expected = (half_way / "options.json").read_bytes()
+    (half_way / "options.json").write_bytes(content)
+    _, err = finish(place, "--resume", "--out", str(half_way))
+    assert "options.json is damaged or says other things than the checkpoint" in err
+    assert (half_way / "options.json").read_bytes() == expected
+    same_end(place, half_way, alone, "char")
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\n", b'{"step": 3, "loss": "x\xff"}\n', b"[" * 100_000 + b"\n",
+                                  b'{"step": 4, "loss": {"a": 1}}\n', b'{"step": 4, "loss": 1e999}\n'])
+def test_a_bad_line_in_the_metrics_does_not_stop_a_resume(place, alone, half_way, line):
+    metrics = half_way / "metrics.jsonl"
+    metrics.write_bytes(line + metrics.read_bytes())
+    same_end(place, half_way, alone, "char")
 
 
 def test_resume_where_nothing_is_starts_at_the_beginning(place, alone, tmp_path):

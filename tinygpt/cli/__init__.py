@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
@@ -30,6 +30,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise SystemExit(_fail(f"{message} (see {self.prog} --help)", 2))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message or "")  # argparse's own is silent if that fails
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> int:
     parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.version:
-        print(*versions() if args.verbose else [f"tinygpt {__version__}"], sep="\n")
-        return 0
-    if args.command is None:
-        parser.error("a COMMAND is missing")
     try:
+        args = parser.parse_args(argv)
+        if args.version:
+            print(*versions() if args.verbose else [f"tinygpt {__version__}"], sep="\n")
+            return 0
+        if args.command is None:
+            parser.error("a COMMAND is missing")
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("default", UserWarning)  # shown once, whatever Python was told about warnings

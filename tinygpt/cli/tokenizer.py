@@ -108,10 +108,9 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _refuse_model(out: Path) -> None:
-    for name in ("config.json", "model.safetensors", *RUN_FILES):
-        if (out / name).exists():
-            raise ValueError(f"{out} holds a model or a run ({name}), which needs the tokenizer that it has; give "
-                             "another --out")
+    for what, names in {"a model": ("config.json", "model.safetensors"), "a training run": RUN_FILES}.items():
+        if any((out / name).exists() for name in names):
+            raise ValueError(f"{out} holds {what}, which needs the tokenizer that it has; give another --out")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out is the file {out}; give a folder")
 

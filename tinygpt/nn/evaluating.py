@@ -51,19 +51,12 @@ def evaluating(model: Any) -> Iterator[None]:
     stays as it is.
 
     Args:
-        model: a Module. Of anything else that has `eval` and `training`, these are used, for all threads; what has
-            neither stays as it is.
+        model: a Module, or anything else with `eval`, `train` and `training`, which is switched and switched back; what
+            has none of these stays as it is.
     """
     if not isinstance(model, Module):
-        training = getattr(model, "training", None)
-        if training is None or not hasattr(model, "eval"):
+        with _switched(model):
             yield
-            return
-        model.eval()
-        try:
-            yield
-        finally:
-            model.training = training
         return
     modules = list(model.modules())  # held, so that no other object has one of their identities
     _evaluated.blocks.update(map(id, modules))
@@ -74,3 +67,15 @@ def evaluating(model: Any) -> Iterator[None]:
         for module in modules:
             if not _evaluated.blocks[id(module)]:
                 del _evaluated.blocks[id(module)]
+
+
+@contextmanager
+def _switched(model: Any) -> Iterator[None]:
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()

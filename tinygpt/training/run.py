@@ -25,6 +25,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -250,7 +251,7 @@ class _Run:
                     self._restore(trainer, self.checkpoint)
                     self.notes.append(f"resuming {self.out} at step {trainer.step} of {o.steps}")
                 else:
-                    self._write_state(trainer)  # from here on --resume needs nothing but the folder
+                    self._written(lambda: self._write_state(trainer))  # from here on --resume needs the folder alone
                     self.notes += [self._headline(o), *self.objective.overview()]
                 metrics = trainer.metrics = MetricsLog(self.out / "metrics.jsonl", trainer.step)
                 for note in self.notes:
@@ -378,15 +379,31 @@ class _Run:
 
     def _save(self, trainer: Trainer) -> None:
         """The training state first, then everything that is made from it."""
-        self._write_state(trainer)
+        parts: list[Callable[[], Any]] = [
+            lambda: self._write_state(trainer),
+            lambda: self.objective.save(self.model, self.out),
+            lambda: plot_losses(self.out / "metrics.jsonl", self.out / "loss.png", self.objective.unit)]
+        if trainer.finished:
+            parts.append(lambda: self.progress.line(self.objective.finish(self.model, self.out)))
+        self._written(parts.pop(0))
         with trainer.best_weights():
-            self.objective.save(self.model, self.out)
-            plot_losses(self.out / "metrics.jsonl", self.out / "loss.png", self.objective.unit)
-            if trainer.finished:
-                self.progress.line(self.objective.finish(self.model, self.out))
+            for part in parts:
+                self._written(part)
+
+    def _written(self, write: Callable[[], Any]) -> None:
+        """Write, if the folder is still what it was; and say so if it has stopped to be while this wrote.
+
+        Raises:
+            OSError: the folder was moved or replaced.
+        """
+        self.lock.require()
+        try:
+            write()
+        except OSError:
+            self.lock.require()
+            raise
 
     def _write_state(self, trainer: Trainer) -> None:
-        self.lock.require()
         best = trainer.best
         state = RunState(
             **self._told(), config=self.model.config.to_dict(), tokenizer=_tokenizer_files(self.objective.tokenizer),
