@@ -8,7 +8,7 @@ Prerequisites: base.py, generation/decode.py, data/chat_template.py. Next: trans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -164,7 +164,7 @@ class TextGenerationPipeline(Pipeline):
     def _chat(self, messages: list[Message]) -> list[int]:
         """The ids of a conversation up to where the assistant goes on."""
         template = chat_template(self.tokenizer)
-        if messages[-1]["role"] != "assistant":
+        if not isinstance(messages[-1], Mapping) or messages[-1].get("role") != "assistant":
             return template.prompt(messages)
         ids = template.encode(messages)[0].tolist()
         return ids[:len(ids) - 1 - ids[::-1].index(template.end_id)]  # its turn is open again
