@@ -25,7 +25,6 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default=None, metavar="NAME",
                      help="run the tests that need a GPU on this device, cuda say; without it they are skipped")
-    parser.addoption("--nightly", action="store_true", help="run the tests with thousands of cases too")
     parser.addoption("--require-oracles", action="store_true",
                      help="a test that skips because a package is missing fails instead")
 
@@ -42,10 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --nightly, the tests with that mark are skipped."""
-    for item in items:
-        if item.get_closest_marker("nightly") and not config.getoption("--nightly"):
-            item.add_marker(pytest.mark.skip(reason="thousands of cases: pytest --nightly"))
+    """Tests of thousands of cases are left out, unless `-m` names their mark."""
+    if "nightly" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
 
 
 @pytest.fixture

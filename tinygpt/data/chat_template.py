@@ -369,6 +369,9 @@ def _is_in(piece: Piece, spans: Iterable[tuple[int, int]]) -> bool:
 
 def _with_prefix(format: ChatFormat, tokenizer: Tokenizer) -> ChatFormat:
     """The format, begun with what this tokenizer begins every text with."""
+    if ordinary := [token for token in tokenizer.prefix_ids if token not in tokenizer.special.names]:
+        raise ValueError(f"the tokenizer begins every text with the ordinary token {ordinary[0]}, and a chat template "
+                         "can begin with special tokens only")
     return replace(format, prefix=tuple(tokenizer.special.names[token] for token in tokenizer.prefix_ids))
 
 

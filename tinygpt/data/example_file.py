@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ..files.atomic_file import atomic_write
+from .npy_header import read_npy_header
 from .pairs import IdPair
-from .tokens import map_ids
 
 __all__ = ["read_example_file", "write_example_file"]
 
@@ -39,9 +39,16 @@ def read_example_file(path: str | Path) -> list[IdPair]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or something else.
     """
-    array = map_ids(Path(path), np.dtype(np.int32)).copy()  # on Windows, a file that is mapped cannot be replaced
-    n = int(array[0]) if len(array) else -1
-    lengths = array[1:1 + 2 * max(n, 0)].astype(np.int64)
+    with open(path, "rb") as file:
+        try:
+            dtype, shape = read_npy_header(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is no file of examples ({error}); write it again") from None
+        array = np.frombuffer(file.read(), np.uint8)
+    whole = dtype == np.int32 and len(shape) == 1 and shape[0] and 4 * shape[0] == len(array)
+    array = array.view(np.int32) if whole else np.empty(0, np.int32)
+    n = int(array[0]) if whole else -1
+    lengths = array[1:1 + 2 * n].astype(np.int64)
     if n < 0 or len(lengths) != 2 * n or (lengths < 0).any() or 1 + 2 * n + lengths.sum() != len(array):
         raise ValueError(f"{path} is no file of examples; write it again")
     sides = np.split(array[1 + 2 * n:], np.cumsum(lengths)[:-1]) if n else []

@@ -4,7 +4,7 @@ Encoding streams document by document, so neither the text nor the ids need fit 
 .npy file: `numpy.load(path, mmap_mode="r")` opens it too. Between two documents stands the tokenizer's end-of-text id,
 if it has one, so the model learns where texts end.
 
-Prerequisites: split.py. Next: sampler.py.
+Prerequisites: split.py, npy_header.py. Next: sampler.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from ..files.atomic_file import atomic_write
 from ..tokenizers.base import Tokenizer
+from .npy_header import read_npy_header
 
 __all__ = ["TextEncoder", "TokenFile", "encode_documents", "map_ids", "smallest_id_type", "token_array", "write_tokens"]
 
@@ -116,10 +117,8 @@ def map_ids(path: Path, dtype: np.dtype) -> np.ndarray:
     """
     with open(path, "rb") as file:
         try:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("not .npy version 1.0")
-            shape, _, stored = np.lib.format.read_array_header_1_0(file)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:  # it is parsed as Python
+            stored, shape = read_npy_header(file)
+        except ValueError as error:
             raise ValueError(f"{path} is no token file ({error}); write it again") from error
         if stored != dtype or len(shape) != 1:
             raise ValueError(f"{path} holds {stored} of shape {shape}, but ids of this vocabulary are stored as a list "

@@ -2,9 +2,9 @@
 
 The book: `characters.py` (the simplest tokenizer) → `textbook_bpe.py` (byte-pair encoding, whole).
 Upstairs: `special.py`, `template.py`, `files.py` → `base.py` (the interface) → `unicode_classes.py`, `patterns.py`,
-`splitter.py`, `counting.py` (what byte-level BPE works on) → `bpe.py` (the algorithm, fast) → `hf_pipeline.py`,
-`hf_json.py`, `gpt2_files.py` (what is stored) → `char.py`, `byte_bpe.py` (all of it together) → `auto.py`,
-`inspection.py`.
+`splitter.py`, `counting.py` (what byte-level BPE works on) → `long_words.py`, `bpe.py` (the algorithm, fast) →
+`hf_pipeline.py`, `hf_json.py`, `gpt2_files.py` (what is stored) → `char.py`, `byte_bpe.py` (all of it together) →
+`auto.py`, `inspection.py`.
 """
 
 from .auto import TOKENIZERS, load_tokenizer

@@ -5,7 +5,7 @@ compare) by doing less, and each step that makes them faster says why it may.
 
 Here a token is its id; ids 0–255 are the bytes in GPT-2's order and merge number r makes id 256 + r.
 
-Prerequisites: `textbook_bpe.py`, `splitter.py`, `counting.py`. Next: `files.py`.
+Prerequisites: `textbook_bpe.py`, `long_words.py`, `splitter.py`, `counting.py`. Next: `files.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from operator import add
 
 import numpy as np
 
+from .long_words import NEVER, merge_long
 from .special import MAX_IDS
 from .textbook_bpe import BYTE_ORDER, Pair
 
-__all__ = ["train", "Merges", "MergeTable", "check_vocab"]
+__all__ = ["SEGMENT", "train", "Merges", "MergeTable", "check_vocab"]
 
 # 1. Training.
 #
@@ -113,13 +114,14 @@ def _merge_in_words(words: list[str], where: list[int], pair: str, new: str) -> 
 #
 # (a) The textbook looks up every pair again after every merge. But a merge changes only the two pairs beside it, so
 #     keep the list of what each pair would become, take its minimum, and mend the two neighbours.
-# (b) Taking the minimum of a list costs its length, which for a long piece makes the whole quadratic; there, a heap.
+# (b) Taking the minimum of a list costs its length, which for a long piece makes the whole quadratic; there, a heap,
+#     and for a very long one, a heap for each block of it (`long_words.py`).
 # (c) If no merge joins a token that ends in byte x with one that begins with byte y, no token ever grows over "xy",
 #     so the piece can be cut there and the parts encoded apart. Chinese falls into characters that way: few, short
 #     and often seen before. NumPy finds all such places at once.
 
+SEGMENT = 1 << 18  # bytes of a long piece that are worked on together
 _LONG = 96  # tokens: above, the heap is faster
-_NEVER = 1 << 60  # the rank of a pair that no merge joins
 
 
 def check_vocab(vocab: Mapping[bytes, int]) -> dict[int, bytes]:
@@ -148,45 +150,21 @@ class Merges:
         self.ranks = ranks
         self.made = made
 
-    def apply(self, ids: list[int]) -> list[int]:
+    def apply(self, ids: list[int]) -> Sequence[int]:
         """The ids that remain when no merge is left; `ids` is used up."""
-        if len(ids) > _LONG:
-            return self._apply_long(ids)
         rank_of, made = self.ranks.get, self.made
-        ranks = [rank_of(pair, _NEVER) for pair in pairwise(ids)]  # [i] is that of the pair (i, i + 1)
-        while ranks and (rank := min(ranks)) != _NEVER:
+        if len(ids) > _LONG:
+            return merge_long(ids, self.ranks, made)
+        ranks = [rank_of(pair, NEVER) for pair in pairwise(ids)]  # [i] is that of the pair (i, i + 1)
+        while ranks and (rank := min(ranks)) != NEVER:
             i = ranks.index(rank)  # the leftmost
             new = ids[i] = made[rank]
             del ids[i + 1], ranks[i]
             if i:
-                ranks[i - 1] = rank_of((ids[i - 1], new), _NEVER)
+                ranks[i - 1] = rank_of((ids[i - 1], new), NEVER)
             if i < len(ranks):
-                ranks[i] = rank_of((new, ids[i + 1]), _NEVER)
+                ranks[i] = rank_of((new, ids[i + 1]), NEVER)
         return ids
-
-    def _apply_long(self, ids: list[int]) -> list[int]:
-        n = len(ids)
-        ranks = [self.ranks.get(pair, _NEVER) for pair in pairwise(ids)] + [_NEVER]
-        before, after = list(range(-1, n - 1)), list(range(1, n + 1))  # a linked list, since merging takes tokens out
-        heap = [rank * n + i for i, rank in enumerate(ranks) if rank != _NEVER]  # lowest rank first, then leftmost
-        heapq.heapify(heap)
-        while heap:
-            rank, i = divmod(heapq.heappop(heap), n)
-            if ranks[i] != rank:  # one of the two tokens has gone into another merge since
-                continue
-            gone = after[i]
-            ids[i], ids[gone] = self.made[rank], -1
-            ranks[i] = ranks[gone] = _NEVER
-            after[i] = after[gone]
-            if after[i] < n:
-                before[after[i]] = i
-            for left in (before[i], i):
-                right = after[left] if left >= 0 else n
-                if right < n:
-                    ranks[left] = self.ranks.get((ids[left], ids[right]), _NEVER)
-                    if ranks[left] != _NEVER:
-                        heapq.heappush(heap, ranks[left] * n + left)
-        return [token_id for token_id in ids if token_id >= 0]
 
 
 class MergeTable:
@@ -232,6 +210,23 @@ class MergeTable:
         piece_bounds = [0, *np.searchsorted(bounds, ends).tolist()]
         return [parts[first:last] for first, last in pairwise(piece_bounds)]
 
-    def encode(self, part: bytes) -> list[int]:
+    def segments(self, piece: bytes) -> Iterator[bytes]:
+        """A long piece in segments that can be encoded apart, of some SEGMENT bytes where it has places to cut."""
+        start = 0
+        while len(piece) - start > SEGMENT:
+            end = start + SEGMENT
+            while end < len(piece):
+                codes = np.frombuffer(piece[end - 1:end + SEGMENT], dtype=np.uint8).astype(np.uint16)
+                places = np.flatnonzero(~self._joins[codes[:-1] << 8 | codes[1:]])
+                if len(places):
+                    end += int(places[0])
+                    break
+                end += len(codes) - 1
+            yield piece[start:end]
+            start = end
+        if start < len(piece):
+            yield piece[start:]
+
+    def encode(self, part: bytes) -> Sequence[int]:
         """The ids of one part; KeyError where the vocabulary lacks a byte."""
         return self._merges.apply([self._byte_ids[byte] for byte in part])

@@ -151,20 +151,29 @@ class ByteBPE(Tokenizer):
             return b"".join([new.get(piece) or known[piece] for piece in pieces])
 
     def _encode_pieces(self, pieces: Sequence[str]) -> dict[str, bytes]:
+        """Packed ids of pieces."""
+        raw = [piece.encode("utf-8") for piece in pieces]
+        short = {piece: data for piece, data in zip(pieces, raw) if len(data) <= bpe.SEGMENT}
+        encoded = dict(zip(short, self._encode_cut(list(short.values())))) if short else {}
+        for piece, data in zip(pieces, raw):
+            if piece not in short:
+                encoded[piece] = b"".join([self._encode_cut([part])[0] for part in self._table.segments(data)])
+        if self.ignore_merges:
+            whole = {piece: self.vocab.get(data) for piece, data in zip(pieces, raw)}
+            encoded.update((piece, self._pack([token_id])) for piece, token_id in whole.items() if token_id is not None)
+        return encoded
+
+    def _encode_cut(self, pieces: list[bytes]) -> list[bytes]:
         """Packed ids of pieces, each cut into parts that merge alone."""
-        parts_of = self._table.cut([piece.encode("utf-8") for piece in pieces])
+        parts_of = self._table.cut(pieces)
         parts = {part for parts in parts_of for part in parts}
         known = self._known_parts  # as it is now: another thread may begin a new one
         new = {part: self._pack(self._table.encode(part)) for part in parts if part not in known}
         packed = {part: new.get(part) or known[part] for part in parts}
         self._known_parts = _remember(self._known_parts, new)
-        encoded = {piece: b"".join([packed[part] for part in parts]) for piece, parts in zip(pieces, parts_of)}
-        if self.ignore_merges:
-            whole = {piece: self.vocab.get(piece.encode("utf-8")) for piece in pieces}
-            encoded.update((piece, self._pack([token_id])) for piece, token_id in whole.items() if token_id is not None)
-        return encoded
+        return [b"".join([packed[part] for part in parts]) for parts in parts_of]
 
-    def _pack(self, ids: list[int]) -> bytes:
+    def _pack(self, ids: Sequence[int]) -> bytes:
         return array(self.id_type.char, ids).tobytes()
 
     def _with_special(self, special: SpecialTokens) -> Self:

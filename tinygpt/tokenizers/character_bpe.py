@@ -115,9 +115,9 @@ class BPE(Model):
             symbols[1:] = [self.prefix + symbol for symbol in symbols[1:]]
         symbols[-1] += self.suffix
         try:
-            return self._merges.apply([self._known[symbol] for symbol in symbols])
+            return list(self._merges.apply([self._known[symbol] for symbol in symbols]))
         except KeyError:
-            return self._merges.apply(self._with_unknown(symbols))
+            return list(self._merges.apply(self._with_unknown(symbols)))
 
     def _with_unknown(self, symbols: Sequence[str]) -> list[int]:
         """The ids of characters, of which the vocabulary lacks some."""

@@ -11,6 +11,7 @@ Prerequisites: `patterns.py`. Next: `counting.py`.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -22,6 +23,7 @@ from .unicode_classes import BEYOND, stand_in
 __all__ = ["Splitter", "Stage", "BLOCK"]
 
 BLOCK = 1 << 14  # characters
+_SECONDS, _SECONDS_A_CHARACTER = 2.0, 5e-6  # of computing, for all stages of a text together
 _CUT = re.compile(r"\S(?= )")  # `re` takes a few characters more for spaces than the patterns do: fewer cuts, not wrong
 
 
@@ -68,9 +70,25 @@ class Splitter:
     def __call__(self, text: str) -> list[str]:
         """The pieces of `text`."""
         pieces = [text] if text else []
+        end = time.thread_time() + _SECONDS + _SECONDS_A_CHARACTER * len(text)
         for cut in self._cuts:
-            pieces = cut(pieces[0]) if len(pieces) == 1 else [part for piece in pieces for part in cut(piece)]
+            if len(pieces) == 1:
+                pieces = cut(pieces[0])
+            elif self._has_blocks:
+                pieces = [part for piece in pieces for part in cut(piece)]
+            else:
+                pieces = self._cut_in_time(cut, pieces, end)
         return pieces
+
+    def _cut_in_time(self, cut: Callable[[str], list[str]], pieces: list[str], end: float) -> list[str]:
+        """A pattern of the user's own may take long for each piece, and a first stage may make many of them."""
+        parts: list[str] = []
+        for piece in pieces:
+            parts += cut(piece)
+            if time.thread_time() > end:
+                raise ValueError("the patterns that split the text need too long for it; write them without nested "
+                                 "repetition")
+        return parts
 
     def blocks(self, parts: Iterable[str]) -> Iterator[str]:
         """The text that `parts` make together, in blocks that can be split alone."""
