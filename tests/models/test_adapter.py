@@ -93,7 +93,8 @@ def test_fingerprint_sees_names_shapes_and_values() -> None:
 
 @pytest.mark.parametrize("change, about", [
     (dict(format="x"), "format is 'x'"), (dict(lora="{}"), "no adapter"), (dict(lora="["), "no adapter"),
-    (dict(config="[]"), "must hold a JSON object"), (dict(lora='{"rank": 1000000, "alpha": 1, "targets": ["q"]}'), "rank must be"),
+    (dict(config="[]"), "must hold a JSON object"),
+    (dict(lora='{"rank": 1000000, "alpha": 1, "targets": ["q"]}'), "rank must be"),
     (dict(lora='{"rank": 2, "alpha": 1, "targets": ["out"]}'), "is no part of the model"),
     (dict(config='{"vocab_size": 1000000000}'), "for another model"),
     (dict(base_sha256="0"), "the weights are not"),
