@@ -44,7 +44,7 @@ def place(tmp_path_factory) -> Path:
         f"{words[i % 5].strip(',.')} {i},{'even' if i % 2 else 'odd'}\n" for i in range(60)), encoding="utf-8")
     (folder / "chats.jsonl").write_text("".join(
         json.dumps({"instruction": f"{i}?", "input": "", "output": str(i)}) + "\n"
-                                                for i in range(30)), encoding="utf-8")
+        for i in range(30)), encoding="utf-8")
     (folder / "matplotlib.py").write_text("raise ImportError('absent')\n", encoding="utf-8")
     start(folder, "pretrain", "--objective", "masked", "--data", "text.txt", "labels.csv", "--out", "base", *NEW,
           "--steps", "2").communicate(timeout=120)
