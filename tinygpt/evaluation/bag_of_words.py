@@ -9,27 +9,19 @@ gradient, it takes no time, and a model that does not beat it has learnt nothing
 
 Shapes: K classes, W words, N texts.
 
-Prerequisites: classification.py. Next: labelling.py. Maron, "Automatic indexing" (1961); McCallum and Nigam, "A
-comparison of event models for naive Bayes text classification" (1998).
+Prerequisites: words.py, classification.py. Next: labelling.py. Maron, "Automatic indexing" (1961); McCallum and Nigam,
+"A comparison of event models for naive Bayes text classification" (1998).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["NaiveBayes", "words_of"]
+from .words import words
 
-
-def words_of(text: str) -> list[str]:
-    """Words in small letters, and every other mark by itself.
-
-    >>> words_of("Don't call 0800-123!")
-    ['don', "'", 't', 'call', '0800', '-', '123', '!']
-    """
-    return re.findall(r"\w+|[^\w\s]", text.lower())
+__all__ = ["NaiveBayes"]
 
 
 class NaiveBayes:
@@ -54,11 +46,11 @@ class NaiveBayes:
                              f"{len(labels)} labels")
         self.labels = sorted(set(labels))
         numbers = np.array([self.labels.index(label) for label in labels])
-        split = [words_of(text) for text in texts]
-        self._places = {word: place for place, word in enumerate(dict.fromkeys(w for words in split for w in words))}
+        split = [words(text) for text in texts]
+        self._places = {word: place for place, word in enumerate(dict.fromkeys(w for found in split for w in found))}
         counts = np.ones((len(self._places), len(self.labels)))  # (W, K), one of each to begin with
-        for words, number in zip(split, numbers):
-            np.add.at(counts[:, number], [self._places[word] for word in words], 1)
+        for found, number in zip(split, numbers):
+            np.add.at(counts[:, number], [self._places[word] for word in found], 1)
         self._log_words = np.log(counts / counts.sum(axis=0)) if len(counts) else counts
         self._log_classes = np.log(np.bincount(numbers) / len(numbers))  # (K,)
 
@@ -66,6 +58,6 @@ class NaiveBayes:
         """The likeliest label of each text; words that were never counted say nothing."""
         found = []
         for text in texts:
-            known = [self._places[word] for word in words_of(text) if word in self._places]
+            known = [self._places[word] for word in words(text) if word in self._places]
             found.append(self.labels[int((self._log_classes + self._log_words[known].sum(axis=0)).argmax())])
         return found
