@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tinygpt.backend import manual_seed
 from tinygpt.evaluation import (continue_texts, distinct, ends_in_loop, forging_prompts, measure_diversity,
                                 probe_special_tokens, repeated)
-from tinygpt.evaluation.diversity import words
+from tinygpt.evaluation.words import words
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
 

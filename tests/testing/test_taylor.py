@@ -201,3 +201,17 @@ def test_weights_are_restored_when_the_loss_raises() -> None:
     for p, (same, value, grad) in zip(net.parameters(), before):
         assert p is same and np.array_equal(p.data, value) and np.array_equal(p.grad, grad)
     del held
+
+
+@pytest.mark.parametrize("error, expected", [(0.0, "passed"), (1e-5, "failed")])
+def test_curvature_of_several_orders_is_no_wrong_gradient(error: float, expected: str) -> None:
+    """h² and h³ of opposite signs nearly cancel at the last steps that are clear of rounding."""
+    w = Tensor(np.array([1.0]), requires_grad=True)
+
+    def bent(xp, x):
+        u = x - 1
+        return u + 1e-2 * u * u - 50 * u**3, lambda g: (g * (1 + error + 2e-2 * u - 150 * u * u),)
+    for constant in (0.0, 1.0, 30.0):
+        wave = Operation("bent", bent)
+        report = taylor_test(lambda: wave([w], {}).sum() + constant, w, raise_exception=False)
+        assert report.status == expected, report

@@ -1,6 +1,6 @@
 """Measuring what a model can do.
 
-Reading order: table.py, confidence.py, running.py → language_modeling.py → likelihood.py → next_token.py →
+Reading order: table.py, words.py, confidence.py, running.py → language_modeling.py → likelihood.py → next_token.py →
 masked_words.py → multiple_choice.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
 chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py → tasks.py (the table
 of what can be measured). docs/evaluation.md says what each figure means.

@@ -9,29 +9,21 @@ gradient, it takes no time, and a model that does not beat it has learnt nothing
 
 Shapes: K classes, W words, N texts.
 
-Prerequisites: classification.py. Next: labelling.py. Maron, "Automatic indexing" (1961); McCallum and Nigam, "A
-comparison of event models for naive Bayes text classification" (1998).
+Prerequisites: words.py, classification.py. Next: labelling.py. Maron, "Automatic indexing" (1961); McCallum and Nigam,
+"A comparison of event models for naive Bayes text classification" (1998).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["NaiveBayes", "words_of"]
+from .words import words
+
+__all__ = ["NaiveBayes"]
 
 MAX_COUNTS = 1 << 26  # 512 MB
-
-
-def words_of(text: str) -> list[str]:
-    """Words in small letters, and every other mark by itself.
-
-    >>> words_of("Don't call 0800-123!")
-    ['don', "'", 't', 'call', '0800', '-', '123', '!']
-    """
-    return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
 class NaiveBayes:
@@ -57,14 +49,14 @@ class NaiveBayes:
         self.labels = sorted(set(labels))
         number_of = {label: number for number, label in enumerate(self.labels)}
         numbers = np.array([number_of[label] for label in labels])
-        split = [words_of(text) for text in texts]
-        self._places = {word: place for place, word in enumerate(dict.fromkeys(w for words in split for w in words))}
+        split = [words(text) for text in texts]
+        self._places = {word: place for place, word in enumerate(dict.fromkeys(w for found in split for w in found))}
         if len(self._places) * len(self.labels) > MAX_COUNTS:
             raise ValueError(f"naive Bayes counts {len(self._places):,} words in {len(self.labels):,} classes, and its "
                              f"table may have at most {MAX_COUNTS:,} numbers; give it fewer texts")
         counts = np.ones((len(self._places), len(self.labels)))  # (W, K), one of each to begin with
-        for words, number in zip(split, numbers):
-            np.add.at(counts[:, number], [self._places[word] for word in words], 1)
+        for found, number in zip(split, numbers):
+            np.add.at(counts[:, number], [self._places[word] for word in found], 1)
         self._log_words = np.log(counts / counts.sum(axis=0)) if len(counts) else counts
         self._log_classes = np.log(np.bincount(numbers) / len(numbers))  # (K,)
 
@@ -72,6 +64,6 @@ class NaiveBayes:
         """The likeliest label of each text; words that were never counted say nothing."""
         found = []
         for text in texts:
-            known = [self._places[word] for word in words_of(text) if word in self._places]
+            known = [self._places[word] for word in words(text) if word in self._places]
             found.append(self.labels[int((self._log_classes + self._log_words[known].sum(axis=0)).argmax())])
         return found

@@ -21,6 +21,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .words import runs
+
 __all__ = ["Bleu", "corpus_bleu", "require_references", "words_13a"]
 
 MAX_ORDER = 4
@@ -71,8 +73,7 @@ def words_13a(text: str) -> list[str]:
 
 def _ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
     """How often each run of 1 … 4 words occurs."""
-    return Counter(tuple(words[start:start + n]) for n in range(1, MAX_ORDER + 1)
-                   for start in range(len(words) - n + 1))
+    return Counter(run for n in range(1, MAX_ORDER + 1) for run in runs(words, n))
 
 
 def require_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .bleu import require_references
+from .words import runs
 
 __all__ = ["ChrF", "corpus_chrf"]
 
@@ -35,7 +36,7 @@ class ChrF:
 def _runs(text: str) -> list[Counter[str]]:
     """For each length 1 … 6, how often each run of characters occurs; spaces do not count."""
     text = "".join(text.split())
-    return [Counter(text[start:start + n] for start in range(len(text) - n + 1)) for n in range(1, MAX_ORDER + 1)]
+    return [Counter(runs(text, n)) for n in range(1, MAX_ORDER + 1)]
 
 
 def _counts(hypothesis: list[Counter[str]], reference: list[Counter[str]]) -> Counts:
@@ -68,7 +69,7 @@ def corpus_chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
     require_references(hypotheses, references)
     total: Counts = [(0, 0, 0)] * MAX_ORDER
     for hypothesis, *choices in zip(hypotheses, *references):
-        runs = _runs(hypothesis)
-        best = max((_counts(runs, _runs(choice)) for choice in choices), key=lambda counts: _score(counts).score)
+        found = _runs(hypothesis)
+        best = max((_counts(found, _runs(choice)) for choice in choices), key=lambda counts: _score(counts).score)
         total = [(a + x, b + y, c + z) for (a, b, c), (x, y, z) in zip(total, best)]
     return _score(total)

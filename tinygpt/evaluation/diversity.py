@@ -3,37 +3,23 @@
 Small models, and large ones decoded greedily, fall into loops: "and the cat and the cat and the cat". Loss does not
 show it. Three figures do, on any sequences: words (the same for every tokenizer), or token ids.
 
-Prerequisites: generation/decode.py. Next: continuations.py. Li et al., "A diversity-promoting objective function"
-(2016), distinct-n; Welleck et al., "Neural text generation with unlikelihood training" (2020), repeated n-grams.
+Prerequisites: words.py, generation/decode.py. Next: continuations.py. Li et al., "A diversity-promoting objective
+function" (2016), distinct-n; Welleck et al., "Neural text generation with unlikelihood training" (2020), repeated n-grams.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 
-__all__ = ["Diversity", "distinct", "ends_in_loop", "measure_diversity", "repeated", "words"]
+from .words import runs, words
+
+__all__ = ["Diversity", "distinct", "ends_in_loop", "measure_diversity", "repeated"]
 
 Sequences = Sequence[Sequence[Hashable]]
 
 REPEATS = 3  # a phrase that stands so often at the end of a text is a loop …
 SPAN = 12    # … if that makes at least so many words: "no, no, no" is none
-
-
-def words(text: str) -> list[str]:
-    """A text's words and punctuation marks, in small letters.
-
-    >>> words("It's the END.")
-    ['it', "'", 's', 'the', 'end', '.']
-    """
-    return re.findall(r"\w+|[^\w\s]", text.lower())
-
-
-def _ngrams(sequence: Sequence[Hashable], n: int) -> list[tuple[Hashable, ...]]:
-    if n < 1:
-        raise ValueError(f"n-grams have at least one element, got n = {n}")
-    return [tuple(sequence[start:start + n]) for start in range(len(sequence) - n + 1)]
 
 
 def distinct(sequences: Sequences, n: int) -> float | None:
@@ -44,7 +30,7 @@ def distinct(sequences: Sequences, n: int) -> float | None:
     >>> distinct(["a b a b".split(), "a b".split()], n=1)
     0.3333333333333333
     """
-    found = [ngram for sequence in sequences for ngram in _ngrams(sequence, n)]
+    found = [ngram for sequence in sequences for ngram in runs(sequence, n)]
     return len(set(found)) / len(found) if found else None
 
 
@@ -54,7 +40,7 @@ def repeated(sequences: Sequences, n: int) -> float | None:
     >>> repeated(["a b a b a".split(), "a b c d".split()], n=2)
     0.25
     """
-    found = [ngrams for ngrams in (_ngrams(sequence, n) for sequence in sequences) if ngrams]
+    found = [ngrams for ngrams in (runs(sequence, n) for sequence in sequences) if ngrams]
     return sum(1 - len(set(ngrams)) / len(ngrams) for ngrams in found) / len(found) if found else None
 
 

@@ -1,6 +1,6 @@
 """Figures as text: rows in aligned columns, for people; machines read the same figures as JSON.
 
-Next: confidence.py.
+Next: words.py.
 """
 
 from __future__ import annotations

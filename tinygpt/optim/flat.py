@@ -199,11 +199,14 @@ class FlatParameters:
         with on_device(self.device):
             return {name: flat[slot.start:slot.stop].reshape(slot.shape) for name, slot in self.slots.items()}
 
-    def blocks(self, block_size: int) -> Iterator[tuple[slice, bool]]:
-        """Cut 0 … N into slices of at most `block_size` elements, each with whether weight decay applies to it."""
+    def blocks(self, block_size: int, stretch: slice | None = None) -> Iterator[tuple[slice, bool]]:
+        """Cut a stretch, 0 … N by default, into slices of at most `block_size` elements, each with whether weight decay
+        applies to it."""
+        first, last = (0, self.size) if stretch is None else (stretch.start, stretch.stop)
         for region, decayed in ((self.decay_range, True), (self.no_decay_range, False)):
-            for start in range(region.start, region.stop, block_size):
-                yield slice(start, min(start + block_size, region.stop)), decayed
+            end = min(region.stop, last)
+            for start in range(max(region.start, first), end, block_size):
+                yield slice(start, min(start + block_size, end)), decayed
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         """A copy, deep or by pickle, moves the copies of the parameters into arrays of its own."""

@@ -85,11 +85,7 @@ class FlatOptimizer:
 
     def blocks(self, stretch: slice) -> Iterator[tuple[slice, bool]]:
         """Cut a stretch of the flat arrays into slices of at most a block, each with whether weight decay applies."""
-        n_decayed, n = self.flat.decay_range.stop, self._block_size
-        for start, stop, decayed in ((stretch.start, min(stretch.stop, n_decayed), True),
-                                     (max(stretch.start, n_decayed), stretch.stop, False)):
-            for first in range(start, stop, n):
-                yield slice(first, min(first + n, stop)), decayed
+        return self.flat.blocks(self._block_size, stretch)
 
     def state_dict(self) -> dict[str, Array]:
         """What a checkpoint must keep: "step" (), and each moment of each parameter, "first_moment.NAME" for example.

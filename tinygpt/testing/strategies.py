@@ -48,6 +48,16 @@ def _hypothesis() -> Any:
     return hypothesis
 
 
+class _Strategies:
+    """Hypothesis's own strategies, imported when one is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_hypothesis().strategies, name)
+
+
+st: Any = _Strategies()
+
+
 class Dependent:
     """A strategy that can be made once another argument is known."""
 
@@ -72,18 +82,15 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 def layouts() -> SearchStrategy[str]:
     """Memory layouts: row-major, column-major, strided, reversed; see `in_layout`."""
-    st = _hypothesis().strategies
     return st.sampled_from(LAYOUTS)
 
 
 def dtypes() -> SearchStrategy[np.dtype]:
     """The floating-point types that the engine computes in."""
-    st = _hypothesis().strategies
     return st.sampled_from([np.dtype(np.float64), np.dtype(np.float32)])
 
 
 def _shapes(min_dims: int, max_dims: int, min_side: int, max_side: int) -> SearchStrategy[tuple[int, ...]]:
-    st = _hypothesis().strategies
     return st.lists(st.integers(min_side, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
 
 
@@ -98,7 +105,6 @@ def tensors(shape: Any = None, *, min_dims: int = 0, max_dims: int = 3, min_side
         ties: let some Tensors repeat a few numbers, as a maximum may meet.
         dtype: of the numbers, or a strategy of dtypes.
     """
-    st = _hypothesis().strategies
 
     def of(shapes: Any) -> Any:
         return st.builds(_tensor, shapes, st.integers(0, 2**32 - 1), st.integers(0, 3 if ties else 0), layouts(),
@@ -123,7 +129,6 @@ def broadcastable_to(reference: Any, **settings: Any) -> Any:
         reference: the argument's name; or a shape, an array, a Tensor.
         settings: as for `tensors`.
     """
-    st = _hypothesis().strategies
 
     def make(whole: tuple[int, ...]) -> Any:
         parts = st.tuples(*(st.sampled_from([1, side] if side != 1 else [1]) for side in whole))
@@ -135,17 +140,11 @@ def mutually_broadcastable(n: int = 2, *, min_dims: int = 0, max_dims: int = 3, 
                            **settings: Any) -> Any:
     """Tuples of n Tensors whose shapes broadcast together."""
     return _shapes(min_dims, max_dims, min_side, max_side).flatmap(
-        lambda whole: _tuples(broadcastable_to(whole, **settings) for _ in range(n)))
-
-
-def _tuples(parts: Any) -> Any:
-    st = _hypothesis().strategies
-    return st.tuples(*parts)
+        lambda whole: st.tuples(*(broadcastable_to(whole, **settings) for _ in range(n))))
 
 
 def matmul_operands(*, max_side: int = 4, **settings: Any) -> Any:
     """Pairs of Tensors that `@` takes: matrices, batches that broadcast, vectors; square ones among them."""
-    st = _hypothesis().strategies
 
     def make(batch: tuple[int, ...], sides: tuple[int, int, int], square: bool, vectors: tuple[bool, bool]) -> Any:
         n, k, m = (sides[1],) * 3 if square else sides
@@ -169,7 +168,6 @@ def axes(reference: Any, *, allow_none: bool = True, allow_tuple: bool = True) -
     Args:
         reference: the argument that is reduced; or a shape, an array, a Tensor.
     """
-    st = _hypothesis().strategies
 
     def make(shape: tuple[int, ...]) -> Any:
         n = len(shape)
@@ -193,7 +191,6 @@ def indices(reference: Any, *, axis: int = 0, max_size: int = 6) -> Any:
         axis: along which; its length must not be 0.
         max_size: the largest number of indices.
     """
-    st = _hypothesis().strategies
 
     def make(shape: tuple[int, ...]) -> Any:
         n = shape[axis]
@@ -205,7 +202,6 @@ def indices(reference: Any, *, axis: int = 0, max_size: int = 6) -> Any:
 
 def permutations(reference: Any) -> Any:
     """The axes of another argument (or of a shape, an array, a Tensor) in any order, as a tuple."""
-    st = _hypothesis().strategies
     return _when_known(reference, lambda shape: st.permutations(range(len(shape))).map(tuple))
 
 
@@ -216,7 +212,6 @@ def token_ids(n_vocab: Any, shape: Any = None) -> Any:
         n_vocab: how many ids there are; or the argument whose first axis counts them.
         shape: the shape; None draws one with up to two axes.
     """
-    st = _hypothesis().strategies
 
     def make(count: int) -> Any:
         shapes = _shapes(0, 2, 1, 4) if shape is None else st.just(tuple(shape))
@@ -247,7 +242,7 @@ def _in_order(strategies: dict[str, Any]) -> list[str]:
 
 def _drawn(strategies: dict[str, Any]) -> Any:
     """One strategy for all arguments."""
-    st, order = _hypothesis().strategies, _in_order(strategies)
+    order = _in_order(strategies)
 
     @st.composite
     def arguments(draw: Callable[[Any], Any]) -> dict[str, Any]:
@@ -274,7 +269,6 @@ def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> 
         GradcheckError: when the test runs, for the smallest counterexample; an inconclusive one is one too.
     """
     hypothesis = _hypothesis()
-    st = hypothesis.strategies
     arguments = _drawn(strategies)
 
     def decorate(test: Callable) -> Callable:

@@ -163,7 +163,8 @@ def _by_differences(line: Line, near: Estimate | None, a: float, exact: float | 
     staircase = line.problem.coarse and ladder.furthest > 0  # a float16 is flat for short steps, whatever it is of
     if ladder.is_still and not staircase and scale <= max(allowed, nothing if constant else 0.0):
         return Verdict("pass", oracle, a, 0.0)
-    constant = ladder.is_flat and _is_small(exact, line) and not ladder.is_unresolved  # … up to rounding
+    seen = ladder.is_level or not ladder.is_unresolved
+    constant = ladder.is_flat and _is_small(exact, line) and seen  # … up to rounding
     if constant and abs(a) <= 2 * NOISE * line.rounding * (scale > 0):
         return Verdict("pass", oracle, a, d, error)
 

@@ -138,6 +138,12 @@ class Ladder:
         return len(self._fine) > 2 and not any(rung.moved for rung in self._fine)
 
     @property
+    def is_level(self) -> bool:
+        """True if φ is the same at every step, to the last digits of what it is a sum of: the outputs may move, but
+        their changes cancel."""
+        return all(abs(2 * rung.h * rung.slope.value) <= 16 * EPS * self.line.values for rung in self.rungs)
+
+    @property
     def is_flat(self) -> bool:
         """True if there is nothing but rounding: changes too small, that do not grow with the step."""
         rounding = 64 * self.line.rounding

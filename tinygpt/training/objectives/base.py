@@ -24,7 +24,7 @@ from ...tokenizers.base import Tokenizer
 from ..losses import Criterion
 from ..trainer import BatchSource
 
-__all__ = ["KeepGoing", "Objective", "SizedSource", "specials_first"]
+__all__ = ["KeepGoing", "Objective", "SizedSource"]
 
 MAX_LAYERS = 10_000
 
@@ -37,7 +37,7 @@ class SizedSource(BatchSource, Protocol):
     batch_size: int
 
 
-def specials_first(tokenizer: ByteBPE) -> ByteBPE:
+def _specials_first(tokenizer: ByteBPE) -> ByteBPE:
     """The same tokenizer with its special tokens numbered from 0, in their order.
 
     RoBERTa counts positions from the padding's id on, so a high one would make its position table as much longer.
@@ -55,6 +55,7 @@ class Objective(Criterion, ABC):
 
     Attributes:
         unit: what a loss is averaged over, in the plural; counted: what `train` and `validation` hold, if not that.
+        special_tokens: of a new tokenizer; frame: those that it puts before and after every text.
         train, validation: the two parts as ids, from `start` on.
         tokenizer: from `use` on. config: the model's, from `use_config` on.
         memory: what else has to be known when a run is resumed, as JSON can hold it.
@@ -64,6 +65,8 @@ class Objective(Criterion, ABC):
 
     unit: ClassVar[str] = "tokens"
     counted: ClassVar[str] = ""
+    special_tokens: ClassVar[tuple[str, ...]] = ()
+    frame: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = ((), ())
     keeps_best: ClassVar[bool] = False
     patience: int | None = None
     tokenizer: Tokenizer
@@ -85,13 +88,21 @@ class Objective(Criterion, ABC):
         """The texts of a part, for a tokenizer to learn from."""
         return part
 
-    @abstractmethod
-    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
+    def train_bpe(self, texts: Iterable[str], **settings: Any) -> ByteBPE:
         """A new BPE tokenizer with the special tokens that the objective needs, and their template."""
+        settings = {"vocab_size": self.options.vocab_size, "special_tokens": self.special_tokens} | settings
+        tokenizer = ByteBPE.train(texts, **settings)
+        if any(self.frame):
+            tokenizer = _specials_first(tokenizer)
+            tokenizer.set_template(*self.frame)
+        return tokenizer
 
-    @abstractmethod
     def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
-        """The same for characters."""
+        """The same for characters. A special token that stands in no template has no use there: all that is predicted
+        is text."""
+        tokenizer = CharTokenizer.train(texts, special_tokens=self.special_tokens if any(self.frame) else ())
+        tokenizer.set_template(*self.frame)
+        return tokenizer
 
     def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
         """The tokenizer that the options name. BPE learns from the training part alone; characters are taken from all

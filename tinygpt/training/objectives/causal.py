@@ -14,7 +14,6 @@ from ...data import Documents, WindowSampler, require_block, split_documents
 from ...evaluation import byte_lengths, evaluating, text_loss
 from ...generation import absent
 from ...models import GPT, GPTConfig
-from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
 from ..losses import language_loss
 from .base import KeepGoing, Objective
@@ -28,18 +27,11 @@ class Causal(Objective):
     """Predict each token from those before it."""
 
     data_loss = staticmethod(language_loss)
+    special_tokens = (END_OF_TEXT,)  # GPT-2's only one, which stands between documents
 
     def parts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Documents; the validation part is their end."""
         return split_documents(Documents(self.options.data), self.options.validation)
-
-    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
-        """GPT-2's only special token stands between documents."""
-        return ByteBPE.train(texts, vocab_size=self.options.vocab_size, special_tokens=[END_OF_TEXT])
-
-    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
-        """No special token: all that is predicted is text."""
-        return CharTokenizer.train(texts)
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Any tokenizer will do."""

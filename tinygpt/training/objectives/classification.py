@@ -20,11 +20,12 @@ from ...data.pairs import IdPair
 from ...evaluation import Classification, label_logits, label_numbers, plot_confusion
 from ...files.atomic_file import write_text
 from ...models import BERT, GPT, BERTConfig, PretrainedModel
-from ...tokenizers import ByteBPE, CharTokenizer
+from ...tokenizers import ByteBPE
 from ...tokenizers.base import Tokenizer
+from ...tokenizers.splitter import Splitter, Stage
 from ..losses import classification_loss
 from .base import KeepGoing
-from .masked import encoder_bpe, encoder_characters
+from .masked import FRAME, SPECIAL_TOKENS
 from .task import Task
 
 __all__ = ["Labels"]
@@ -37,6 +38,7 @@ class Labels(Task):
 
     data_loss = staticmethod(classification_loss)
     unit = "texts"
+    special_tokens, frame = SPECIAL_TOKENS, FRAME  # an encoder's
     new_parameters = ("classifier.", "score.")
     names: list[str]
 
@@ -51,13 +53,11 @@ class Labels(Task):
         """The texts without their labels."""
         return [text for text, _ in part]
 
-    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
-        """An encoder's special tokens and template, as for masked words."""
-        return encoder_bpe(texts, self.options.vocab_size, self.options.add_prefix_space)
-
-    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
-        """The same special tokens and template."""
-        return encoder_characters(texts)
+    def train_bpe(self, texts: Iterable[str], **settings: Any) -> ByteBPE:
+        """Where the options say so, with a space before a text: a word at its beginning is then the same token as
+        elsewhere."""
+        splitter = Splitter([Stage("gpt2", add_prefix_space=self.options.add_prefix_space)])
+        return super().train_bpe(texts, pattern=splitter, **settings)
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Any tokenizer will do; a new model needs one with a pad token."""

@@ -25,7 +25,7 @@ from ...evaluation.answers import answer_prompts, last_answer
 from ...evaluation.confidence import wilson_interval
 from ...files.atomic_file import write_text
 from ...models import GPT, GPTConfig, PretrainedModel, resize_vocabulary
-from ...tokenizers import ByteBPE, CharTokenizer
+from ...tokenizers import ByteBPE
 from ...tokenizers.base import Tokenizer
 from ..losses import language_loss
 from .base import KeepGoing
@@ -62,13 +62,10 @@ class Instructions(Task):
         """All that is said."""
         return [message["content"] for _, chat in part for message in chat]
 
-    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
-        """A vocabulary that leaves room for the turn tokens."""
-        return ByteBPE.train(texts, vocab_size=self.options.vocab_size - len(TURN_TOKENS.special_tokens))
-
-    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
-        """All characters; the turn tokens are added later."""
-        return CharTokenizer.train(texts)
+    def train_bpe(self, texts: Iterable[str], **settings: Any) -> ByteBPE:
+        """A vocabulary that leaves room for the turn tokens, which are added later."""
+        n_vocab = self.options.vocab_size - len(TURN_TOKENS.special_tokens)
+        return super().train_bpe(texts, vocab_size=n_vocab, **settings)
 
     def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
         """With the tokens that mark turns, whichever tokenizer it is."""

@@ -19,54 +19,27 @@ from ...data.tokens import TextEncoder
 from ...evaluation import evaluating
 from ...evaluation.masked_words import guess_masked, masked_words, masking_of
 from ...models import BERT, BERTConfig
-from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
-from ...tokenizers.splitter import Splitter, Stage
 from ..losses import masked_loss
-from .base import KeepGoing, Objective, specials_first
+from .base import KeepGoing, Objective
 
-__all__ = ["Masked", "encoder_bpe", "encoder_characters"]
+__all__ = ["FRAME", "Masked", "SPECIAL_TOKENS"]
 
-SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # RoBERTa's, numbered as there but for the last
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # RoBERTa's, numbered as there but for the last
+FRAME = ("<s>",), ("</s>",)
 VALIDATION_SEED = 0  # the same tokens are hidden in every validation of every run
-
-
-def encoder_bpe(texts: Iterable[str], vocab_size: int, add_prefix_space: bool = False) -> ByteBPE:
-    """A new BPE tokenizer for an encoder: RoBERTa's special tokens, and `<s>` … `</s>` around every text.
-
-    Args:
-        add_prefix_space: put a space before a text, so that a word at its beginning is the same token as elsewhere.
-    """
-    splitter = Splitter([Stage("gpt2", add_prefix_space=add_prefix_space)])
-    tokenizer = specials_first(ByteBPE.train(texts, vocab_size, SPECIAL_TOKENS, splitter))
-    tokenizer.set_template(["<s>"], ["</s>"])
-    return tokenizer
-
-
-def encoder_characters(texts: Iterable[str]) -> CharTokenizer:
-    """The same for characters."""
-    tokenizer = CharTokenizer.train(texts, special_tokens=SPECIAL_TOKENS)
-    tokenizer.set_template(["<s>"], ["</s>"])
-    return tokenizer
 
 
 class Masked(Objective):
     """Predict hidden tokens from both sides."""
 
     data_loss = staticmethod(masked_loss)
+    special_tokens, frame = SPECIAL_TOKENS, FRAME
     masking: Masking
 
     def parts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Documents; the validation part is their end."""
         return split_documents(Documents(self.options.data), self.options.validation)
-
-    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
-        """With `<mask>`, and a template that puts `<s>` before and `</s>` after every text."""
-        return encoder_bpe(texts, self.options.vocab_size)
-
-    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
-        """The same special tokens and template."""
-        return encoder_characters(texts)
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Any tokenizer with a mask and a pad token; windows stand in its template."""

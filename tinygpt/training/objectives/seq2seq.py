@@ -18,20 +18,18 @@ from ...data.tokens import TextEncoder
 from ...evaluation import evaluating, total_loss
 from ...generation import absent
 from ...models import EncoderDecoder, EncoderDecoderConfig
-from ...tokenizers import ByteBPE, CharTokenizer
 from ...tokenizers.base import Tokenizer
 from ..losses import seq2seq_loss
-from .base import KeepGoing, Objective, specials_first
+from .base import KeepGoing, Objective
 
 __all__ = ["Seq2Seq"]
-
-SPECIAL_TOKENS = ["</s>", "<pad>"]
 
 
 class Seq2Seq(Objective):
     """Predict each token of a target from its source and the tokens before it."""
 
     data_loss = staticmethod(seq2seq_loss)
+    special_tokens, frame = ("</s>", "<pad>"), ((), ("</s>",))  # one vocabulary for both sides
     counted = "pairs"
     eos_id: int
     pad_id: int
@@ -44,19 +42,6 @@ class Seq2Seq(Objective):
                              "column and the target in its second, or the corpus spa-eng")
         train, held_out = split_pairs(read_pairs(o.data), o.validation, o.seed)
         return list(chain.from_iterable(train)), list(chain.from_iterable(held_out))
-
-    def train_bpe(self, texts: Iterable[str]) -> ByteBPE:
-        """One vocabulary for both sides; the template closes every text with `</s>`."""
-        tokenizer = specials_first(
-            ByteBPE.train(texts, vocab_size=self.options.vocab_size, special_tokens=SPECIAL_TOKENS))
-        tokenizer.set_template([], ["</s>"])
-        return tokenizer
-
-    def train_characters(self, texts: Iterable[str]) -> CharTokenizer:
-        """The same special tokens and template."""
-        tokenizer = CharTokenizer.train(texts, special_tokens=SPECIAL_TOKENS)
-        tokenizer.set_template([], ["</s>"])
-        return tokenizer
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Any tokenizer with an end-of-text and a pad token, whose template closes a text with the former."""
