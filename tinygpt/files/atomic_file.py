@@ -7,7 +7,7 @@ begins with a dot and ends in ".tmp", so that what a killed process left can be 
 A folder may come from somebody else, and a name in it may be a symbolic link to a file of ours. Renaming replaces the
 link, not what it points to; a folder below that is such a link is refused where it would be written to.
 
-Next: whatever writes.
+Next: quiet.py.
 """
 
 from __future__ import annotations
