@@ -25,7 +25,6 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default=None, metavar="NAME",
                      help="run the tests that need a GPU on this device, cuda say; without it they are skipped")
-    parser.addoption("--nightly", action="store_true", help="run the tests with thousands of cases too")
     parser.addoption("--require-oracles", action="store_true",
                      help="a test that skips because a package is missing fails instead")
 
@@ -39,13 +38,6 @@ def pytest_configure(config: pytest.Config) -> None:
             resolve_device(name)
         except (DeviceError, ValueError) as error:
             raise pytest.UsageError(f"--device {name}: {error}") from None
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --nightly, the tests with that mark are skipped."""
-    for item in items:
-        if item.get_closest_marker("nightly") and not config.getoption("--nightly"):
-            item.add_marker(pytest.mark.skip(reason="thousands of cases: pytest --nightly"))
 
 
 @pytest.fixture
