@@ -42,9 +42,8 @@ def place(tmp_path_factory) -> Path:
     (folder / "pairs.tsv").write_text("".join(f"{a} {b}\t{b} {a}\n" for a in words for b in words), encoding="utf-8")
     (folder / "labels.csv").write_text("text,label\n" + "".join(
         f"{words[i % 5].strip(',.')} {i},{'even' if i % 2 else 'odd'}\n" for i in range(60)), encoding="utf-8")
-    (folder / "chats.jsonl").write_text("".join(
-        json.dumps({"instruction": f"{i}?", "input": "", "output": str(i)}) + "\n"
-        for i in range(30)), encoding="utf-8")
+    chats = [json.dumps({"instruction": f"{i}?", "input": "", "output": str(i)}) for i in range(30)]
+    (folder / "chats.jsonl").write_text("\n".join(chats), encoding="utf-8")
     (folder / "matplotlib.py").write_text("raise ImportError('absent')\n", encoding="utf-8")
     start(folder, "pretrain", "--objective", "masked", "--data", "text.txt", "labels.csv", "--out", "base", *NEW,
           "--steps", "2").communicate(timeout=120)
@@ -72,9 +71,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def kill(place: Path, name: str, kills: int, seed: int) -> None:
     """Kill a run again and again, after random times; at last let it end."""
-    rng, out = np.random.default_rng(seed), f"killed-{seed}"
-    arguments = CONFIGURATIONS[name]
-    alone = place / f"alone-{arguments[0]}-{list(CONFIGURATIONS).index(name)}"
+    rng, out, arguments = np.random.default_rng(seed), f"killed-{seed}", CONFIGURATIONS[name]
+    alone = place / f"alone-{list(CONFIGURATIONS).index(name)}"
     before = time.monotonic()
     printed = finish(place, *arguments, "--out", alone.name) if not alone.exists() else None
     whole = time.monotonic() - before if printed else 4.0

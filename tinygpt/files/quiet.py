@@ -2,7 +2,7 @@
 
 A reader goes away (`| head -2`), a disk is full, a terminal is closed: a training of three days goes on.
 
-Next: training/progress.py.
+Next: training/progress.py, cli/streams.py.
 """
 
 from __future__ import annotations

@@ -1,37 +1,54 @@
-"""Checksums of a safetensors file: a CRC-32 of the header and of each tensor, kept in the header's metadata.
+"""Checksums of a safetensors file: of the header and of each tensor, kept in the header's metadata.
 
 A flipped bit on a disk makes another weight, and nothing else would notice. The format has room for strings of one's
 own, which other programs leave alone, and one of them holds eight hexadecimal digits for the header and for each tensor
 in the order of the data:
 
-    {"__metadata__": {"crc32": "5a0c11d2" "83ab09ff" …, "format": "pt"}, …}
+    {"__metadata__": {"checksums": "5a0c11d2" "83ab09ff" …, "format": "pt"}, …}
 
-The header's own is taken with zeros in place of them all. It says that a file is as it was written, not who wrote it:
-whoever changes a file on purpose can change the checksum too.
+The header's is its CRC-32, with zeros in place of all these digits. A CRC-32 of all the tensors would take a third as
+long as writing them. So their pages of 4,096 bytes are added up first, each as 512 integers of 64 bits, which NumPy
+does several times as fast; the CRC-32 is of these sums, and of what is left behind the last page. A flipped bit changes
+the sum of its page for certain, and pages that are lost, zeroed or exchanged change the row of sums.
 
-A CRC takes a third of the time that a write takes to copy the same bytes to the system, and NumPy's arrays can be read
-by two threads at a time. So it is worked out beside the writing, and costs next to nothing.
+A second thread adds up while the first one writes and waits for the disk, which leaves it a processor to run on.
+
+This says that a file is as it was written, not who wrote it: whoever changes a file on purpose can change it too.
 
 Prerequisites: files/json_file.py. Next: safetensors_file.py.
 """
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-__all__ = ["KEY", "blank", "checked_header", "write_with_checksums"]
+import numpy as np
 
-KEY = "crc32"
+__all__ = ["KEY", "blank", "checked_header", "checksum", "write_with_checksums"]
+
+KEY = "checksums"
 DIGITS = 8
-TOGETHER = 1 << 20  # bytes that are worth handing to the other thread
+PAGE = 4096
+BLOCK = 1 << 22  # bytes that are added up at once
+TOGETHER = 1 << 20  # bytes that are worth handing to another thread
 
 
 def blank(n_tensors: int) -> str:
     """What stands in the metadata, under KEY, until the sums are known."""
     return "0" * (DIGITS * (1 + n_tensors))
+
+
+def checksum(data: np.ndarray) -> int:
+    """The checksum of bytes (N,)."""
+    sums, pages = 0, data.size - data.size % PAGE
+    for start in range(0, pages, BLOCK):
+        block = data[start:min(start + BLOCK, pages)].view("<u8").reshape(-1, PAGE // 8)
+        sums = zlib.crc32(np.add.reduce(block, axis=1).astype("<u8").data, sums)
+    return zlib.crc32(data[pages:].data, sums)
 
 
 def _in_header(value: str) -> bytes:
@@ -43,44 +60,55 @@ def _value(header: bytes, sums: Sequence[int]) -> str:
     return "".join(f"{one:08x}" for one in (zlib.crc32(header), *sums))
 
 
-def write_with_checksums(file: BinaryIO, header: bytes, arrays: Iterator[memoryview], n_bytes: int) -> None:
-    """Write the header, which has a `blank`, and the arrays' bytes; then the sums in the header.
+def write_with_checksums(file: BinaryIO, header: bytes, arrays: Iterable[np.ndarray], n_bytes: int) -> None:
+    """Write the header, which has a `blank`, and the arrays; then the sums in the header; all of it to the disk.
 
     Args:
         file: at its beginning.
         header: with the eight bytes of its length.
-        arrays: the bytes of each, in order; at most two groups of them are held at a time.
+        arrays: the bytes of each, (N,), in order; two groups of them are held at a time.
         n_bytes: how many they are together.
     """
     file.write(header)
-    sums: list[int] = []
-    if n_bytes < TOGETHER:
-        for array in arrays:
-            sums.append(zlib.crc32(array))
-            file.write(array)
-    else:
-        with ThreadPoolExecutor(1, thread_name_prefix="checksum") as helper:
-            before: Future[list[int]] | None = None
-            for group in _grouped(arrays):
-                job = helper.submit(_sums, group)
-                for array in group:
-                    file.write(array)
-                sums += [] if before is None else before.result()
-                before = job
-            sums += [] if before is None else before.result()
+    sums = _write(file, arrays) if n_bytes < TOGETHER else _write_beside(file, arrays)
     file.seek(0)
     file.write(header.replace(_in_header(blank(len(sums))), _in_header(_value(header, sums)), 1))
+    file.flush()
+    os.fsync(file.fileno())
 
 
-def _sums(group: list[memoryview]) -> list[int]:
-    return [zlib.crc32(array) for array in group]
+def _write(file: BinaryIO, arrays: Iterable[np.ndarray]) -> list[int]:
+    sums = []
+    for array in arrays:
+        file.write(array.data)
+        sums.append(checksum(array))
+    return sums
 
 
-def _grouped(arrays: Iterator[memoryview]) -> Iterator[list[memoryview]]:
-    group: list[memoryview] = []
+def _write_beside(file: BinaryIO, arrays: Iterable[np.ndarray]) -> list[int]:
+    """Another thread works out the sums."""
+    jobs: list[Future[list[int]]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="checksums") as helper:
+        for group in _grouped(arrays):
+            jobs.append(helper.submit(_sums, group))
+            for array in group:
+                file.write(array.data)
+            if len(jobs) > 1:
+                jobs[-2].result()
+        file.flush()
+        os.fsync(file.fileno())  # most of the disk's work, during which a processor is free
+        return [one for job in jobs for one in job.result()]
+
+
+def _sums(group: list[np.ndarray]) -> list[int]:
+    return [checksum(array) for array in group]
+
+
+def _grouped(arrays: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    group: list[np.ndarray] = []
     for array in arrays:
         group.append(array)
-        if sum(one.nbytes for one in group) >= TOGETHER:
+        if sum(one.size for one in group) >= TOGETHER:
             yield group
             group = []
     if group:
@@ -106,4 +134,7 @@ def checked_header(header: bytes, value: str, n_tensors: int) -> list[int]:
 
 
 def _number(digits: str) -> int:
-    return int(digits, 16) if len(digits) == DIGITS and digits.isalnum() and digits.isascii() else -1
+    try:
+        return int(digits, 16)
+    except ValueError:
+        return -1

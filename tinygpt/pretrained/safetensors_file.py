@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ import numpy as np
 from ..files import parse_object, shown
 from ..files.atomic_file import atomic_write
 from ..files.json_file import MAX_JSON_BYTES
-from .checksums import KEY, blank, checked_header, write_with_checksums
+from .checksums import KEY, blank, checked_header, checksum, write_with_checksums
 
 __all__ = ["SafetensorsFile", "TensorInfo", "write_safetensors"]
 
@@ -147,7 +146,7 @@ class SafetensorsFile(Mapping[str, np.ndarray]):
             file.seek(info.begin)
             if file.readinto(data.data) != data.size:
                 raise ValueError(f"{self.path} was shortened while it was read: tensor {name!r} is incomplete")
-        if name in self.sums and zlib.crc32(data.data) != self.sums[name]:
+        if name in self.sums and checksum(data) != self.sums[name]:
             raise ValueError(f"{self.path} is damaged: tensor {name!r} does not have the checksum that the file names")
         if info.dtype == "BOOL" and (data > 1).any():
             raise ValueError(f"{self.path}: tensor {name!r} is of dtype BOOL but holds bytes other than 0 and 1")
@@ -190,9 +189,7 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray],
     data = (_bytes(tensors[name]) for name in order)
     with atomic_write(path, keep) as file:
         write_with_checksums(file, len(encoded).to_bytes(8, "little") + encoded, data, at)
-        file.flush()
-        os.fsync(file.fileno())
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
