@@ -131,15 +131,15 @@ def test_messages_are_short_and_harmless(capsys, monkeypatch, error, code, messa
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["pretrain", "--out", "o", "--data", "~nosuchuser/x"], "'~nosuchuser/x' begins in a home folder that is not known"),
+    (["pretrain", "--out", "o", "--data", "~nosuchuser/x"], "begins in a home folder that is not known"),
     (["pretrain", "--out", "x" * 300], "File name too long"),
     (["pretrain", "--out", "o", "--steps", "9" * 30], "is too large: at most 9,223,372,036,854,775,807"),
     (["pretrain", "--out", "o", "--steps", "9" * 5000], "invalid int value: '9999"),
     (["pretrain", "--out", "o", "--n-embd", "1000000"], "and this machine has"),
     (["pretrain", "--out", "o", "--n-layer", "1000000", "--n-embd", "8", "--n-head", "1"], "n_layer must be at most"),
-    (["pretrain", "--out", "o", "--accumulate", "1000000000000"], "cuts a batch of 16 into more parts than it has"),
-    (["pretrain", "--out", "o", "--tokenizer", "char", "--vocab-size", "300"], "--vocab-size is an option of --tokenizer"),
-    (["tokenizer", "train", "--out", "o", "--tokenizer", "char", "--vocab-size", "300"], "--vocab-size is an option of"),
+    (["pretrain", "--out", "o", "--accumulate", "1000000000000"], "cuts a batch of 16 into more parts"),
+    (["pretrain", "--out", "o", "--tokenizer", "char", "--vocab-size", "300"], "--vocab-size is an option of"),
+    (["tokenizer", "train", "--out", "o", "--tokenizer", "char", "--vocab-size", "300"], "is an option of --tokenizer"),
 ])
 def test_bad_input_is_exit_code_2(capsys, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)

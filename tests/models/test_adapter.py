@@ -176,4 +176,4 @@ def test_sizes_are_borne_out_by_bytes(folders, changes: dict, about: str) -> Non
         tg.load_model(adapter)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 200e6 and len(str(caught.value)) < 1000
+    assert peak < 400e6 and len(str(caught.value)) < 1000
