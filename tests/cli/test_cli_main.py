@@ -112,3 +112,49 @@ def test_an_error_of_our_own_is_not_hidden(monkeypatch):
     monkeypatch.setattr(generate, "run", fail)
     with pytest.raises(AssertionError):
         main(["generate", "--model", "x", "--prompt", "y"])
+
+
+# -- what others wrote, in words ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error, code, message", [
+    (ValueError("label '\x1b[2J' " + "y" * 1000), 2, "label '\ufffd[2J' y"),
+    (ValueError(f"got {'x' * 1000!r}, expected y; do z"), 2, "x…', expected y; do z"),
+    (KeyError("role"), 2, "something that is needed is not there: role"),
+    (KeyError(5), 2, "something that is needed is not there: 5"),
+    (OverflowError("Python int too large to convert to C long"), 2, "too large"),
+    (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), 2, "File name too long: xxx"),
+    (OSError(errno.EIO, "Input/output error", "a"), 1, "Input/output error: a"),
+])
+def test_messages_are_short_and_harmless(capsys, monkeypatch, error, code, message):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(generate, "run", fail)
+    line = error_line(command(capsys, "generate", "--model", "x", "--prompt", "y"), code)
+    assert message in line and len(line) <= 300 and line.isprintable()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["pretrain", "--out", "o", "--data", "~nosuchuser/x"], "begins in a home folder that is not known"),
+    (["pretrain", "--out", "x" * 300], "File name too long"),
+    (["pretrain", "--out", "o", "--steps", "9" * 30], "is too large: at most 9,223,372,036,854,775,807"),
+    (["pretrain", "--out", "o", "--steps", "9" * 5000], "invalid int value: '9999"),
+    (["pretrain", "--out", "o", "--n-embd", "1000000"], "and this machine has"),
+    (["pretrain", "--out", "o", "--n-layer", "1000000", "--n-embd", "8", "--n-head", "1"], "n_layer must be at most"),
+    (["pretrain", "--out", "o", "--accumulate", "1000000000000"], "cuts a batch of 16 into more parts"),
+    (["pretrain", "--out", "o", "--tokenizer", "char", "--vocab-size", "300"], "--vocab-size is an option of"),
+    (["tokenizer", "train", "--out", "o", "--tokenizer", "char", "--vocab-size", "300"], "is an option of --tokenizer"),
+])
+def test_bad_input_is_exit_code_2(capsys, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in error_line(command(capsys, *arguments))
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_preset_of_bpe_may_have_characters(capsys, monkeypatch, tmp_path):
+    """The size of the preset's vocabulary is not what was asked for."""
+    monkeypatch.chdir(tmp_path)
+    done = command(capsys, "pretrain", "--out", "o", "--preset", "gpt2", "--tokenizer", "char", "--n-embd", "1000000",
+                   "--n-head", "1")
+    assert "and this machine has" in error_line(done)

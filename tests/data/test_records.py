@@ -105,3 +105,56 @@ def test_real_files(shared_data: Path) -> None:
     assert len(list(read_columns(shared_data / "sst2_train.tsv", [0, 1]))) == 6920
     assert len(_records(shared_data / "instruction-data.json")) == 1100
     assert sum(1 for _ in read_columns(shared_data / "spa.txt.gz", [0, 1])) == 118_964
+
+
+def test_a_long_field(tmp_path: Path) -> None:
+    text = "a \"long\" text, " * 20_000
+    for path in write_all_formats(tmp_path, [(text, "1"), ("b", "0")]):
+        assert list(read_columns(path, ["text"])) == [(text,), ("b",)]
+
+
+@pytest.mark.parametrize("content", ["0,1\nx y,a\nz,b\n", ",0,1\n0,x y,a\n1,z,b\n"])
+def test_a_line_that_numbers_the_columns_is_a_header(tmp_path: Path, content: str) -> None:
+    """As pandas writes tables without names, the second with the rows' numbers."""
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.warns(UserWarning, match="a.csv, line 1: .*0, 1 is taken for a header that numbers the columns"):
+        assert list(read_columns(path, [0, "1"])) == [("x y", "a"), ("z", "b")]
+
+
+@pytest.mark.parametrize("content", ["1,0\nx,a\n", "0\n1\n", "0,1,3\nx,y,z\n"])
+def test_other_lines_of_numbers_are_records(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+    assert len(list(read_columns(path, [0]))) == 2
+
+
+def test_spaces_in_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('label, text\nham, "one, two"\nspam, three\n', encoding="utf-8")
+    assert list(read_columns(path, ["text", "label"])) == [("one, two", "ham"), ("three", "spam")]
+    path.write_text("label,text \nham, one\n", encoding="utf-8")
+    assert list(read_columns(path, ["text"])) == [(" one",)]
+    path = tmp_path / "a.jsonl"
+    path.write_text('{" text": "x"}', encoding="utf-8")
+    with pytest.raises(ValueError, match="no column named 'text'; it has ' text'"):
+        list(read_columns(path, ["text"]))
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("a.jsonl", '{"text": "x"}\n{"text": ' + "[" * 100_000, r"a.jsonl, line 2: not valid JSON \(nested too deeply"),
+    ("a.jsonl", '{"text": "x"}\n{"text": "\\ud83d"}', r"a.jsonl, line 2: not valid JSON \(.ud83d is half of"),
+    ("a.jsonl", '{"text": "x", "text": "y"}', "a.jsonl, line 1: not valid JSON .*'text' is given twice"),
+    ("a.jsonl", '{"text": ' + "9" * 5000 + "}", "a.jsonl, line 1: not valid JSON .*5,000 digits"),
+    ("a.json", "[" * 100_000, "a.json: not valid JSON .nested too deeply"),
+    ("a.json", '[\n{"text": "x", "n": 1e999}]', "a.json: not valid JSON .the number 1e999 is too large"),
+    ("a.tsv", "text" + "\t" * 20_000, "a.tsv, line 1: more than 10,000 columns"),
+    ("a.csv", "text" + "," * 20_000, "a.csv, line 1: more than 10,000 columns"),
+    ("a.csv", ",".join(f"c{n}\x1b" for n in range(9000)) + "\n" + "," * 8999, r"it has 'c0\\x1b', .*'c9\\x1b', …"),
+])
+def test_hostile_records(tmp_path: Path, name: str, content: str, message: str) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message) as caught:
+        list(read_columns(path, ["text"]))
+    assert len(str(caught.value)) < 600

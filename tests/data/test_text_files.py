@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinygpt.data import text_files
 from tinygpt.data.text_files import read_chunks, read_lines, refusal
 
 
@@ -90,4 +91,36 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("señal\r\n".encode()), encoding="ascii"))
     assert text_of("-") == "señal\n"
     with pytest.raises(ValueError, match="standard input is empty"):
+        text_of("-")
+
+
+@pytest.mark.parametrize("read", [read_chunks, read_lines])
+def test_a_packed_file_in_no_proportion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read) -> None:
+    """A thousandth of what it unpacks to: refused when that shows, not when the memory is full."""
+    path = tmp_path / "a.txt.gz"
+    line = b"all work and no play\n"
+    path.write_bytes(gzip.compress(line * 200_000))
+    monkeypatch.setattr(text_files, "FREE", 1 << 20)
+    seen = 0
+    with pytest.raises(ValueError, match="a.txt.gz unpacks to more than 100 times its size, which no text does"):
+        for part in read(path):
+            seen += len(part)
+    assert 1 << 19 < seen < 4 << 20
+    monkeypatch.setattr(text_files, "FREE", 64 << 20)
+    assert sum(map(len, read(path))) == len(line) * 200_000  # a small one may
+
+
+def test_lines_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "MAX_LINE", 10)
+    path = tmp_path / "a.txt"
+    path.write_text("0123456789"[:9] + "\nshort\n" + "0" * 10, encoding="utf-8")
+    assert len(list(read_lines(path))) == 3
+    path.write_text("short\n" + "0" * 11 + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="a.txt, line 2: longer than 10 characters"):
+        list(read_lines(path))
+
+
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ValueError, match="standard input is closed"):
         text_of("-")

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygpt.evaluation import Classification, confusion_matrix, format_table, wilson_interval
+from tinygpt.data.labelled import class_balance, split_labelled
+from tinygpt.evaluation import (Classification, NaiveBayes, confusion_matrix, format_table, label_numbers,
+                                wilson_interval)
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 NAMES = ("ham", "spam", "eggs", "beans")
@@ -94,3 +96,33 @@ def test_columns_are_aligned():
         "name   value    ?\nx     1234.6  yes")
     with pytest.raises(ValueError):
         format_table([["a", 1], ["b"]])
+
+
+def test_thousands_of_classes_are_no_table_of_megabytes():
+    labels = [f"label {number}" for number in range(3000)]
+    found = Classification.of(labels, labels[1:] + labels[:1], labels)
+    table = found.table()
+    assert len(table) < 300_000 and "the most frequent mistakes of 3,000 classes" in table
+    assert found.to_dict()["confusion"] is None and len(json.dumps(found.to_dict())) < 1_000_000
+    few = Classification.of(["a", "b"], ["b", "b"], ["a", "b"])
+    assert "truth \\ predicted" in few.table() and few.to_dict()["confusion"] == [[0, 1], [0, 1]]
+    with pytest.raises(ValueError, match="9,000 classes are too many for a confusion matrix; at most 8,000 fit"):
+        confusion_matrix([0], [0], 9000)
+
+
+def test_many_classes_and_words_are_refused_with_a_sentence():
+    texts = [f"word{number}" for number in range(10_000)]
+    with pytest.raises(ValueError, match="counts 10,000 words in 10,000 classes, and its table may have at most"):
+        NaiveBayes(texts, [f"label {number}" for number in range(10_000)])
+    with pytest.raises(ValueError, match="10,000 texts have 10,000 different labels, .* is the label column the right"):
+        split_labelled(list(zip(texts, texts)))
+    assert class_balance(texts).endswith(", and 9,980 more") and len(class_balance(["x" * 1000])) < 100
+
+
+def test_a_label_commands_no_terminal():
+    found = Classification.of(["\x1b[2J", "a\nb"], ["\x1b[2J", "\x1b[2J"])
+    assert "\x1b" not in found.table() and "a b" in found.table()
+    assert format_table([["x" * 1000, "\x9b"]], header=["\x07", "y"]).count("\ufffd") == 2
+    with pytest.raises(ValueError, match=r"the model has no label '.x1b\[2J'; its labels are l0, .*, l9, …") as caught:
+        label_numbers(["\x1b[2J"], [f"l{number}" for number in range(10_000)], ["line 1"])
+    assert len(str(caught.value)) < 200

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_decoder import Toy
 
+from tinygpt.generation.beam import check_beams
 from tinygpt.generation import Sampling, beam_hypotheses, beam_search, generate, left_pad
 
 hypothesis = settings(deadline=None, max_examples=30, derandomize=True)
@@ -144,3 +145,8 @@ def test_equals_transformers(penalty):
                               eos_token_id=eos, pad_token_id=16)
             different += ours.shape != greedy.shape or not np.array_equal(ours, greedy)
     assert different > 5  # beam search found something that greedy decoding had not
+
+
+def test_a_million_beams_are_refused():
+    with pytest.raises(ValueError, match="num_beams is 1000000, expected at least 1 and at most 1,000"):
+        check_beams(10 ** 6)

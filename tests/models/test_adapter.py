@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,11 @@ def test_fingerprint_sees_names_shapes_and_values() -> None:
     (dict(format="x"), "format is 'x'"), (dict(lora="{}"), "no adapter"), (dict(lora="["), "no adapter"),
     (dict(config="[]"), "must hold a JSON object"),
     (dict(lora='{"rank": 1000000, "alpha": 1, "targets": ["q"]}'), "rank must be"),
+    (dict(lora='{"rank": Infinity, "alpha": 1, "targets": ["q"]}'), "Infinity is not JSON"),
+    (dict(lora='{"rank": 1e300, "alpha": 1, "targets": ["q"]}'), "must be an integer, a number and names"),
+    (dict(lora='{"rank": 1, "alpha": null, "targets": ["q"]}'), "must be an integer, a number and names"),
+    (dict(lora='{"rank": 1, "alpha": 1, "targets": "q"}'), "must be an integer, a number and names"),
+    (dict(lora="[" * 100_000), "nested too deeply"), (dict(config='{"vocab_size": 12, "nonsense": 1}'), "for another"),
     (dict(lora='{"rank": 2, "alpha": 1, "targets": ["out"]}'), "is no part of the model"),
     (dict(config='{"vocab_size": 1000000000}'), "for another model"),
     (dict(base_sha256="0"), "the weights are not"),
@@ -147,3 +154,26 @@ def test_an_adapter_of_the_token_table(tmp_path: Path) -> None:
     expected = model.eval()(IDS).data
     for again in (load_adapted(tmp_path / "adapter", merge=False), tg.load_model(tmp_path / "adapter")):
         np.testing.assert_allclose(again(IDS).data, expected, rtol=0, atol=1e-5)
+
+
+def with_config(adapter: Path, **changes) -> None:
+    file = SafetensorsFile(adapter / ADAPTER)
+    config = json.loads(file.metadata["config"]) | changes
+    write_safetensors(adapter / ADAPTER, dict(file.items()), {**file.metadata, "config": json.dumps(config)})
+
+
+@pytest.mark.parametrize("changes, about", [
+    (dict(head="classification", n_labels=30_000_000), "n_labels=30000000 is too much"),
+    (dict(head="classification", n_labels=1_000_000), "'score.weight' of the shape .1000000, 8., which is missing"),
+    (dict(vocab_size=40_000_000), "its vocab_size is 40000000"), (dict(dropout="x" * 100_000), "malformed"),
+])
+def test_sizes_are_borne_out_by_bytes(folders, changes: dict, about: str) -> None:
+    """Nothing of a size that the file only claims is made."""
+    _, adapter, _ = folders
+    with_config(adapter, **changes)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=about) as caught:
+        tg.load_model(adapter)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 400e6 and len(str(caught.value)) < 1000

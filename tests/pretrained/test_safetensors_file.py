@@ -117,6 +117,10 @@ def test_bfloat16_values(tmp_path):
     (raw({"a": entry(shape=(True, 2))}, bytes(8)), "no proper shape"),
     (raw({"a": entry(shape=[1] * 40 + [2])}, bytes(8)), "no proper shape"),
     (raw({"a": entry(shape=(1 << 62, 0), offsets=(0, 0))}), "too large"),
+    (raw({"a": entry(shape=(1 << 29, 0), offsets=(0, 0))}), "too large"),
+    (raw({"a": entry(shape=(0, 40_000_000), offsets=(0, 0))}), "too large"),
+    (raw(b"[" + b"[]," * 3_000_000 + b"1]"), "it holds .* values, at most"),
+    (raw({"x" * 100_000: 1}), "tensor 'xxxxxxx"),
     (raw({"a": entry(shape=(1 << 40,), offsets=(0, 1 << 42))}, bytes(8)), "is it truncated"),
     (raw({"a": entry(offsets=(8, 0))}, bytes(8)), "do not span"),
     (raw({"a": entry(offsets=(0, 4))}, bytes(8)), "do not span the 8 bytes"),
@@ -192,3 +196,9 @@ def test_a_valid_file_with_bytes_changed_is_read_or_refused(tmp_path_factory, da
         read_all(path)
     except ValueError:
         pass
+
+
+def test_null_as_metadata_and_small_empty_arrays(tmp_path):
+    path = write(tmp_path / "x", raw({"__metadata__": None, "a": entry(shape=(0, 4096), offsets=(0, 0))}))
+    file = SafetensorsFile(path)
+    assert file.metadata == {} and file["a"].shape == (0, 4096)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygpt.training import MetricsLog, Progress, plot_losses, read_metrics
+from tinygpt.training.metrics import _smoothed
 from tinygpt.training.progress import duration
 
 
@@ -130,3 +131,16 @@ def test_without_matplotlib_there_is_no_picture_and_no_error(tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert not plot_losses(tmp_path / "metrics.jsonl", tmp_path / "loss.png")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 59, 60, 121, 122, 500])
+def test_the_smoothed_curve_is_centred(n):
+    """A straight line stays; a mean of what came before would stand above all of it where losses fall."""
+    line = [4.0 - 0.005 * step for step in range(n)]
+    assert _smoothed(line) == pytest.approx(line, abs=1e-12)
+    noisy = [value + (-1) ** step for step, value in enumerate(line)]
+    smooth = _smoothed(noisy)
+    assert len(smooth) == n and all(min(noisy) <= value <= max(noisy) for value in smooth)
+    if n > 250:
+        assert max(abs(a - b) for a, b in zip(smooth[65:-65], line[65:-65])) < 0.05
+    assert _smoothed(noisy[::-1]) == pytest.approx(smooth[::-1], abs=1e-12)

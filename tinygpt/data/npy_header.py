@@ -17,7 +17,7 @@ from ..files import shown
 
 __all__ = ["read_npy_header"]
 
-_FORM = re.compile(r"\{'descr': '([^']{1,20})', 'fortran_order': (?:False|True), "
+_FORM = re.compile(r"\{'descr': '([<>|=]?[a-zA-Z][0-9]{0,3})', 'fortran_order': (?:False|True), "
                    r"'shape': \(((?:\d{1,15}, ?){0,8}\d{0,15})\), \} *\n")
 
 

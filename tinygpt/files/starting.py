@@ -4,7 +4,7 @@ Python loads NumPy and the package before the first line of the command runs, an
 meanwhile. So the package's first import is this one. Where the `tinygpt` command is being started, it answers the
 signal itself until `loaded` is called.
 
-Next: nothing.
+Next: shown.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def is_command(arguments: list[str]) -> bool:
 
     >>> is_command(["python", "-m", "tinygpt", "chat"]), is_command(["python", "/usr/bin/tinygpt"])
     (True, True)
-    >>> is_command(["python", "-m", "pytest", "tinygpt"]), is_command(["python", "-c", "import tinygpt"])
+    >>> is_command(["python", "my_script", "tinygpt"]), is_command(["python", "-c", "import tinygpt"])
     (False, False)
     """
     names = ("tinygpt", "tinygpt.exe", "tinygpt-script.py")
