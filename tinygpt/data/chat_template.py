@@ -349,7 +349,8 @@ class ChatTemplate:
         """
         limit = len(rendered.text) if first is None else first
         asked = next((place + 1 for place in reversed(range(limit)) if rendered.sources[place]), 0)
-        for lead in self._leads if first is not None else ():  # between the question's last word and an answer's first
+        known = first is not None and asked > 0 and rendered.sources[asked - 1] == message_source(len(before) - 1)
+        for lead in self._leads if known else ():  # between the last word of the message before and the first of this
             if asked + len(lead) <= limit and rendered.text.startswith(lead, asked):
                 return asked + len(lead)
         try:
@@ -358,7 +359,7 @@ class ChatTemplate:
             return first  # nothing stands before it, or nothing that the template writes alone
         if len(prompt) > limit or not rendered.text.startswith(prompt):
             return first
-        if first is not None and len(prompt) >= asked:
+        if known and len(prompt) >= asked:
             self._leads = sorted({*self._leads, prompt[asked:]}, key=len, reverse=True)
         return len(prompt)
 
