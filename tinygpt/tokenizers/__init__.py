@@ -1,7 +1,8 @@
 """Tokenizers: `CharTokenizer` and `ByteBPE`, GPT-2's byte-level byte-pair encoding.
 
 The book: `characters.py` (the simplest tokenizer) → `textbook_bpe.py` (byte-pair encoding, whole).
-Upstairs: `special.py`, `template.py`, `files.py` → `base.py` (the interface) → `unicode_classes.py`, `patterns.py`,
+Upstairs: `jinja_worker.py`, `jinja.py`, `tool_schema.py`, `chat_text.py` (conversations), `special.py`, `template.py`,
+`files.py` → `base.py` (the interface) → `unicode_classes.py`, `patterns.py`,
 `splitter.py`, `counting.py` (what byte-level BPE works on) → `bpe.py` (the algorithm, fast) → `hf_pipeline.py`,
 `hf_json.py`, `gpt2_files.py` (what is stored) → `char.py`, `byte_bpe.py` (all of it together) → `auto.py`,
 `inspection.py`.
