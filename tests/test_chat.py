@@ -217,6 +217,16 @@ def test_a_thousand_turns_prepare_as_much_as_a_few(monkeypatch):
     assert len(chat.history) > 500 and chat.forgotten > 200
 
 
+def test_a_long_context_is_not_read_again_each_turn():
+    model = Counting(GPTConfig(vocab_size=len(TOK), block_size=1024, n_layer=1, n_head=1, n_embd=4)).eval()
+    chat = Chat(model, TOK, system="be", max_new_tokens=8, temperature=2.0, seed=0)
+    model.read = 0
+    for _ in range(300):
+        said(chat, "abcdefgh" * 3)
+    assert chat.forgotten > 100 and model.read < 300 * 100
+    assert chat.history[-2]["content"] == "abcdefgh" * 3
+
+
 def test_a_template_that_rewrites_history():
     """Reasoning is taken out of earlier answers: what was read is reused as far as it is the same."""
     tok = CharTokenizer.train("abcdefgh ?/<>think").with_special_tokens(["<|u|>", "<|a|>", "<|e|>"], eos_token="<|e|>")

@@ -288,7 +288,7 @@ FOREIGN = {  # what stands in backticks and is no name of tinygpt's: whose it is
     "other libraries' names": """AutoModelForCausalLM AutoModelForMaskedLM AutoModelForSeq2SeqLM AutoTokenizer
         AutoModelForSequenceClassification BpeTrainer RawModule bytes_to_unicode cublasGemmStridedBatchedEx
         gemmStridedBatchedEx get_lr get_stats register_parameter return_assistant_tokens_mask apply_chat_template conj
-        cupy huggingface_hub ml_dtypes regex threadpoolctl tqdm transformers""",
+        cupy huggingface_hub jinja2 ml_dtypes regex threadpoolctl tqdm transformers""",
     "names in other libraries' files": """attn.bias attn.masked_bias cls.seq_relationship rotary_emb.inv_freq
         LayerNorm.gamma position_ids torch_dtype translation_en_to_es""",
     "environment variables": "OPENBLAS_CORETYPE",

@@ -6,6 +6,8 @@ message stays, and so does the question that is to be answered.
 
 The model has read most of a prompt before, though: the last one and its own answer. Its cache is kept, cut back to
 where the new prompt differs, and goes on from there. So a turn costs what is new in it, however long the conversation.
+When turns are forgotten, all that comes after them is read again; so where a context is long, a quarter of it is
+forgotten at once, and that happens once in many turns.
 
 Prerequisites: data/chat_template.py, models/gpt.py, nn/cache.py. Next: cli/chat.py.
 """
@@ -25,6 +27,8 @@ from .nn.cache import Cache
 from .tokenizers import Tokenizer
 
 __all__ = ["Chat"]
+
+SHORT = 512  # tokens of a context that is read again in no time: there, no more is forgotten than need be
 
 
 @dataclass
@@ -108,6 +112,8 @@ class Chat:
         room = context - min(self.max_new_tokens, context // 2)
         history = self._history[self._start:]
         ids, left_out = self.template.fitting_prompt([*self.system, *history, question], room)
+        if left_out and context > SHORT:
+            ids, left_out = self.template.fitting_prompt([*self.system, *history, question], room * 3 // 4)
         if len(ids) >= context:
             raise ValueError(f"the message is too long: with what belongs to it, it has {len(ids)} tokens, and the "
                              f"model's context holds {context}, the answer included")

@@ -76,6 +76,12 @@ def test_commands(capsys, monkeypatch, model):
     assert twice == once * 2
 
 
+def test_a_thousand_questions_through_a_pipe(capsys, monkeypatch, endless):
+    start = time.monotonic()
+    done = piped(monkeypatch, capsys, "hello you\n" * 1000, "--model", endless, "--seed", 1, "--max-new-tokens", 6)
+    assert done.code == 0 and done.out.count("\n") >= 1000 and time.monotonic() - start < 120
+
+
 def test_what_is_forgotten_is_said_once(capsys, monkeypatch, model):
     done = piped(monkeypatch, capsys, "hello\n" * 12, "--model", model, "--seed", 1, "--max-new-tokens", 8)
     assert done.code == 0

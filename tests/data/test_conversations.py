@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tinygpt.data.chat_template import add_chat_template, chat_template
 from tinygpt.data.conversations import (ConversationSampler, all_conversations, conversation_batch,
-                                        encode_conversations, packed, read_conversations, split_conversations)
+                                        encode_conversations, located_conversations, packed, read_conversations,
+                                        split_conversations)
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
 
 ASKED = [{"role": "user", "content": "Reverse.\nabc"}, {"role": "assistant", "content": "cba"}]
@@ -33,6 +34,60 @@ def written(folder, name, records):
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
 def test_every_shape_is_the_same_conversation(tmp_path, record, name):
     assert read_conversations(written(tmp_path, name, [record, record])) == [ASKED, ASKED]
+
+
+SHAREGPT = {"conversations": [{"from": "human", "value": "Reverse.\nabc"}, {"from": "gpt", "value": "cba"}]}
+
+
+@pytest.mark.parametrize("record", [
+    SHAREGPT, {"id": "x_0", **SHAREGPT}, ASKED, {"conversations": ASKED}, {"conversation": SHAREGPT["conversations"]},
+    SHAREGPT["conversations"],
+    {"messages": [{"from": "User", "value": "Reverse.\nabc"}, {"from": "chatgpt", "value": "cba"}]},
+])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_sharegpt_records_and_bare_lists(tmp_path, record, name):
+    assert read_conversations(written(tmp_path, name, [record, record])) == [ASKED, ASKED]
+
+
+@pytest.mark.parametrize("message", [ASKED[0], SHAREGPT["conversations"][0]])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_file_of_messages_is_one_conversation(tmp_path, message, name):
+    chat = [*ASKED, message, ASKED[1]]
+    assert read_conversations(written(tmp_path, name, chat)) == [[*ASKED, *ASKED]]
+    with pytest.raises(ValueError, match=r"(record|line) 2: message 2 is"):
+        read_conversations(written(tmp_path, name, [ASKED[0], {"role": "user"}, ASKED[1]]))
+
+
+def test_all_who_speak(tmp_path):
+    """ShareGPT's names; a system message may stand apart; calls of tools stay in their message."""
+    calls = [{"type": "function", "function": {"name": "clock", "arguments": {}}}]
+    turns = [{"from": "human", "value": "When?"}, {"from": "function_call", "value": "clock()"},
+             {"from": "observation", "value": "12:00"}, {"from": "gpt", "value": "At noon."}]
+    openai = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": None, "tool_calls": calls},
+              {"role": "tool", "content": "12:00", "tool_call_id": "c"}, {"role": "assistant", "content": "At noon."}]
+    records = [{"system": "Be short.", "conversations": turns}, {"messages": openai}]
+    one, other = read_conversations(written(tmp_path, "a.jsonl", records))
+    assert [message["role"] for message in one] == ["system", "user", "assistant", "tool", "assistant"]
+    assert one[0]["content"] == "Be short." and one[3]["content"] == "12:00"
+    assert other[1] == {"role": "assistant", "content": "", "tool_calls": calls}
+    assert other[2] == {"role": "tool", "content": "12:00", "tool_call_id": "c"}
+
+
+def test_contents_in_parts(tmp_path):
+    parts = [{"type": "text", "text": "Reverse.\n"}, {"type": "text", "text": "abc"}]
+    chat, = read_conversations(written(tmp_path, "a.jsonl", [[{"role": "user", "content": parts}, ASKED[1]]]))
+    assert chat[0]["content"] == parts
+    template = chat_template(add_chat_template(CharTokenizer.train("Reverse.\nabc")))
+    assert (template.encode(chat)[0] == template.encode(ASKED)[0]).all()
+
+
+def test_a_role_that_the_template_lacks_is_named_with_its_line(tmp_path):
+    chat = [*ASKED[:1], {"role": "tool", "content": "abc"}, ASKED[1]]
+    found = located_conversations(written(tmp_path, "a.jsonl", [ASKED, chat]))
+    places, chats = zip(*found)
+    template = chat_template(add_chat_template(CharTokenizer.train("Reverse.\nabc")))
+    with pytest.raises(ValueError, match="a.jsonl, line 2: message 2 has the role 'tool', expected system, user"):
+        encode_conversations(chats, template, 64, places=places)
 
 
 def test_tables_and_named_data_sets(tmp_path):
@@ -57,8 +112,16 @@ GOOD = {"instruction": "Reverse.", "output": "x"}
 
 
 @pytest.mark.parametrize("bad, message", [
-    ({"question": "a", "answer": "b"}, 'expected "messages", or "instruction" and "output"'),
+    ({"question": "a", "answer": "b"}, 'expected "messages" or "conversations", or "instruction" and "output"'),
     ({"instruction": "a"}, 'expected "messages"'),
+    ({"conversations": []}, "'conversations' holds []"),
+    ({"conversations": None}, "'conversations' holds null"),
+    ({"conversations": [{"from": "robot", "value": "a"}]}, "message 1 is"),
+    ({"conversations": [{"from": 3, "value": "a"}]}, "message 1 is"),
+    ({"conversations": [{"from": "human"}]}, "message 1 is"),
+    ([*ASKED, {"role": "user", "content": [3]}], "message 3 is"),
+    ([*ASKED, 3], "message 3 is"),
+    ([[ASKED]], 'expected "messages"'),
     ({"messages": []}, "'messages' holds []"),
     ({"messages": "hello"}, "'messages' holds"),
     ({"messages": [{"role": "bot", "content": "a"}]}, "message 1 is"),

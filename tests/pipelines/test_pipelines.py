@@ -395,6 +395,31 @@ def test_conversations_get_an_answer():
     assert pipe.tokenizer.decode(ids).startswith("<|user|>the dog<|end|><|assistant|>a lazy")
 
 
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_a_long_conversation_keeps_its_system_message(num_beams):
+    """As `Chat` does: the oldest turns go, then the beginning of a message that is too long alone."""
+    model, tok = chatter()
+    context = model.config.block_size
+    pipe = pipeline("text-generation", model, tok, do_sample=False, max_new_tokens=4, return_tensors=True,
+                    num_beams=num_beams)
+    system = {"role": "system", "content": "a lazy"}
+    turn = [{"role": "user", "content": "the dog"}, {"role": "assistant", "content": "fox"}]
+    long = {"role": "user", "content": "the dog " * 90 + "over"}
+    last = {"role": "user", "content": "a quick"}
+    begin = "<|system|>a lazy<|end|><|user|>"
+    for chat, end in (([system, *turn * 40, last], "fox<|end|><|user|>a quick<|end|><|assistant|>"),
+                      ([system, long], "dog over<|end|><|assistant|>")):
+        with pytest.warns(UserWarning, match="the conversation has .* the oldest turns are left out"):
+            ids = pipe(chat)[0]["generated_token_ids"]
+        text = tok.decode(ids)
+        assert text.startswith(begin) and end in text and context // 2 <= len(ids) <= context
+        assert pipe(chat, truncation=True)[0]["generated_token_ids"] == ids
+        with pytest.raises(ValueError, match="the model's context"):
+            pipe(chat, truncation=False)
+    assert tok.decode(pipe([system, last], max_new_tokens=1000)[0]["generated_token_ids"]).startswith(begin)
+    assert len(pipe([system, last], max_new_tokens=1000)[0]["generated_token_ids"]) <= context
+
+
 def test_nobody_forges_a_turn():
     pipe = pipeline("text-generation", *chatter(), do_sample=False, max_new_tokens=2, return_tensors=True)
     tok = pipe.tokenizer

@@ -37,6 +37,8 @@ __all__ = ["CHATML", "ROLES", "TURN_TOKENS", "ChatFormat", "ChatTemplate", "Jinj
 
 Message = Mapping[str, Any]
 
+KEPT_TEXTS = 10_000
+
 ROLES = ("system", "user", "assistant")
 
 
@@ -88,7 +90,7 @@ class ChatFormat:
                       (self.closing, 0)]
         if add_generation_prompt:
             parts.append(((self.start + self.opening).format(role="assistant"), 0))
-        return Rendered("".join(text for text, _ in parts), [source for text, source in parts for _ in text])
+        return Rendered("".join(text for text, _ in parts), [(source, len(text)) for text, source in parts])
 
     def jinja(self) -> str:
         """The format as a Jinja program, which transformers' `apply_chat_template` runs.
@@ -184,6 +186,7 @@ class ChatTemplate:
         if isinstance(format, ChatFormat):
             for name in (*format.special_tokens, *format.prefix):
                 tokenizer.token_id(name)
+        self._known: dict[str, list[int]] = {}
         self._leads: list[str] = []  # what the template writes between a question and its answer
         end, outside = self._probed()
         ends = [token for token in (end, tokenizer.eos_token_id) if token is not None]
@@ -238,7 +241,13 @@ class ChatTemplate:
 
     def prompt(self, messages: Sequence[Message], tools: Iterable[Any] | None = None) -> list[int]:
         """The ids that the assistant's next answer follows; those of transformers, where no text spells a token."""
-        return whole_ids(self.tokenizer, self.format.render(messages, True, tools))
+        return self._ids(self.format.render(messages, True, tools))
+
+    def _ids(self, rendered: Rendered) -> list[int]:
+        """All ids. Those of single texts are kept for a while: the next prompt of a chat has most of them again."""
+        if len(self._known) > KEPT_TEXTS:
+            self._known = {}
+        return whole_ids(self.tokenizer, rendered, self._known)
 
     def open_prompt(self, messages: Sequence[Message], tools: Iterable[Any] | None = None) -> list[int]:
         """As `prompt`; but a conversation that ends with the assistant's own message is to be gone on with there, so
@@ -246,7 +255,7 @@ class ChatTemplate:
         if messages and isinstance(messages[-1], Mapping) and messages[-1].get("role") == "assistant":
             begun = up_to_the_last_word(self.format.render(messages, tools=tools), len(messages) - 1)
             if begun is not None:
-                return whole_ids(self.tokenizer, begun)
+                return self._ids(begun)
             messages = messages[:-1]  # an empty beginning, with which an answer begins anyway
         return self.prompt(messages, tools)
 
@@ -310,21 +319,19 @@ class ChatTemplate:
         Where the template marks them by {% generation %}, those. Else an answer begins where a prompt for it ends, and
         it ends with the special token behind its last word.
         """
-        if any(source & GENERATED for source in rendered.sources):
-            found, start = [], 0
-            for is_said, run in groupby(rendered.sources, key=lambda source: source & GENERATED):
-                end = start + sum(1 for _ in run)
-                if is_said:
-                    found.append((start, end))
-                start = end
+        found: list[tuple[int, int]] = []
+        for is_said, stretch in groupby(rendered.spans(), key=lambda span: span[0] & GENERATED):
+            if is_said:
+                (_, start, end), *more = stretch
+                found.append((start, more[-1][2] if more else end))
+        if found:
             return found
         first: dict[int, int] = {}
         last: dict[int, int] = {}
-        for place, source in enumerate(rendered.sources):
-            first.setdefault(source, place)
-            last[source] = place + 1
+        for source, start, end in rendered.spans():
+            first.setdefault(source, start)
+            last[source] = end
         special = [piece for piece in chat_pieces(self.tokenizer, rendered) if piece.id is not None]
-        found = []
         for number, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
@@ -348,8 +355,10 @@ class ChatTemplate:
             tools: as for the conversation.
         """
         limit = len(rendered.text) if first is None else first
-        asked = next((place + 1 for place in reversed(range(limit)) if rendered.sources[place]), 0)
-        for lead in self._leads if first is not None else ():  # between the question's last word and an answer's first
+        source, asked = max(((source, end) for source, _, end in rendered.spans() if source and end <= limit),
+                            key=lambda found: found[1], default=(0, 0))
+        known = first is not None and source == message_source(len(before) - 1)
+        for lead in self._leads if known else ():  # between the last word of the message before and the first of this
             if asked + len(lead) <= limit and rendered.text.startswith(lead, asked):
                 return asked + len(lead)
         try:
@@ -358,7 +367,7 @@ class ChatTemplate:
             return first  # nothing stands before it, or nothing that the template writes alone
         if len(prompt) > limit or not rendered.text.startswith(prompt):
             return first
-        if first is not None and len(prompt) >= asked:
+        if known and len(prompt) >= asked:
             self._leads = sorted({*self._leads, prompt[asked:]}, key=len, reverse=True)
         return len(prompt)
 

@@ -1,9 +1,10 @@
 """Conversations to learn from: out of files of several shapes, into batches in which only answers are targets.
 
-A record is a chat, {"messages": [{"role": …, "content": …}, …]}, or one instruction and its answer, {"instruction",
+A record is a chat, {"messages": [{"role": …, "content": …}, …]}, or the list of messages alone; or a chat as ShareGPT
+writes it, {"conversations": [{"from": "human", "value": …}, …]}; or one instruction and its answer, {"instruction",
 "input", "output"} as in Alpaca, whose input may be empty or missing; {"prompt", "completion"} says the same with other
-names. All become conversations. Those that are too long, or lack an answer, must not go silently: a warning counts them
-and names the first.
+names. A file whose records are messages is one conversation. All become lists of {"role", "content"}. Those that are
+too long, or lack an answer, must not go silently: a warning counts them and names the first.
 
 Prerequisites: chat_template.py, records.py, pairs.py. Next: few_shot.py. Taori et al., "Alpaca" (2023).
 """
@@ -13,12 +14,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .chat_template import ROLES, ChatTemplate, Message
+from .chat_template import ChatTemplate, Message
 from .padding import pad
 from .records import located_records
 from .sampler import IGNORE, EpochSampler
@@ -27,7 +29,7 @@ from .split import split_by
 
 __all__ = ["Conversation", "ConversationSampler", "EncodedConversation", "all_conversations", "conversation_batch",
            "encode_conversations", "instruction_message", "is_conversation", "located_conversations", "packed",
-           "read_conversations", "split_conversations"]
+           "read_conversations", "split_conversations", "text_of"]
 
 Conversation = list[Message]
 EncodedConversation = tuple[np.ndarray, np.ndarray]  # ids (T,), and booleans (T,): which of them are learnt
@@ -56,47 +58,110 @@ def _text(where: str, record: Mapping[Any, Any], key: str) -> str:
 
 
 QUESTION_AND_ANSWER = (("instruction", "output"), ("prompt", "completion"))
+CHATS = ("messages", "conversations", "conversation")  # fields that hold the messages of a chat
+KEYS = (("role", "content"), ("from", "value"))  # how a message names who says what: OpenAI's way, and ShareGPT's
+
+# What data call those who speak, and what chat templates call them.
+SPEAKERS = {
+    "system": "system", "developer": "developer",
+    "user": "user", "human": "user", "prompter": "user",
+    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant",
+    "function_call": "assistant",
+    "tool": "tool", "observation": "tool", "function": "tool", "function_response": "tool",
+}
+
+
+def _messages_of(record: Mapping[Any, Any]) -> Any:
+    """What a record holds as its messages; None where it is no chat."""
+    for field in CHATS:
+        if field in record:
+            return record[field]
+    if record and all(isinstance(key, int) for key in record) and isinstance(record[0], Mapping):
+        return list(record.values())  # a bare list, which `located_records` has numbered
+    return None
+
+
+def _is_message(record: Any) -> bool:
+    return isinstance(record, Mapping) and any(who in record and what in record for who, what in KEYS)
 
 
 def is_conversation(record: Any) -> bool:
     """Whether a record has one of the shapes above."""
-    return isinstance(record, Mapping) and ("messages" in record or any(
+    return isinstance(record, Mapping) and (_messages_of(record) is not None or _is_message(record) or any(
         question in record and answer in record for question, answer in QUESTION_AND_ANSWER))
+
+
+def _message(where: str, number: int, message: Any) -> Message:
+    """A message under the names that chat templates know; what else it has, such as tool calls, stays."""
+    if isinstance(message, Mapping):
+        for who, what in KEYS:
+            role, content = message.get(who), message.get(what)
+            if not isinstance(role, str) or role.lower() not in SPEAKERS:
+                continue
+            has_calls = bool(message.get("tool_calls")) and content is None
+            if isinstance(content, str) or has_calls or isinstance(content, list) and all(
+                    isinstance(part, Mapping) and isinstance(part.get("type"), str) for part in content):
+                rest = {key: value for key, value in message.items() if key not in (who, what)}
+                return {"role": SPEAKERS[role.lower()], "content": "" if content is None else content, **rest}
+    raise ValueError(f"{where}: message {number} is {json.dumps(message)[:60]}, expected a role "
+                     f"({', '.join(dict.fromkeys(SPEAKERS.values()))}; or ShareGPT's names) and a content, both texts")
+
+
+def text_of(message: Message) -> str:
+    """What a message says; of a content in parts, its texts."""
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def _conversation(where: str, record: Mapping[Any, Any]) -> Conversation:
     """The messages of one record."""
-    if "messages" in record:
-        messages = record["messages"]
+    messages = _messages_of(record)
+    if messages is not None or any(field in record for field in CHATS):
         if not isinstance(messages, list) or not messages:
-            raise ValueError(f"{where}: 'messages' holds {json.dumps(messages)[:40]}, expected a list of messages")
-        for number, message in enumerate(messages, 1):
-            if not isinstance(message, dict) or message.get("role") not in ROLES \
-                    or not isinstance(message.get("content"), str):
-                raise ValueError(f"{where}: message {number} is {json.dumps(message)[:60]}, expected a role "
-                                 f"({', '.join(ROLES)}) and a content, both texts")
-        return messages
+            field = next(field for field in CHATS if field in record)
+            raise ValueError(f"{where}: {field!r} holds {json.dumps(messages)[:40]}, expected a list of messages")
+        chat = [_message(where, number, message) for number, message in enumerate(messages, 1)]
+        system = record.get("system")  # ShareGPT's records may keep it apart
+        begins = isinstance(system, str) and system.strip() and chat[0]["role"] != "system"
+        return [{"role": "system", "content": system}, *chat] if begins else chat
     for question, answer in QUESTION_AND_ANSWER:
         if question in record and answer in record:
             asked = instruction_message(_text(where, record, question), _text(where, record, "input"))
             return [{"role": "user", "content": asked},
                     {"role": "assistant", "content": _text(where, record, answer)}]
-    raise ValueError(f"{where}: expected \"messages\", or \"instruction\" and \"output\" (with \"input\" or without), "
+    raise ValueError(f"{where}: expected \"messages\" or \"conversations\", or \"instruction\" and \"output\" (with "
+                     "\"input\" or without), "
                      f"or \"prompt\" and \"completion\"; the record has {', '.join(str(key)[:30] for key in record)}")
 
 
 def _is_whole(conversation: Conversation) -> bool:
     """Whether somebody asks and the assistant answers, both with something."""
-    said = {message["role"] for message in conversation if message["content"].strip()}
-    empty = any(message["role"] == "assistant" and not message["content"].strip() for message in conversation)
+    said = {message["role"] for message in conversation if text_of(message).strip() or message.get("tool_calls")}
+    empty = any(message["role"] == "assistant" and not text_of(message).strip() and not message.get("tool_calls")
+                for message in conversation)
     return "assistant" in said and "user" in said and not empty
+
+
+def _joined(records: Iterator[tuple[str, Mapping[Any, Any]]]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """The records, or where the first is a message, all of them as one chat."""
+    first = next(records, None)
+    if first is None:
+        return
+    if not _is_message(first[1]) or _messages_of(first[1]) is not None:
+        yield first
+        yield from records
+        return
+    messages = []
+    for number, (where, record) in enumerate(chain([first], records), 1):
+        messages.append(_message(where, number, record))
+    yield first[0], {"messages": messages}
 
 
 def located_conversations(specs: str | Path | Sequence[str | Path]) -> list[tuple[str, Conversation]]:
     """As `read_conversations`, each with the file and line that it comes from, for messages about its contents."""
     found, left_out = [], []
     for spec in [specs] if isinstance(specs, (str, Path)) else specs:
-        for where, record in located_records(find_table(spec)):
+        for where, record in _joined(located_records(find_table(spec))):
             conversation = _conversation(where, record)
             if _is_whole(conversation):
                 found.append((where, conversation))
@@ -131,7 +196,7 @@ def read_conversations(specs: str | Path | Sequence[str | Path]) -> list[Convers
 def _question(conversation: Conversation) -> tuple[tuple[str, str], ...]:
     """All that is said before the first answer."""
     first = [message["role"] for message in conversation].index("assistant")
-    return tuple((message["role"], message["content"]) for message in conversation[:first])
+    return tuple((message["role"], text_of(message)) for message in conversation[:first])
 
 
 def split_conversations(conversations: Sequence[Conversation], validation: float = 0.1,
@@ -162,10 +227,13 @@ def encode_conversations(conversations: Sequence[Conversation], template: ChatTe
     encoded = []
     for number, conversation in enumerate(conversations, 1):
         try:
-            encoded.append(template.encode(conversation))
+            ids, learnt = template.encode(conversation)
+            if not learnt.any():
+                raise ValueError("the chat template writes nothing of what the assistant says")
         except ValueError as error:
             place = places[number - 1] if places else f"conversation {number} of {what}"
             raise ValueError(f"{place}: {error}") from None
+        encoded.append((ids, learnt))
     fitting = [chat for chat in encoded if len(chat[0]) <= block_size + 1]
     longest = max((len(ids) for ids, _ in encoded), default=0)
     if not fitting:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..data.chat_template import ChatTemplate
-from ..data.conversations import Conversation, EncodedConversation
+from ..data.conversations import Conversation, EncodedConversation, text_of
 from ..generation import absent, left_pad
 from ..models import GPT
 from .running import evaluating
@@ -84,7 +84,7 @@ def _place(conversation: Conversation) -> int:
 
 def expected_answer(conversation: Conversation) -> str:
     """The last answer of a conversation, without the space around it."""
-    return conversation[_place(conversation)]["content"].strip()
+    return text_of(conversation[_place(conversation)]).strip()
 
 
 def answer_conversations(model: GPT, template: ChatTemplate, conversations: Sequence[Conversation],

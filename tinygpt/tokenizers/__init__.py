@@ -1,10 +1,10 @@
 """Tokenizers: `CharTokenizer`, `ByteBPE` (GPT-2's), and those of all other public models, read and applied.
 
 The book: `characters.py` (the simplest tokenizer) → `textbook_bpe.py` (byte-pair encoding, whole).
-Upstairs: `special.py`, `template.py`, `files.py` → `base.py` (the interface) → `unicode_classes.py`, `oniguruma.py`,
-`patterns.py`, `splitter.py`, `counting.py` (what byte-level BPE works on) → `long_words.py`, `bpe.py` (the algorithm, fast)
-→
-`hf_pipeline.py`, `hf_json.py`, `gpt2_files.py` (what is stored) → `char.py`, `byte_bpe.py` (all of it together).
+Upstairs: `jinja_worker.py`, `jinja.py`, `tool_schema.py`, `chat_text.py` (conversations), `special.py`, `template.py`,
+`files.py` → `base.py` (the interface) → `unicode_classes.py`, `oniguruma.py`, `patterns.py`, `splitter.py`,
+`counting.py` (what byte-level BPE works on) → `long_words.py`, `bpe.py` (the algorithm, fast) → `hf_pipeline.py`,
+`hf_json.py`, `gpt2_files.py` (what is stored) → `char.py`, `byte_bpe.py` (all of it together).
 
 The others are steps: `normalizers.py` → `pre_tokenizers.py` → `model.py` and its kinds (`wordpiece.py`, `unigram.py`,
 `character_bpe.py`) → `decoders.py` → `pipeline.py` (all of it together) → `bert.py`, `sentencepiece.py`,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -42,12 +42,10 @@ def chat_pieces(tokenizer: Tokenizer, rendered: Rendered, cuts: Iterable[int] = 
         cuts: places in the text where a token must not go across.
     """
     found: list[Piece] = []
-    start = 0
-    for own, run in groupby(rendered.sources, key=lambda source: source | GENERATED == GENERATED):
-        end = start + sum(1 for _ in run)
+    for own, stretch in groupby(rendered.spans(), key=lambda span: span[0] <= GENERATED):
         if own:
-            found += _special(tokenizer, rendered.text, start, end)
-        start = end
+            (_, start, end), *more = stretch
+            found += _special(tokenizer, rendered.text, start, more[-1][2] if more else end)
     marks = sorted(set(cuts))
     pieces: list[Piece] = []
     place = 0
@@ -79,8 +77,9 @@ def _special(tokenizer: Tokenizer, text: str, start: int, end: int) -> list[Piec
     return found
 
 
-def chat_ids(tokenizer: Tokenizer, rendered: Rendered, pieces: Sequence[Piece]) -> list[list[int]]:
-    """The ids of each piece, from `chat_pieces`.
+def chat_ids(tokenizer: Tokenizer, rendered: Rendered, pieces: Sequence[Piece],
+             known: dict[str, list[int]] | None = None) -> list[list[int]]:
+    """The ids of each piece, from `chat_pieces`; `known` keeps those of texts for the next call.
 
     Added tokens that are not special, such as "<tool_call>", are words that stand for themselves in any text. Those of
     them that the template writes are structure to the model: where somebody other than the assistant spells one, it is
@@ -99,26 +98,30 @@ def chat_ids(tokenizer: Tokenizer, rendered: Rendered, pieces: Sequence[Piece]) 
                 if any(source > GENERATED and source & ~GENERATED not in rendered.trusted
                        for source in rendered.sources[match.start():match.end()])]
         edges = [piece.start, *cuts, piece.end]
-        found.append([token for start, end in zip(edges, edges[1:])
-                      for token in tokenizer.encode(text[start:end], add_special_tokens=False)])
+        row: list[int] = []
+        for start, end in zip(edges, edges[1:]):
+            part = text[start:end]
+            ids = known.get(part) if known is not None else None
+            if ids is None:
+                ids = tokenizer.encode(part, add_special_tokens=False)
+                if known is not None and len(part) <= 1000:
+                    known[part] = ids
+            row += ids
+        found.append(row)
     return found
 
 
-def whole_ids(tokenizer: Tokenizer, rendered: Rendered) -> list[int]:
-    """The ids of a rendered conversation."""
+def whole_ids(tokenizer: Tokenizer, rendered: Rendered, known: dict[str, list[int]] | None = None) -> list[int]:
+    """The ids of a rendered conversation; `known` as for `chat_ids`."""
     pieces = chat_pieces(tokenizer, rendered)
-    return [token for ids in chat_ids(tokenizer, rendered, pieces) for token in ids]
+    return [token for ids in chat_ids(tokenizer, rendered, pieces, known) for token in ids]
 
 
 def up_to_the_last_word(rendered: Rendered, number: int) -> Rendered | None:
     """A rendered conversation up to where the message of this number, from 0, ends; None where the template does not
     write it."""
-    source = message_source(number)
-    places = [place for place, found in enumerate(rendered.sources) if found & ~GENERATED == source]
-    if not places:
-        return None
-    end = places[-1] + 1
-    return replace(rendered, text=rendered.text[:end], sources=rendered.sources[:end])
+    ends = [end for source, _, end in rendered.spans() if source & ~GENERATED == message_source(number)]
+    return rendered.until(ends[-1]) if ends else None
 
 
 def as_schemas(tools: Iterable[Any] | None) -> list[Any] | None:

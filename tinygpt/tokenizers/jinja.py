@@ -19,8 +19,9 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,34 @@ class Rendered:
 
     Attributes:
         text: n characters.
-        sources: n numbers: 0 for the template's words, an even one for what somebody else wrote (`message_source`);
-            and 1 more inside {% generation %}.
+        runs: (source, length) of each stretch of one source, in order. A source is a number: 0 for the template's
+            words, an even one for what somebody else wrote (`message_source`); and 1 more inside {% generation %}.
         program: the template.
         trusted: the sources of what the assistant has said before.
     """
 
     text: str
-    sources: Sequence[int]
+    runs: Sequence[tuple[int, int]]
     program: str = ""
     trusted: frozenset[int] = frozenset()
+
+    @cached_property
+    def sources(self) -> list[int]:
+        """The source of each character."""
+        return [source for source, n in self.runs for _ in range(n)]
+
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """(source, start, end) of each stretch, text[start:end]."""
+        start = 0
+        for source, n in self.runs:
+            if n:
+                yield source, start, start + n
+            start += n
+
+    def until(self, end: int) -> Rendered:
+        """The part text[:end]."""
+        runs = [(source, min(last, end) - start) for source, start, last in self.spans() if start < end]
+        return replace(self, text=self.text[:end], runs=runs)
 
 
 def render(template: str, messages: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | None = None,
@@ -86,12 +105,8 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], own: Mapping[st
             raise
         reply = _ask(request | {"messages": given})
     trusted = frozenset(message_source(place) for place, message in enumerate(plain) if message["role"] == "assistant")
-    return Rendered(reply["text"], _expanded(reply["runs"]), template, trusted)
-
-
-def _expanded(runs: Sequence[int]) -> list[int]:
-    """Sources, from those that follow one another and how often each is there: [0, 2, 4, 1] is [0, 0, 4]."""
-    return [source for source, n in zip(runs[::2], runs[1::2]) for _ in range(n)]
+    runs = reply["runs"]  # one flat list, in which the sources and the lengths alternate
+    return Rendered(reply["text"], list(zip(runs[::2], runs[1::2])), template, trusted)
 
 
 class _Failed(ValueError):

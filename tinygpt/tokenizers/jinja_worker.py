@@ -40,6 +40,7 @@ from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import Namespace
+from markupsafe import Markup
 
 MAX_OUTPUT = 1 << 23  # characters; a context of a million tokens has fewer
 KEPT_TEMPLATES = 16
@@ -188,6 +189,15 @@ class Text(str):
         return Text("".join(found), "".join(text.sources for text in found))
 
 
+def _lettered(name: str) -> Callable[[Text], Text]:
+    """A method of strings that changes letters, each where it stands."""
+    return lambda text: Text.like(getattr(str, name)(text), text)
+
+
+for _name in ("lower", "upper", "title", "capitalize", "swapcase", "casefold"):
+    setattr(Text, _name, _lettered(_name))
+
+
 def _foreign(value: Any) -> str:
     """The first source in a value, whatever is in it, that is not the template; the template if there is none."""
     if isinstance(value, Text):
@@ -315,7 +325,7 @@ def _raise_exception(message: Any) -> None:
 
 
 def _strftime_now(format: str) -> str:
-    return datetime.now().strftime(format)
+    return marked(datetime.now().strftime(str.__str__(format)), format)
 
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None,
@@ -384,8 +394,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Sums, products and remainders: of strings, too."""
-        if operator == "+" and isinstance(left, str) and isinstance(right, str):
-            return Text.of(left) + right
+        if operator == "+" and (isinstance(left, Markup) or isinstance(right, Markup)):  # which escapes the other
+            bare = (str.__str__(value) if isinstance(value, Text) else value for value in (left, right))
+            return marked(super().call_binop(context, operator, *bare), [left, right])
         if operator == "*":
             for sequence, times in ((left, right), (right, left)):
                 if hasattr(sequence, "__len__") and isinstance(times, int) and len(sequence) * times > MAX_OUTPUT:
@@ -406,8 +417,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if type(receiver) is str:
             __obj = getattr(Text.of(receiver), name)
         result = super().call(__context, __obj, *args, **kwargs)
-        if isinstance(result, str) and not isinstance(result, Text) and name in _SAME_LENGTH:
-            return Text.like(str.__str__(result), Text.of(receiver))
         return marked(result, given)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -440,9 +449,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
                     found.append(marked(f"{what}:{{1}}}}".format(value, spec), [value, spec]))
             return joined(found)
         return format
-
-
-_SAME_LENGTH = ("lower", "upper", "title", "capitalize", "swapcase", "casefold", "translate")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

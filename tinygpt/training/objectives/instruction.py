@@ -17,7 +17,7 @@ import numpy as np
 
 from ...data.chat_template import TURN_TOKENS, ChatTemplate, add_chat_template, chat_template
 from ...data.conversations import (Conversation, ConversationSampler, EncodedConversation, all_conversations,
-                                   encode_conversations, located_conversations, split_conversations)
+                                   encode_conversations, located_conversations, split_conversations, text_of)
 from ...data.example_file import read_example_file, write_example_file
 from ...data.sampler import IGNORE
 from ...evaluation import total_loss
@@ -60,7 +60,7 @@ class Instructions(Task):
 
     def texts(self, part: Sequence[tuple[str, Conversation]]) -> Iterable[str]:
         """All that is said."""
-        return [message["content"] for _, chat in part for message in chat]
+        return [text_of(message) for _, chat in part for message in chat]
 
     def train_bpe(self, texts: Iterable[str], **settings: Any) -> ByteBPE:
         """A vocabulary that leaves room for the turn tokens, which are added later."""
