@@ -161,13 +161,12 @@ class GPTConfig(Configuration):
             return
         if "window" in pattern:
             self._default("window", 4096)
-        self._default("layers", (pattern * (n // len(pattern) + 1))[:n])
-        if not isinstance(self.layers, (tuple, list)) or len(self.layers) != n \
-                or not all(kind in VIEWS for kind in self.layers):
+        layers: Any = (pattern * (n // len(pattern) + 1))[:n] if self.layers is None else self.layers
+        if not isinstance(layers, (tuple, list)) or len(layers) != n or not all(kind in VIEWS for kind in layers):
             self._fail(f"layers must name one of {', '.join(map(repr, VIEWS))} for each of the {n} blocks, "
-                       f"got {self.layers!r:.80}")
-        self._set("layers", tuple(self.layers))
-        if "window" in self.layers and self.window is None:
+                       f"got {layers!r:.80}")
+        self._set("layers", tuple(layers))
+        if "window" in layers and self.window is None:
             self._fail("layers that look at a window need window, how many tokens they look at")
 
     def _check_experts(self) -> None:
@@ -218,13 +217,16 @@ class GPTConfig(Configuration):
 
 @dataclass(frozen=True)
 class BERTConfig(Configuration):
-    """An encoder-only model: BERT's layout, DistilBERT's, RoBERTa's or XLM-RoBERTa's. Fields mean what they mean in `GPTConfig`; further ones:
+    """An encoder-only model: BERT's layout, DistilBERT's, RoBERTa's or XLM-RoBERTa's.
+
+    Fields mean what they mean in `GPTConfig`; further ones:
 
     Args:
         type_vocab_size: kinds of segments (sentence A or B). Default 2, for RoBERTa and XLM-RoBERTa 1; DistilBERT has
             none, 0.
         head: None (hidden states), "masked_lm" or "classification".
-        pad_token_id: default 0, for the two RoBERTas 1; there it also sets where positions begin (pad + 1, as in fairseq).
+        pad_token_id: default 0, for the two RoBERTas 1; there it also sets where positions begin (pad + 1, as in
+            fairseq).
     """
 
     vocab_size: int

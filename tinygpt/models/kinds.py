@@ -113,7 +113,7 @@ def new_feed_forward(config: Any, *, n_inner: int | None = None, **std: float) -
                                          activation=c.activation, bias=c.bias and c.layout.biases == "all", **std)
 
 
-def new_block(config: Any, **std: float) -> Block:
+def new_block(config: Any, **std: Any) -> Block:
     """A block of both layers. `std` and `out_std` as for them."""
     return BLOCKS[config.layout.block](new_attention(config, **std), new_feed_forward(config, **std),
                                        lambda: new_norm(config), config.dropout)

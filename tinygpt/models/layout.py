@@ -34,7 +34,7 @@ class Layout:
     qk_norm: str = ""        # norms of queries and keys, each "head" by itself or of "all" heads together; "" for none
     scale_embedding: bool = False   # token embeddings times √C
     pooler: str = "tanh"     # of a classifier of texts: a name in ops
-    layers: tuple[str, ...] = ()    # names in kinds.VIEWS: what the blocks look at, the pattern repeated; () for one kind
+    layers: tuple[str, ...] = ()    # what blocks look at, names in kinds.VIEWS, repeated; () where all look at the same
     options: tuple[str, ...] = ()   # fields of GPTConfig that only some architectures have
 
     @property
@@ -57,9 +57,9 @@ LAYOUTS = {
                           biases="attention", qk_norm="all"),
     "smollm3":     Layout("rms",   "pre",     "rotary",     "causal", "gated",      False, "silu",      False, 1e-6,
                           layers=("full", "full", "full", "still"), options=("layers",)),
-    "gpt_neox":    Layout("layer", "parallel","rotary",     "causal", "plain",      False, "gelu",      True,  1e-5,
+    "gpt_neox":    Layout("layer", "parallel", "rotary",    "causal", "plain",      False, "gelu",      True,  1e-5,
                           options=("rotary_share",)),
-    "gemma3_text": Layout("offset_rms","sandwich","rotary",     "causal", "gated",      False, "gelu_tanh", False, 1e-6,
+    "gemma3_text": Layout("offset_rms", "sandwich", "rotary", "causal", "gated", False, "gelu_tanh", False, 1e-6,
                           biases="attention", qk_norm="head", scale_embedding=True, layers=(*5 * ("window",), "full"),
                           options=("layers", "local_rope_theta", "attention_scale")),
     "bert":        Layout("layer", "post",    "learned",    "full",   "plain",      True,  "gelu",      True,  1e-12),

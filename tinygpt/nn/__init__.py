@@ -1,8 +1,9 @@
 """The layers of a transformer, each a Module of a few lines.
 
 docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, alibi.py,
-rms_norm.py, experts.py, padding.py, window.py, post_norm.py, residual.py, normed_attention.py, cross_attention.py), what takes the place of the book's
-(gated.py, cache.py), lora.py, and placement.py, which machinery.py puts into Module.
+rms_norm.py, experts.py, padding.py, window.py, post_norm.py, residual.py, normed_attention.py, cross_attention.py),
+what takes the place of the book's (gated.py, cache.py), lora.py, blank.py, and placement.py, which machinery.py puts
+into Module.
 """
 
 from .module import Module, Parameter

@@ -243,7 +243,7 @@ NOT_FOLLOWED: dict[str, tuple[Any, ...]] = {
     "eta_cutoff": (0,), "stop_strings": ([],),
 }
 
-# Our head -> their classes, by architecture; the first is written.
+
 def _decoder(name: str) -> dict[str | None, tuple[str, ...]]:
     return {"lm": (f"{name}ForCausalLM",), "classification": (f"{name}ForSequenceClassification",),
             None: (f"{name}Model",)}
@@ -254,6 +254,7 @@ def _encoder(name: str, *more: str) -> dict[str | None, tuple[str, ...]]:
             "classification": (f"{name}ForSequenceClassification",)}
 
 
+# Our head -> their classes, by architecture; the first is written.
 CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "gpt2": _decoder("GPT2") | {"lm": ("GPT2LMHeadModel",)},
     "llama": _decoder("Llama"), "mixtral": _decoder("Mixtral"), "mistral": _decoder("Mistral"),

@@ -162,7 +162,7 @@ def _layers(config: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
                              f"{pattern!r:.80}")
         kinds = ["sliding_attention" if (bool((i + 1) % pattern) if gemma else window is not None and i >= first)
                  else "full_attention" for i in range(n)]
-    if not isinstance(kinds, list) or len(kinds) != n or not all(isinstance(k, str) and k in LAYER_TYPES for k in kinds):
+    if not isinstance(kinds, list) or len(kinds) != n or not all(str(kind) in LAYER_TYPES for kind in kinds):
         raise ValueError(f"layer_types must name one of {', '.join(LAYER_TYPES)} for each of the {n} layers, "
                          f"got {kinds!r:.80}")
     return {"window": window, "layers": tuple(LAYER_TYPES[kind] for kind in kinds)}

@@ -63,6 +63,7 @@ LLAMA = Names(
     ignored=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
 )
 
+
 def _block(*changes: Entry, without: tuple[str, ...] = (), names: Names = LLAMA) -> tuple[Any, ...]:
     """Llama's block with some entries in the place of those for the same tensors, or added, and others left out."""
     kept = {entry.ours: entry for entry in names.blocks[0][1] if not any(part in entry.ours for part in without)}
