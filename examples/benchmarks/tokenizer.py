@@ -35,7 +35,7 @@ from typing import Any
 import regex
 
 from tinygpt.tokenizers import ByteBPE, load_tokenizer
-from tinygpt.tokenizers.hf_json import text_to_bytes
+from tinygpt.tokenizers.byte_alphabet import text_to_bytes
 from tinygpt.tokenizers.patterns import PATTERNS
 
 MB = 1_000_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizer_texts import SPECIAL, quick, random_texts, trained
 
 from tinygpt.tokenizers import ByteBPE, load_tokenizer
-from tinygpt.tokenizers.hf_json import BYTE_TO_CHAR, CHAR_TO_BYTE, bytes_to_text, text_to_bytes
+from tinygpt.tokenizers.byte_alphabet import BYTE_TO_CHAR, CHAR_TO_BYTE, bytes_to_text, text_to_bytes
 from tinygpt.tokenizers.patterns import PATTERNS
 from tinygpt.tokenizers.splitter import Stage
 from tinygpt.tokenizers.textbook_bpe import BYTE_ORDER
@@ -165,9 +165,33 @@ def model(kind):
     ({"decoder": {"type": "BPEDecoder", "suffix": "</w>"}}, "BPEDecoder"),
     ({"post_processor": {"type": "Nothing"}}, "Nothing"),
 ])
-def test_what_is_no_byte_level_bpe_is_refused_by_name(tmp_path, document, changes, named):
+def test_what_byte_level_bpe_has_not_is_refused_by_name(tmp_path, document, changes, named):
+    """By the class; other classes read some of them."""
+    (tmp_path / "tokenizer.json").write_text(json.dumps(changed(document, **changes)), encoding="utf-8")
     with pytest.raises(ValueError, match=f"tokenizer.json: .*{named}"):
-        load(tmp_path, changed(document, **changes))
+        ByteBPE.load(tmp_path)
+
+
+def test_an_empty_token_is_in_the_vocabulary_and_in_no_text(tmp_path, document):
+    """As in Whisper's vocabulary."""
+    vocab = document["model"]["vocab"] | {"": 5000}
+    tok = load(tmp_path, changed(document, model__vocab=vocab))
+    assert tok.n_vocab == 5001 and tok.token_bytes(5000) == b"" and tok.decode([5000]) == ""
+    assert all(5000 not in tok.encode(text) for text in random_texts(100))
+    tok.save(tmp_path / "again")
+    assert load_tokenizer(tmp_path / "again").ids == tok.ids
+    with pytest.raises(ValueError, match="empty token"):
+        load(tmp_path, changed(document, model__vocab=vocab, model__merges=[["", "a"]]))
+
+
+def test_a_byte_order_mark_before_the_json_is_no_part_of_it(tmp_path, document):
+    (tmp_path / "tokenizer.json").write_text("\ufeff" + json.dumps(document), encoding="utf-8")
+    assert load_tokenizer(tmp_path).ids == trained().ids
+
+
+def test_a_file_without_a_model_says_so(tmp_path, document):
+    with pytest.raises(ValueError, match="tokenizer.json: there is no model in it: .*spiece.model"):
+        load(tmp_path, changed(document, model=None))
 
 
 @pytest.mark.parametrize("changes", [
@@ -181,7 +205,7 @@ def test_what_is_no_byte_level_bpe_is_refused_by_name(tmp_path, document, change
     {"model__vocab": {"a": "0"}}, {"model__vocab": {"a": 0.0}}, {"model__vocab": {"a": True}},
     {"model__vocab": {"a": None}}, {"model__vocab": {"a": -1}}, {"model__vocab": {"a": 10 ** 30}},
     {"model__vocab": {"a": 2 ** 31}},
-    {"model__vocab": {"": 0}}, {"model__vocab": {"日": 0}}, {"model__vocab": {"a b": 0}},
+    {"model__vocab": {"日": 0}}, {"model__vocab": {"a b": 0}},
     {"added_tokens": {}}, {"added_tokens": [3]}, {"added_tokens": [{}]}, {"added_tokens": [{"id": 0, "content": ""}]},
     {"added_tokens": [{"id": "0", "content": "<s>"}]}, {"added_tokens": [{"id": 10 ** 12, "content": "<x>"}]},
     {"added_tokens": [{"id": -5, "content": "<x>"}]}, {"added_tokens": [{"id": 5, "content": "<x>", "special": True}]},

@@ -32,11 +32,11 @@ def test_each_class_refuses_the_others_files(tmp_path):
         ByteBPE.load(tmp_path / "char")
 
 
-@pytest.mark.parametrize("name, kind", [("vocab.txt", "WordPiece"), ("tokenizer.model", "SentencePiece"),
+@pytest.mark.parametrize("name, kind", [("vocab.txt", "'' stands"), ("tokenizer.model", "SentencePiece"),
                                         ("spiece.model", "SentencePiece"), ("source.spm", "SentencePiece")])
-def test_other_kinds_are_refused_by_name(tmp_path, name, kind):
+def test_empty_files_are_refused_by_name(tmp_path, name, kind):
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ValueError, match=f"{kind}.*{name}"):
+    with pytest.raises(ValueError, match=f"{name}.*{kind}"):
         load_tokenizer(tmp_path)
 
 
@@ -50,7 +50,7 @@ def test_nothing_to_load(tmp_path):
         load_tokenizer(tmp_path / "tokenizer.json")
 
 
-@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("kind", [name for name, kind in TOKENIZERS.items() if hasattr(kind, "train")])
 def test_what_a_kind_saves_it_alone_recognises(tmp_path, kind):
     """Of all kinds, the first that matches is the one that wrote the folder."""
     TOKENIZERS[kind].train("low lower lowest").save(tmp_path)
@@ -80,6 +80,6 @@ def test_a_new_kind_is_one_class_and_one_row(tmp_path, monkeypatch):
 
 
 def test_a_kind_that_is_not_read_is_refused_with_the_kinds_that_are(tmp_path):
-    write_json(tmp_path / "tokenizer.json", {"model": {"type": "Unigram", "vocab": []}})
-    with pytest.raises(ValueError, match="tokenizer.json: the model is 'Unigram'.*char, bpe"):
+    write_json(tmp_path / "tokenizer.json", {"model": {"type": "Bigram", "vocab": []}})
+    with pytest.raises(ValueError, match="tokenizer.json: the model is 'Bigram'.*BPE, Unigram, WordLevel, WordPiece"):
         load_tokenizer(tmp_path)

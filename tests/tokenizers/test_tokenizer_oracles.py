@@ -13,7 +13,7 @@ from tokenizer_texts import SPECIAL, corpus, random_texts, trained
 from tinygpt.tokenizers import ByteBPE, load_tokenizer
 from tinygpt.tokenizers.textbook_bpe import count_pairs, merge_pair
 from tinygpt.tokenizers.counting import count_pieces
-from tinygpt.tokenizers.hf_json import bytes_to_text
+from tinygpt.tokenizers.byte_alphabet import bytes_to_text
 from tinygpt.tokenizers.patterns import PATTERNS
 from tinygpt.tokenizers.special import AddedToken, SpecialTokens
 from tinygpt.tokenizers.splitter import Splitter, Stage

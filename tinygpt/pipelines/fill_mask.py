@@ -17,7 +17,7 @@ from ..data import similar_lengths
 from ..evaluation.masked_words import guess_masked
 from ..models import BERT, PretrainedModel
 from ..tokenizers import ByteBPE, Tokenizer
-from ..tokenizers.hf_json import CHAR_TO_BYTE, text_to_bytes
+from ..tokenizers.byte_alphabet import CHAR_TO_BYTE, text_to_bytes
 from .base import Pipeline, Settings, check_count, check_tokenizer_kwargs
 
 __all__ = ["FillMaskPipeline", "FillMaskSettings"]

@@ -23,7 +23,7 @@ from .files import SavedTokenizer
 from .special import AddedToken, AllowedSpecial, SpecialTokens
 from .template import Template
 
-__all__ = ["Tokenizer", "surrogate_error"]
+__all__ = ["Tokenizer", "as_list", "surrogate_error"]
 
 _STEP = 1 << 14  # ids decoded at a time: bytes.join needs 80 bytes of memory for each
 
@@ -62,8 +62,13 @@ class Tokenizer(ABC):
                 raise ValueError(f"the template adds the id {token_id}, which the vocabulary lacks")
 
     @abstractmethod
-    def _encode_plain(self, text: str) -> np.ndarray:
-        """Ids of a text without special tokens, of type `id_type`: (T,)."""
+    def _encode_plain(self, text: str, first: bool) -> np.ndarray:
+        """Ids of a normalised text without special tokens, of type `id_type`: (T,).
+
+        Args:
+            text: the text, which is not empty.
+            first: whether the whole text begins with it; if not, a special token comes before it.
+        """
 
     @abstractmethod
     def _with_special(self, special: SpecialTokens) -> Self:
@@ -148,8 +153,9 @@ class Tokenizer(ABC):
         if not isinstance(text, str):
             raise TypeError(f"encode takes a str, got {type(text).__name__}")
         parts: list[np.ndarray] = []
-        for segment, added_id in self._cut_added(text, self.special.allowed(allowed_special)):
-            parts.append(self._encode_plain(segment) if added_id is None else np.array([added_id], self.id_type))
+        for i, (segment, added_id) in enumerate(self._cut_added(text, self.special.allowed(allowed_special))):
+            parts.append(np.array([added_id], self.id_type) if added_id is not None
+                         else self._encode_plain(segment, first=i == 0))
         if add_special_tokens:
             parts = [np.array(self.prefix_ids, self.id_type), *parts, np.array(self.suffix_ids, self.id_type)]
         return np.concatenate(parts) if parts else np.array([], self.id_type)  # (T,)
@@ -176,7 +182,7 @@ class Tokenizer(ABC):
         Raises:
             IndexError: no token has one of the ids.
         """
-        ids, find = _as_list(ids), self._bytes.__getitem__
+        ids, find = as_list(ids), self._bytes.__getitem__
         try:
             return b"".join([b"".join(map(find, ids[start:start + _STEP])) for start in range(0, len(ids), _STEP)])
         except KeyError:
@@ -192,7 +198,7 @@ class Tokenizer(ABC):
             skip_special_tokens: leave special tokens out instead of writing their names.
         """
         if skip_special_tokens:
-            ids = [token_id for token_id in _as_list(ids) if token_id not in self.special.names]
+            ids = [token_id for token_id in as_list(ids) if token_id not in self.special.names]
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_stream(self, ids: Iterable[int], skip_special_tokens: bool = False) -> Iterator[str]:
@@ -263,7 +269,7 @@ class Tokenizer(ABC):
             if added_id is not None:
                 yield segment, added_id
             elif segment:
-                yield from self.special.split(self._normalize(segment), allowed, normalized=True)
+                yield from self.special.split(self._normalize(segment), allowed, self._normalize)
 
     def _normalize(self, text: str) -> str:
         return text
@@ -275,5 +281,6 @@ def surrogate_error(error: UnicodeEncodeError) -> ValueError:
                       "text with errors='replace'")
 
 
-def _as_list(ids: Iterable[int]) -> list[int]:
+def as_list(ids: Iterable[int]) -> list[int]:
+    """Ids as a list, of an array too."""
     return ids.tolist() if isinstance(ids, np.ndarray) else list(ids)

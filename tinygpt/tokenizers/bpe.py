@@ -21,7 +21,7 @@ import numpy as np
 from .special import MAX_IDS
 from .textbook_bpe import BYTE_ORDER, Pair
 
-__all__ = ["train", "MergeTable", "check_vocab"]
+__all__ = ["train", "Merges", "MergeTable", "check_vocab"]
 
 # 1. Training.
 #
@@ -126,14 +126,67 @@ def check_vocab(vocab: Mapping[bytes, int]) -> dict[int, bytes]:
     """The vocabulary from ids to tokens; ValueError unless each token has an id of its own."""
     token_bytes: dict[int, bytes] = {}
     for token, token_id in vocab.items():
-        if not isinstance(token, bytes) or not token:
-            raise ValueError(f"a token is bytes, at least one, got {token!r}")
+        if not isinstance(token, bytes):  # Whisper's vocabulary has an empty one, which no text becomes
+            raise ValueError(f"a token is bytes, got {token!r}")
         if type(token_id) is not int or not 0 <= token_id < MAX_IDS:
             raise ValueError(f"the id of {token!r} is {token_id!r}, expected an integer from 0 to {MAX_IDS - 1}")
         if token_id in token_bytes:
             raise ValueError(f"the id {token_id} stands for {token_bytes[token_id]!r} and for {token!r}")
         token_bytes[token_id] = token
     return token_bytes
+
+
+class Merges:
+    """Merges of ids, applied.
+
+    Args:
+        ranks: the rank of each pair that a merge joins; the lowest goes first, and of equals the leftmost.
+        made: the id that the merge of each rank makes.
+    """
+
+    def __init__(self, ranks: Mapping[Pair, int], made: Sequence[int]) -> None:
+        self.ranks = ranks
+        self.made = made
+
+    def apply(self, ids: list[int]) -> list[int]:
+        """The ids that remain when no merge is left; `ids` is used up."""
+        if len(ids) > _LONG:
+            return self._apply_long(ids)
+        rank_of, made = self.ranks.get, self.made
+        ranks = [rank_of(pair, _NEVER) for pair in pairwise(ids)]  # [i] is that of the pair (i, i + 1)
+        while ranks and (rank := min(ranks)) != _NEVER:
+            i = ranks.index(rank)  # the leftmost
+            new = ids[i] = made[rank]
+            del ids[i + 1], ranks[i]
+            if i:
+                ranks[i - 1] = rank_of((ids[i - 1], new), _NEVER)
+            if i < len(ranks):
+                ranks[i] = rank_of((new, ids[i + 1]), _NEVER)
+        return ids
+
+    def _apply_long(self, ids: list[int]) -> list[int]:
+        n = len(ids)
+        ranks = [self.ranks.get(pair, _NEVER) for pair in pairwise(ids)] + [_NEVER]
+        before, after = list(range(-1, n - 1)), list(range(1, n + 1))  # a linked list, since merging takes tokens out
+        heap = [rank * n + i for i, rank in enumerate(ranks) if rank != _NEVER]  # lowest rank first, then leftmost
+        heapq.heapify(heap)
+        while heap:
+            rank, i = divmod(heapq.heappop(heap), n)
+            if ranks[i] != rank:  # one of the two tokens has gone into another merge since
+                continue
+            gone = after[i]
+            ids[i], ids[gone] = self.made[rank], -1
+            ranks[i] = ranks[gone] = _NEVER
+            after[i] = after[gone]
+            if after[i] < n:
+                before[after[i]] = i
+            for left in (before[i], i):
+                right = after[left] if left >= 0 else n
+                if right < n:
+                    ranks[left] = self.ranks.get((ids[left], ids[right]), _NEVER)
+                    if ranks[left] != _NEVER:
+                        heapq.heappush(heap, ranks[left] * n + left)
+        return [token_id for token_id in ids if token_id >= 0]
 
 
 class MergeTable:
@@ -149,20 +202,23 @@ class MergeTable:
 
     def __init__(self, vocab: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> None:
         self._byte_ids = {token[0]: token_id for token, token_id in vocab.items() if len(token) == 1}
-        self._ranks: dict[Pair, int] = {}
-        self._made: list[int] = []  # rank -> id of the token that the merge makes
+        ranks: dict[Pair, int] = {}
+        made: list[int] = []  # rank -> id of the token that the merge makes
         joins = bytearray(1 << 16)  # [256 x + y]: some merge joins "…x" with "y…"
         for rank, (left, right) in enumerate(merges):
             try:
-                self._ranks[vocab[left], vocab[right]] = rank
-                self._made.append(vocab[left + right])
+                ranks[vocab[left], vocab[right]] = rank
+                made.append(vocab[left + right])
             except KeyError as error:
                 raise ValueError(f"merge {rank} joins {left!r} and {right!r}, but {error} is no token") from None
+            if not left or not right:
+                raise ValueError(f"merge {rank} joins an empty token")
             joins[left[-1] << 8 | right[0]] = True
         self._joins = np.frombuffer(joins, dtype=bool)
-        if len(self._ranks) < len(merges):
+        if len(ranks) < len(merges):
             (left, right), _ = Counter(merges).most_common(1)[0]
             raise ValueError(f"the merge of {left!r} and {right!r} is given twice")
+        self._merges = Merges(ranks, made)
 
     def cut(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
         """Each piece (none is empty) as the parts that can be encoded apart."""
@@ -178,41 +234,4 @@ class MergeTable:
 
     def encode(self, part: bytes) -> list[int]:
         """The ids of one part; KeyError where the vocabulary lacks a byte."""
-        rank_of, made = self._ranks.get, self._made
-        ids = [self._byte_ids[byte] for byte in part]
-        if len(ids) > _LONG:
-            return self._encode_long(ids)
-        ranks = [rank_of(pair, _NEVER) for pair in pairwise(ids)]  # [i] is that of the pair (i, i + 1)
-        while ranks and (rank := min(ranks)) != _NEVER:
-            i = ranks.index(rank)  # the leftmost
-            new = ids[i] = made[rank]
-            del ids[i + 1], ranks[i]
-            if i:
-                ranks[i - 1] = rank_of((ids[i - 1], new), _NEVER)
-            if i < len(ranks):
-                ranks[i] = rank_of((new, ids[i + 1]), _NEVER)
-        return ids
-
-    def _encode_long(self, ids: list[int]) -> list[int]:
-        n = len(ids)
-        ranks = [self._ranks.get(pair, _NEVER) for pair in pairwise(ids)] + [_NEVER]
-        before, after = list(range(-1, n - 1)), list(range(1, n + 1))  # a linked list, since merging takes tokens out
-        heap = [rank * n + i for i, rank in enumerate(ranks) if rank != _NEVER]  # lowest rank first, then leftmost
-        heapq.heapify(heap)
-        while heap:
-            rank, i = divmod(heapq.heappop(heap), n)
-            if ranks[i] != rank:  # one of the two tokens has gone into another merge since
-                continue
-            gone = after[i]
-            ids[i], ids[gone] = self._made[rank], -1
-            ranks[i] = ranks[gone] = _NEVER
-            after[i] = after[gone]
-            if after[i] < n:
-                before[after[i]] = i
-            for left in (before[i], i):
-                right = after[left] if left >= 0 else n
-                if right < n:
-                    ranks[left] = self._ranks.get((ids[left], ids[right]), _NEVER)
-                    if ranks[left] != _NEVER:
-                        heapq.heappush(heap, ranks[left] * n + left)
-        return [token_id for token_id in ids if token_id >= 0]
+        return self._merges.apply([self._byte_ids[byte] for byte in part])

@@ -21,10 +21,11 @@ import numpy as np
 
 from . import bpe
 from .base import Tokenizer, surrogate_error
+from .byte_alphabet import CHAR_TO_BYTE, bytes_to_text, text_to_bytes
 from .counting import count_pieces
 from .files import TOKENIZER, TWO_FILES, SavedTokenizer, about, write_config
 from .gpt2_files import read_two_files, write_two_files
-from .hf_json import CHAR_TO_BYTE, bpe_model, bytes_to_text, read_byte_bpe, text_to_bytes, write_tokenizer_json
+from .hf_json import bpe_model, is_byte_bpe, read_byte_bpe, write_tokenizer_json
 from .hf_pipeline import splitter_to_json
 from .patterns import name_of
 from .special import AddedToken, SpecialTokens
@@ -127,7 +128,7 @@ class ByteBPE(Tokenizer):
             text = unicodedata.normalize(form, text)  # type: ignore[arg-type]
         return text
 
-    def _encode_plain(self, text: str) -> np.ndarray:
+    def _encode_plain(self, text: str, first: bool) -> np.ndarray:
         try:
             packed = b"".join([self._encode_block(block) for block in self.splitter.blocks([text])])
         except UnicodeEncodeError as error:
@@ -183,10 +184,12 @@ class ByteBPE(Tokenizer):
         vocab = {bytes_to_text(token): i for token, i in self.vocab.items()}
         vocab |= {token.content: token.id for token in self.special.tokens}
         merges = [(bytes_to_text(left), bytes_to_text(right)) for left, right in self.merges]
+        forms = [{"type": form} for form in self.normal_forms]
+        normalizer = {"type": "Sequence", "normalizers": forms} if forms else None
         if format == TOKENIZER:
             write_tokenizer_json(path / TOKENIZER, bpe_model(vocab, merges, self.ignore_merges), self.special.tokens,
                                  self.template.json, decoder=splitter_to_json(_GPT2),
-                                 pre_tokenizer=splitter_to_json(self.splitter), normal_forms=self.normal_forms)
+                                 pre_tokenizer=splitter_to_json(self.splitter), normalizer=normalizer)
             write_config(path, self.special, self.chat_template)
         elif format not in TWO_FILES:
             raise ValueError(f"the format is {format!r}, expected one of {[TOKENIZER, *TWO_FILES]}")
@@ -201,8 +204,10 @@ class ByteBPE(Tokenizer):
 
     @classmethod
     def matches(cls, saved: SavedTokenizer) -> bool:
-        """Whether there is a `tokenizer.json` of BPE, or one of the formats of two files."""
-        return saved.model_type == "BPE" if saved.has(TOKENIZER) else any(map(saved.has, TWO_FILES))
+        """Whether there is a `tokenizer.json` of plain byte-level BPE, or one of the formats of two files."""
+        if saved.has(TOKENIZER):
+            return saved.model_type == "BPE" and is_byte_bpe(saved.document)
+        return any(saved.has(name) and saved.has(partner) for name, partner in TWO_FILES.items())
 
     @classmethod
     def _read(cls, saved: SavedTokenizer) -> Self:

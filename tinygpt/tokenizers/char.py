@@ -72,7 +72,7 @@ class CharTokenizer(Tokenizer):
             raise ValueError(f"the text has the lone surrogate {surrogates[0]!r}, which UTF-8 cannot write")
         return cls(sorted(seen), special_tokens)
 
-    def _encode_plain(self, text: str) -> np.ndarray:
+    def _encode_plain(self, text: str, first: bool) -> np.ndarray:
         codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype="<u4")  # (T,)
         places = np.searchsorted(self._codes, codes)
         places[places == len(self._codes)] = 0

@@ -20,8 +20,8 @@ from .families import FAMILIES, GENERIC, MODEL_TYPES
 from .special import ROLES, SpecialTokens
 
 __all__ = ["ADDED", "CONFIG", "MODEL_CONFIG", "ROLES_MAP", "TOKENIZER", "TWO_FILES", "SavedTokenizer", "about",
-           "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config", "read_json",
-           "read_roles", "read_text", "write_config", "write_json", "write_text"]
+           "flat_steps", "kind_of", "member", "model_type", "read_chat_template", "read_class", "read_config",
+           "read_json", "read_roles", "read_text", "write_config", "write_json", "write_text"]
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 TWO_FILES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # formats of two files
@@ -41,7 +41,7 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes, more than any tokenizer needs; at most "
                          f"{MAX_BYTES:,} are read")
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:  # with a byte order mark, as some editors write it
             return file.read()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
@@ -217,10 +217,24 @@ def kind_of(step: Any, what: str) -> str:
     return step["type"]
 
 
+def flat_steps(step: Any, what: str, children: str) -> list[tuple[str, dict[str, Any]]]:
+    """The steps of a pipeline in order, each with its type; a Sequence stands for the steps in it."""
+    if step is None:
+        return []
+    if kind_of(step, what) != "Sequence":
+        return [(step["type"], step)]
+    within = member(step, children, list)
+    return [inner for child in within if kind_of(child, what) for inner in flat_steps(child, what, children)]
+
+
 def model_type(document: Any) -> Any:
-    """What the model of a `tokenizer.json` calls itself: "BPE", "WordPiece", …; old files leave "BPE" out."""
+    """What the model of a `tokenizer.json` calls itself: "BPE", "WordPiece", …; old files do not say it."""
+    if not isinstance(document, dict) or document.get("model") is None:
+        raise ValueError("there is no model in it: the program that wrote the file stopped half-way, or wrote a "
+                         "vocabulary into another file, such as spiece.model")
     model = member(document, "model", dict)
-    return model.get("type", "BPE" if "merges" in model else None)
+    return model.get("type", "BPE" if "merges" in model else "WordPiece" if "max_input_chars_per_word" in model
+                     else "Unigram" if isinstance(model.get("vocab"), list) else None)
 
 
 class SavedTokenizer:

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .character_bpe import merge_of
 from .families import FAMILIES
 from .files import (CONFIG, MODEL_CONFIG, TWO_FILES, about, member, read_class, read_config, read_json, read_text,
                     write_text)
-from .hf_json import all_added, made_by, merge_of, without_added
+from .hf_json import all_added, made_by, without_added
 from .special import AddedToken, SpecialTokens
 from .splitter import Splitter, Stage
 from .template import Template

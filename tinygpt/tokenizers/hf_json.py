@@ -3,45 +3,47 @@
 The file is a pipeline: normalizer -> pre_tokenizer -> model -> post_processor, and a decoder. Each step has a "type";
 one that byte-level BPE does not use is refused by its name, since reading it halfway would give wrong ids in silence.
 
-JSON holds text, and a token can be any bytes. So GPT-2 writes tokens in an alphabet with a printable character for each
-of the 256 bytes. 188 bytes are printable Latin-1 characters and stand for themselves; the other 68 (controls, space,
-0x7F–0xA0, 0xAD) are moved to U+0100 and up, so space is "Ġ" and newline is "Ċ". Bytes are numbered as these characters
-sort: that is `BYTE_ORDER`.
-
 Prerequisites: `hf_pipeline.py`, `template.py`, `added_tokens.py`. Next: `gpt2_files.py`.
-Sources: github.com/huggingface/tokenizers; `bytes_to_unicode` of github.com/openai/gpt-2 (src/encoder.py).
+Source: github.com/huggingface/tokenizers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .added_tokens import added_tokens, further_tokens, special_names
-from .files import kind_of, member, model_type, write_json
-from .hf_pipeline import read_normal_forms, read_splitter
+from .byte_alphabet import CHAR_TO_BYTE, text_to_bytes
+from .character_bpe import merge_of
+from .files import flat_steps, kind_of, member, model_type, write_json
+from .hf_pipeline import NORMAL_FORMS, read_normal_forms, read_splitter
 from .special import AddedToken, SpecialTokens
 from .template import Template
-from .textbook_bpe import BYTE_ORDER
 
-__all__ = ["BYTE_TO_CHAR", "CHAR_TO_BYTE", "all_added", "bpe_model", "bytes_to_text", "made_by", "merge_of",
-           "read_byte_bpe", "text_to_bytes", "vocabulary", "without_added", "write_tokenizer_json"]
+__all__ = ["UNUSED", "added_of_folder", "all_added", "bpe_model", "is_byte_bpe", "made_by", "read_byte_bpe",
+           "vocabulary", "without_added", "write_tokenizer_json"]
 
-_PRINTABLE, _MOVED = BYTE_ORDER[:188], BYTE_ORDER[188:]
-BYTE_TO_CHAR = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + i) for i, byte in enumerate(_MOVED)}
-CHAR_TO_BYTE = {char: byte for byte, char in BYTE_TO_CHAR.items()}
+UNUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")  # by byte-level BPE
 
 
-def bytes_to_text(data: bytes) -> str:
-    """Bytes written in the alphabet: `b" the"` is "Ġthe"."""
-    return "".join([BYTE_TO_CHAR[byte] for byte in data])
+def is_byte_bpe(document: Any) -> bool:
+    """Whether a `tokenizer.json` of BPE has the steps, and only those, that `ByteBPE` takes.
 
-
-def text_to_bytes(text: str) -> bytes:
-    """The inverse of `bytes_to_text`; KeyError where `text` has a character outside the alphabet."""
-    return bytes([CHAR_TO_BYTE[char] for char in text])
+    Others that end in the byte alphabet, such as Falcon's, which splits once more behind it, are for `pipeline.py`.
+    """
+    try:
+        steps = flat_steps(document.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers")
+        normalizers = flat_steps(document.get("normalizer"), "normalizer", "normalizers")
+        decoders = flat_steps(document.get("decoder"), "decoder", "decoders")
+    except (ValueError, RecursionError):
+        return False
+    *others, last = [kind for kind, _ in steps] or [""]
+    return (last == "ByteLevel" and set(others) <= {"Split", "Digits"}
+            and all(step.get("behavior") in (None, "Isolated", "Removed") for _, step in steps)
+            and {kind for kind, _ in normalizers} <= set(NORMAL_FORMS) and [kind for kind, _ in decoders] in (
+                [], ["ByteLevel"]) and not any(document["model"].get(setting) for setting in UNUSED))
 
 
 def read_byte_bpe(document: Any, roles: Mapping[str, str] | None, folder: Path) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def read_byte_bpe(document: Any, roles: Mapping[str, str] | None, folder: Path) 
     kind, model = model_type(document), document["model"]
     if kind != "BPE":
         raise ValueError(f"the model is {kind!r:.100}; only byte-level BPE can be read")
-    for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+    for setting in UNUSED:
         if model.get(setting):
             raise ValueError(f"the model has {setting} = {model[setting]!r:.100}, which byte-level BPE does not use")
     decoder = document.get("decoder")
@@ -74,8 +76,14 @@ def read_byte_bpe(document: Any, roles: Mapping[str, str] | None, folder: Path) 
             "template": Template.from_json(document.get("post_processor"))}
 
 
+def added_of_folder(document: Any, vocab: Mapping[str, int], roles: Mapping[str, str] | None,
+                    folder: Path) -> list[AddedToken]:
+    """The added tokens of a `tokenizer.json` of any kind, and of the files beside it."""
+    return all_added(added_tokens(document), vocab, set(), roles, folder, bytes_=set())
+
+
 def all_added(listed: Sequence[AddedToken], vocab: Mapping[str, int], made: set[str], roles: Mapping[str, str] | None,
-              folder: Path) -> list[AddedToken]:
+              folder: Path, bytes_: Set[str] = CHAR_TO_BYTE.keys()) -> list[AddedToken]:
     """The added tokens of a folder: those `listed` with the vocabulary, and those that only other files name.
 
     Who plays a role is special, and so is who a file calls special, even where it has no entry of its own. A byte is
@@ -87,25 +95,18 @@ def all_added(listed: Sequence[AddedToken], vocab: Mapping[str, int], made: set[
         vocab, made: the vocabulary, and the part of it that ordinary text can become.
         roles: who plays which role.
         folder: where the other files are.
+        bytes_: the characters that stand for bytes in the vocabulary.
     """
     known = {token.content: token for token in listed}
     known |= {token.content: token for token in further_tokens(folder, roles)}
     if len(known) < len(listed):
         return list(listed)  # a name given twice, which is refused later
     names = set((roles or {}).values())
-    bytes_ = vocab.keys() & CHAR_TO_BYTE.keys()
+    bytes_ = vocab.keys() & bytes_
     found = [replace(token, special=(token.special or token.content in names) and token.content not in bytes_)
              for token in known.values()]
     names = (names | special_names(folder)) - known.keys() - made
     return [*found, *(AddedToken(name, vocab[name]) for name in sorted(names & vocab.keys()))]
-
-
-def merge_of(entry: Any) -> tuple[str, str]:
-    """A merge, which files spell "a b" or ["a", "b"]."""
-    pair = entry.split(" ") if isinstance(entry, str) else entry
-    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-        raise ValueError(f"a merge is two tokens, got {entry!r:.100}")
-    return pair[0], pair[1]
 
 
 def made_by(merges: Iterable[tuple[str, str]]) -> set[str]:
@@ -159,14 +160,14 @@ def bpe_model(vocab: Mapping[str, int], merges: Sequence[tuple[str, str]],
 
 
 def write_tokenizer_json(path: Path, model: dict[str, Any], added: Iterable[AddedToken],
-                         post_processor: dict[str, Any] | None, *, decoder: dict[str, Any],
-                         pre_tokenizer: dict[str, Any] | None = None, normal_forms: Sequence[str] = ()) -> None:
+                         post_processor: dict[str, Any] | None, *, decoder: dict[str, Any] | None,
+                         pre_tokenizer: dict[str, Any] | None = None,
+                         normalizer: dict[str, Any] | None = None) -> None:
     """Write a `tokenizer.json` of the steps given."""
-    normalizers = [{"type": form} for form in normal_forms]
     write_json(path, {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": [{"id": token.id, "content": token.content, "single_word": token.single_word,
                           "lstrip": token.lstrip, "rstrip": token.rstrip, "normalized": token.normalized,
                           "special": token.special} for token in sorted(added, key=lambda token: token.id)],
-        "normalizer": {"type": "Sequence", "normalizers": normalizers} if normalizers else None,
-        "pre_tokenizer": pre_tokenizer, "post_processor": post_processor, "decoder": decoder, "model": model})
+        "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": post_processor,
+        "decoder": decoder, "model": model})

@@ -12,28 +12,28 @@ from typing import Any
 
 import regex
 
-from .files import kind_of, member
+from .files import flat_steps, member
 from .patterns import PATTERNS, name_of
 from .splitter import Splitter, Stage
 
-__all__ = ["read_normal_forms", "read_splitter", "splitter_to_json"]
+__all__ = ["NORMAL_FORMS", "read_normal_forms", "read_splitter", "splitter_to_json"]
 
-_NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
+NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 _KEEP = {("Isolated", False): "all", ("Isolated", True): "all",
          ("Removed", False): "gaps", ("Removed", True): "matches"}
 
 
 def read_normal_forms(step: Any) -> tuple[str, ...]:
     """The normal forms that a normalizer applies; ValueError for any other kind."""
-    forms = tuple(kind for kind, _ in _flat(step, "normalizer", "normalizers"))
-    if unknown := [form for form in forms if form not in _NORMAL_FORMS]:
-        raise ValueError(f"the normalizer {unknown[0]!r} is none that byte-level BPE uses ({', '.join(_NORMAL_FORMS)})")
+    forms = tuple(kind for kind, _ in flat_steps(step, "normalizer", "normalizers"))
+    if unknown := [form for form in forms if form not in NORMAL_FORMS]:
+        raise ValueError(f"the normalizer {unknown[0]!r} is none that byte-level BPE uses ({', '.join(NORMAL_FORMS)})")
     return forms
 
 
 def read_splitter(step: Any) -> Splitter:
     """The splitter that cuts as a pre_tokenizer does; ValueError for a kind that no byte-level BPE has."""
-    steps = _flat(step, "pre_tokenizer", "pretokenizers")
+    steps = flat_steps(step, "pre_tokenizer", "pretokenizers")
     kinds = [kind for kind, _ in steps]
     if kinds[-1:] != ["ByteLevel"] or "ByteLevel" in kinds[:-1]:
         raise ValueError(f"the pre_tokenizer is {kinds!r:.300}, which does not end in one ByteLevel: this is no "
@@ -57,16 +57,6 @@ def _read_stage(kind: str, step: dict[str, Any]) -> Stage:
         own = f"(?:{source})" if source in PATTERNS else source  # a regular expression that reads like a name
         return Stage(name_of(own), _KEEP[cut])  # type: ignore[arg-type]
     raise ValueError(f"the pre_tokenizer {kind!r} is none that byte-level BPE uses (ByteLevel, Split, Digits)")
-
-
-def _flat(step: Any, what: str, children: str) -> list[tuple[str, dict[str, Any]]]:
-    """The steps of a pipeline in order, each with its type, Sequences opened."""
-    if step is None:
-        return []
-    kind = kind_of(step, what)
-    if kind == "Sequence":
-        return [inner for child in member(step, children, list) for inner in _flat(child, what, children)]
-    return [(kind, step)]
 
 
 def splitter_to_json(splitter: Splitter) -> dict[str, Any]:

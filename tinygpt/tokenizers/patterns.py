@@ -3,22 +3,24 @@
 Each pattern is a list of alternatives, tried in order: contractions, letters with the space before them, digits,
 punctuation, and whitespace of which the last space is left to the next word (`\\s+(?!\\S)`).
 
-Prerequisites: `unicode_classes.py`. Next: `splitter.py`, which applies them.
+Prerequisites: `unicode_classes.py`, `oniguruma.py`. Next: `splitter.py`, which applies them.
 Sources: GPT-2 (github.com/openai/gpt-2, src/encoder.py); cl100k (GPT-4) and o200k (GPT-4o) as tiktoken has them;
 Llama 3 and Qwen 2 as their `tokenizer.json` has them.
 """
 
 from __future__ import annotations
 
-import math
 import re
+import time
+from collections.abc import Callable
 from functools import cache
 
 import regex
 
-from .unicode_classes import WHITESPACE, ranges_of
+from .oniguruma import translate
+from .unicode_classes import WHITESPACE, ranges_of, without_newer
 
-__all__ = ["PATTERNS", "name_of", "compile_pattern", "compile_portable", "FASTER", "DIGITS"]
+__all__ = ["PATTERNS", "name_of", "compile_pattern", "compile_portable", "compile_source", "FASTER", "DIGITS"]
 
 _LETTERS_IN_CASES = (  # o200k keeps "camelCase" as "camel", "Case", and takes the contraction along
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -50,22 +52,57 @@ def name_of(pattern: str) -> str:
     return next((name for name, source in PATTERNS.items() if source == pattern), pattern)
 
 
-def compile_pattern(pattern: str) -> regex.Pattern:
-    """The compiled pattern of a name in `PATTERNS`, or of a regular expression as the `regex` package reads it.
+def compile_pattern(pattern: str) -> Callable[[str], list[tuple[int, int]]]:
+    """What a pattern matches in a text: the places where each match begins and ends, in order.
+
+    Args:
+        pattern: a name in `PATTERNS`, or a regular expression in Oniguruma's dialect.
 
     Raises:
-        ValueError: no regular expression, or one so long or so often repeated that compiling it would exhaust memory.
+        ValueError: no such regular expression, one that cannot be translated, or one that is too large. The function
+            that is returned raises it for a text on which the pattern backtracks without end.
     """
-    source = PATTERNS.get(pattern, pattern)
-    shown = repr(pattern if len(pattern) < 80 else pattern[:77] + "…")
-    repeats = [int(number[:9]) or 1 for number in re.findall(r"\{\s*(\d+)", source)]
-    if len(source) > 10_000 or math.prod(repeats) > 10_000:
-        raise ValueError(f"the pattern {shown} is too large: at most 10,000 characters and 10,000 counted repetitions")
+    return compile_source(PATTERNS.get(pattern, pattern))
+
+
+def compile_source(source: str) -> Callable[[str], list[tuple[int, int]]]:
+    """The same of a regular expression that is no name, whatever it reads like."""
+    shown = repr(source if len(source) < 80 else source[:77] + "…")
     try:
-        return regex.compile(source)
-    except (regex.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"the pattern {shown} is neither one of {list(PATTERNS)} nor a regular expression: {error}") \
-            from None
+        compiled = regex.compile(translate(source), regex.VERSION1)
+    except (ValueError, regex.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"the pattern {shown} is neither one of {list(PATTERNS)} nor a regular expression that can be "
+                         f"read: {error}") from None
+
+    def places(text: str) -> list[tuple[int, int]]:
+        limit = 2 + 2e-5 * len(text)  # seconds: a pattern that backtracks without end must not hang the program
+        text = without_newer(text)
+        try:
+            found = [match.span() for match in compiled.finditer(text, timeout=limit)]
+            return found if all(start < end for start, end in found) else _places_with_empty(compiled, text, limit)
+        except TimeoutError:
+            raise ValueError(f"the pattern {shown} needs more than {limit:.0f} s for {len(text)} characters; write it "
+                             "without nested repetition") from None
+
+    return places
+
+
+def _places_with_empty(compiled: regex.Pattern, text: str, limit: float) -> list[tuple[int, int]]:
+    """The same for a pattern that matches nothing at places: not where the match before has just ended, and after
+    that the search goes on one character later."""
+    found: list[tuple[int, int]] = []
+    start, last, deadline = 0, -1, time.monotonic() + limit
+    while start <= len(text):
+        match = compiled.search(text, start, timeout=max(1e-3, deadline - time.monotonic()))
+        if match is None:
+            break
+        begin, end = match.span()
+        if begin == end == last:
+            start += 1
+        else:
+            found.append((begin, end))
+            start = last = end
+    return found
 
 
 @cache

@@ -10,9 +10,9 @@ Prerequisites: `unicode_classes.py`. Next: `template.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .unicode_classes import WHITESPACE, is_word
 
@@ -94,7 +94,7 @@ class SpecialTokens:
         self.roles = dict(roles)
         self._by_name = by_name
         self._added = frozenset(token.content for token in self.tokens if not token.special)
-        self._finders: dict[frozenset[str], re.Pattern] = {}
+        self._finders: dict[Any, tuple[re.Pattern, dict[str, AddedToken]]] = {}
 
     @classmethod
     def from_file(cls, tokens: Iterable[AddedToken], roles: Mapping[str, str] | None) -> SpecialTokens:
@@ -124,21 +124,26 @@ class SpecialTokens:
                              f"{list(self.ids)}")
         return names
 
-    def split(self, text: str, allowed: frozenset[str], normalized: bool = False) -> Iterator[tuple[str, int | None]]:
+    def split(self, text: str, allowed: frozenset[str],
+              normalize: Callable[[str], str] | None = None) -> Iterator[tuple[str, int | None]]:
         """Cut `text` into (plain text, None) and (name, id) of the tokens found in it; the longest name wins.
 
         Args:
-            text: as it came, or, with `normalized`, after normalisation.
+            text: as it came, or, with `normalize`, after normalisation.
             allowed: the special tokens to find; added tokens that are not special are always found.
-            normalized: find the tokens that are looked for after normalisation, rather than the others.
+            normalize: find the tokens that are looked for after normalisation by this function, rather than the others;
+                their names are normalised too.
         """
-        names = frozenset(name for name in allowed | self._added if self._is_normalized(name) == normalized)
+        wanted = normalize is not None
+        names = frozenset(name for name in allowed | self._added if self._is_normalized(name) == wanted)
         if not names:
-            yield text, None
+            if text:
+                yield text, None
             return
+        finder, by_text = self._finder(names, normalize)
         start = 0  # of the plain text not yet given
-        for match in self._finder(names).finditer(text):
-            token = self._by_name[match[0]]
+        for match in finder.finditer(text):
+            token = by_text[match[0]]
             first, end = match.span()
             if token.single_word and any(map(is_word, text[first - 1:first] + text[end:end + 1])):
                 continue
@@ -153,11 +158,18 @@ class SpecialTokens:
     def _is_normalized(self, name: str) -> bool:
         return self._by_name[name].normalized and not self._by_name[name].special
 
-    def _finder(self, names: frozenset[str]) -> re.Pattern:
-        finder = self._finders.get(names)
+    def _finder(self, names: frozenset[str],
+                normalize: Callable[[str], str] | None) -> tuple[re.Pattern, dict[str, AddedToken]]:
+        """The pattern that finds `names`, and which token each text that it finds is."""
+        finder = self._finders.get((names, normalize))
         if finder is None:
             if len(self._finders) > 100:
                 self._finders.clear()
-            longest_first = sorted(names, key=len, reverse=True)
-            finder = self._finders[names] = re.compile("|".join(map(re.escape, longest_first)))
+            by_text: dict[str, AddedToken] = {}
+            for token in self.tokens:
+                if token.content in names and (text := normalize(token.content) if normalize else token.content):
+                    by_text.setdefault(text, token)
+            longest_first = sorted(by_text, key=len, reverse=True)
+            pattern = re.compile("|".join(map(re.escape, longest_first)) if by_text else r"(?!)")
+            finder = self._finders[names, normalize] = pattern, by_text
         return finder

@@ -17,7 +17,7 @@ from itertools import accumulate
 
 import regex
 
-__all__ = ["WHITESPACE", "ranges_of", "stand_in", "is_word", "BEYOND"]
+__all__ = ["WHITESPACE", "ranges_of", "stand_in", "is_word", "without_newer", "BEYOND"]
 
 WHITESPACE = ("\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
               "\u2028\u2029\u202f\u205f\u3000")  # str.isspace() has four more, the separators U+001C to U+001F
@@ -127,3 +127,21 @@ def stand_in(character: str) -> str:
 def is_word(character: str) -> bool:
     """Whether a character is part of a word by Unicode's rule: letters, marks, digits, "_" and the like."""
     return stand_in(character) in "Øøǅʰª\u0301" or _OTHER_WORDS.match(character) is not None
+
+
+@cache
+def _newer() -> dict[int, str]:
+    """Letters, marks and numbers of the installed `regex` package that are none here: younger than Unicode 16."""
+    kinds, starts = _runs()
+    others = "".join(map(chr, (code for kind, start, end in zip(kinds, starts, [*starts[1:], 0x110000]) if kind == "."
+                               for code in range(start, end))))
+    return {ord(character): "\u0378" for character in regex.findall(r"[\p{L}\p{M}\p{N}]", others)}
+
+
+def without_newer(text: str) -> str:
+    """The text with characters that Unicode 16 does not have as others that it does not have, one for one.
+
+    >>> without_newer("a\u0558b") == "a\u0378b"
+    True
+    """
+    return text if text.isascii() or _newer().keys().isdisjoint(map(ord, set(text))) else text.translate(_newer())
