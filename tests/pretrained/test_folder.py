@@ -120,7 +120,7 @@ def test_both_ways(saved):
 def test_any_size_both_ways(tmp_path_factory, kind, layers, heads, seed):
     base = CONFIGS[kind].to_dict()
     base |= {"n_layer": layers, "n_head": heads, "n_embd": 4 * heads, "vocab_size": 11 + heads}
-    follow = ("n_kv_head", "head_dim", "n_inner", "n_decoder_layer", "n_decoder_head", "n_decoder_inner")
+    follow = ("layers", "n_kv_head", "head_dim", "n_inner", "n_decoder_layer", "n_decoder_head", "n_decoder_inner")
     config = type(CONFIGS[kind])(**base | {name: None for name in follow if name in base})
     folder, state = tmp_path_factory.getbasetemp() / "any", random_state(config, seed)
     write_folder(folder, fields_of(config), state)

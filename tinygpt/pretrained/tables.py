@@ -127,6 +127,9 @@ MIXTRAL = replace(
 )
 
 
+OLD_NORMS = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
+
+
 def _bert(base: str, output: str, head: tuple[Entry, ...], output_bias: tuple[str, str],
           classifier: tuple[str, str], ignored: tuple[str, ...]) -> Names:
     """BERT's table and RoBERTa's: one encoder, two ways of naming the heads."""
@@ -152,7 +155,7 @@ def _bert(base: str, output: str, head: tuple[Entry, ...], output_bias: tuple[st
                "classification": (*linear("classifier.dense", classifier[0], "C", "C"),
                                   *linear("classifier.out", classifier[1], "N", "C"))},
         ignored=(r"embeddings\.position_ids", *ignored),
-        renamed={r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"},
+        renamed=OLD_NORMS,
     )
 
 
@@ -195,6 +198,7 @@ DISTILBERT = Names(
            "classification": (*linear("classifier.dense", "pre_classifier", "C", "C"),
                               *linear("classifier.out", "classifier", "N", "C"))},
     ignored=(r"embeddings\.position_ids",),
+    renamed=OLD_NORMS,
 )
 
 
