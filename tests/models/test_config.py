@@ -9,9 +9,8 @@ from tinygpt.models.config import BERTConfig, EncoderDecoderConfig, GPTConfig
 from tinygpt.models.layout import LAYOUTS
 from tinygpt.ops import ACTIVATIONS
 
-CLASSES = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig,
-           "roberta": BERTConfig,
-           "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
+CLASSES = {architecture: kind for kind in (GPTConfig, BERTConfig, EncoderDecoderConfig)
+           for architecture in kind.ARCHITECTURES}
 
 
 def make(architecture="gpt2", **options):

@@ -6,24 +6,27 @@ import numpy as np
 import pytest
 
 from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig
-from tinygpt.models.kinds import (FEED_FORWARDS, MASKS, NORMS, POSITIONS, new_attention, new_feed_forward, new_mask,
-                                  new_norm, new_positions)
+from tinygpt.models.kinds import (BLOCKS, FEED_FORWARDS, MASKS, NORMS, POSITIONS, VIEWS, new_attention,
+                                  new_feed_forward, new_mask, new_norm, new_positions)
 from tinygpt.models.layout import LAYOUTS
-from tinygpt.nn import (AlibiPositions, Block, Causal, CrossAttention, CrossBlock, FusedFeedForward, GatedFeedForward,
-                        LayerNorm, LearnedPositions, Mask, MixtureOfExperts, Module, MultiHeadAttention, Positions,
-                        PostNormBlock, RMSNorm, RotaryPositions, SinusoidalPositions, Window)
+from tinygpt.nn import (AlibiPositions, Block, BranchNormBlock, Causal, CrossAttention, CrossBlock, FusedFeedForward,
+                        GatedFeedForward, LayerNorm, LearnedPositions, Mask, MixtureOfExperts, Module,
+                        MultiHeadAttention, NormedAttention, OffsetRMSNorm, ParallelBlock, Positions, PostNormBlock,
+                        RMSNorm, RotaryPositions, SandwichBlock, SinusoidalPositions, Window)
 
 SIZES = dict(vocab_size=17, block_size=12, n_layer=1, n_head=4, n_embd=16)
 LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)
 FULL = GPTConfig(**SIZES, architecture="mixtral", n_kv_head=2, window=3)  # has every field that a row reads
 MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA),
           "mistral": GPT(GPTConfig(**SIZES, architecture="mistral", window=3)),
-          "mixtral": GPT(GPTConfig(**SIZES, architecture="mixtral")), "bert": BERT(BERTConfig(**SIZES)),
-          "roberta": BERT(BERTConfig(**SIZES, architecture="roberta")),
+          **{name: GPT(GPTConfig(**SIZES, architecture=name)) for name in (
+              "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox", "gemma3_text")},
+          **{name: BERT(BERTConfig(**SIZES, architecture=name)) for name in BERTConfig.ARCHITECTURES},
           "bart": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart")),
           "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES))}
 KINDS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions, "rotary": RotaryPositions,
          "alibi": AlibiPositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
+         "offset_rms": OffsetRMSNorm,
          "plain": FusedFeedForward, "gated": GatedFeedForward, "experts": MixtureOfExperts}
 
 
@@ -53,12 +56,28 @@ def test_a_model_is_made_of_what_its_layout_names(architecture):
     for layer in getattr(block.feed_forward, "experts", [block.feed_forward]):
         assert layer.activation == layout.activation
     assert (block.attention.qkv.bias is not None) == layout.bias
-    assert type(block) is (Block if layout.norm_first else
-                           CrossBlock if isinstance(model, EncoderDecoder) else PostNormBlock)
+    assert type(block) is (CrossBlock if isinstance(model, EncoderDecoder) else BLOCKS[layout.block])
+    assert layout.norm_first == (layout.block != "post")
+    if isinstance(model, GPT):
+        assert (type(block.attention) is NormedAttention) == (bool(layout.qk_norm) or layout.biases == "qkv")
+        assert (block.attention.out.bias is not None) == (layout.bias and layout.biases != "qkv")
+        assert set(model.views) == set(model.config.layers or [""])
     assert (getattr(stack, "embedding_norm", None) is not None) == layout.embedding_norm
     assert type(new_mask(model.config)) is KINDS[layout.mask]
     if isinstance(model, EncoderDecoder):
         assert type(model.encoder.blocks[0]) is PostNormBlock and type(model.encoder.positions) is type(stack.positions)
+
+
+def test_blocks_and_what_they_look_at():
+    assert BLOCKS == {"pre": Block, "post": PostNormBlock, "branch": BranchNormBlock, "sandwich": SandwichBlock,
+                      "parallel": ParallelBlock}
+    config = GPTConfig(**SIZES | {"n_layer": 3}, architecture="gemma3_text", layers=("window", "full", "still"),
+                       window=3, local_rope_theta=50.0)
+    model = GPT(config)
+    assert set(model.views) == set(VIEWS) and type(model.views["window"][1]) is Window
+    assert model.views["full"][0] is model.positions is not model.views["window"][0]
+    assert type(model.views["still"][0]) is Positions and type(model.views["still"][1]) is Causal
+    assert new_norm(config, 5).weight.shape == (5,)
 
 
 def test_what_a_configuration_says_reaches_the_parts():

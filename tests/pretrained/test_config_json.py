@@ -21,10 +21,15 @@ BASE = {
              "pad_token_id": 1, "eos_token_id": 0, "decoder_start_token_id": 1, "forced_eos_token_id": 0},
 }
 BASE |= {"mistral": BASE["llama"] | {"num_key_value_heads": 2}, "mixtral": BASE["llama"] | {"num_key_value_heads": 1},
-         "roberta": BASE["bert"], "marian": BASE["bart"]}
-CONFIGS = {"gpt2": GPTConfig, "llama": GPTConfig, "mistral": GPTConfig, "mixtral": GPTConfig, "bert": BERTConfig,
-           "roberta": BERTConfig,
-           "bart": EncoderDecoderConfig, "marian": EncoderDecoderConfig}
+         **{name: BASE["llama"] | {"num_key_value_heads": 2} for name in ("qwen2", "qwen3", "olmo2", "smollm3",
+                                                                          "gemma3_text")},
+         "gpt_neox": BASE["llama"] | {"rotary_pct": 0.5},
+         "roberta": BASE["bert"], "xlm-roberta": BASE["bert"], "marian": BASE["bart"],
+         "distilbert": {"vocab_size": 69, "max_position_embeddings": 24, "n_layers": 2, "n_heads": 2, "dim": 24,
+                        "hidden_dim": 72}}
+CONFIGS = {architecture: kind for kind in (GPTConfig, BERTConfig, EncoderDecoderConfig)
+           for architecture in kind.ARCHITECTURES}
+WITHOUT_DROPOUT = tuple(name for name in GPTConfig.ARCHITECTURES if name != "gpt2")
 
 
 @pytest.fixture
@@ -45,16 +50,16 @@ def build(fields):
 
 
 def resolved(fields):
-    bias = {"bias": fields.pop("attention_bias") | fields.pop("mlp_bias")} if fields["architecture"] == "llama" else {}
-    return build(fields | bias)
+    flags = [fields.pop(name) for name in ("attention_bias", "mlp_bias") if name in fields]
+    return build(fields | ({"bias": any(flags)} if flags else {}))
 
 
 @pytest.mark.parametrize("architecture", OPTIONS)
 def test_absent_options_are_what_transformers_takes(folder, architecture):
     config = resolved(read_config(folder(architecture)))
     assert config.n_embd == 24 and config.n_layer == 2 and config.vocab_size == 69
-    assert config.dropout == (0.0 if architecture in ("llama", "mistral", "mixtral") else 0.1)
-    assert config.block_size == (22 if architecture == "roberta" else 24)
+    assert config.dropout == (0.0 if architecture in WITHOUT_DROPOUT else 0.1)
+    assert config.block_size == (22 if architecture in ("roberta", "xlm-roberta") else 24)
 
 
 @pytest.mark.oracle
@@ -64,7 +69,8 @@ def test_defaults_are_those_of_transformers(architecture):
     config = transformers.AutoConfig.for_model(architecture)
     for row in OPTIONS[architecture]:
         theirs = getattr(config, row.theirs, None)
-        resolved_by_them = row.theirs in ("num_key_value_heads", "head_dim")
+        resolved_by_them = row.theirs in ("num_key_value_heads", "head_dim") \
+            or row.theirs == "sliding_window" and not getattr(config, "use_sliding_window", True)
         assert theirs == row.default or row.theirs == "bias" or resolved_by_them, (row, theirs)
 
 
@@ -72,7 +78,10 @@ def test_defaults_are_those_of_transformers(architecture):
 def test_what_is_written_is_read_back(folder, tmp_path, architecture):
     for head in CLASSES[architecture]:
         first = CLASSES[architecture][head][0]
-        config = resolved(read_config(folder(architecture, architectures=[first], attention_bias=True, mlp_bias=True)))
+        options = dict(architectures=[first], attention_bias=True, mlp_bias=True)
+        if head is None:                                        # a tied decoder's embedding is an output as well
+            options["tie_word_embeddings"] = False
+        config = resolved(read_config(folder(architecture, **options)))
         write_config(tmp_path, config.to_dict() | {"head": config.head})
         assert resolved(read_config(tmp_path)) == config
         assert config.head == head and json.loads((tmp_path / "config.json").read_bytes())["architectures"] == [first]
@@ -222,6 +231,15 @@ def test_a_folder_without_model_type(folder):
     ("llama", {"rope_theta": "big"}, "rope_theta must be a finite number"),
     ("mistral", {"sliding_window": 0}, "sliding_window must be an integer of at least 1, got 0"),
     ("mistral", {"layer_types": ["full_attention"]}, "layer_types=.*is not supported"),
+    ("gpt_neox", {"use_parallel_residual": False}, "use_parallel_residual=False is not supported; supported: True"),
+    ("gemma3_text", {"final_logit_softcapping": 30.0}, "final_logit_softcapping=30.0 is not supported"),
+    ("gemma3_text", {"layer_types": ["chunked_attention"] * 2}, "layer_types must name one of full_attention"),
+    ("gemma3_text", {"rope_parameters": {"sliding_attention": 3}}, "is not supported; supported: an object for each"),
+    ("qwen3", {"layer_types": ["full_attention"]}, "layer_types must name .* for each of the 2 layers"),
+    ("qwen2", {"use_sliding_window": True, "max_window_layers": "x"}, "must be integers"),
+    ("smollm3", {"no_rope_layers": [1, 2]}, "no_rope_layers must be 2 numbers 0 or 1"),
+    ("smollm3", {"use_sliding_window": True}, "use_sliding_window=True is not supported"),
+    ("smollm3", {"num_hidden_layers": 1 << 30}, "is more than the 65,536 that are read"),
     ("marian", {"share_encoder_decoder_embeddings": False}, "share_encoder_decoder_embeddings=False is not supported"),
     ("marian", {"bad_words_ids": [[1, 2]]}, "bad_words_ids=.*is not supported"),
 ])
@@ -259,7 +277,8 @@ VALUES = st.none() | st.booleans() | st.integers(-5, 80) | st.integers() | st.fl
 def test_any_values_are_read_or_refused(tmp_path_factory, architecture, data):
     path = tmp_path_factory.getbasetemp()
     names = st.sampled_from([row.theirs for row in OPTIONS[architecture]]
-                            + ["architectures", "id2label", "rope_scaling", "rope_parameters", "bad_words_ids"])
+                            + ["architectures", "id2label", "rope_scaling", "rope_parameters", "bad_words_ids",
+                               "layer_types", "no_rope_layers", "no_rope_layer_interval", "sliding_window_pattern"])
     config = {"model_type": architecture} | BASE[architecture] | data.draw(st.dictionaries(names, VALUES, max_size=4))
     (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     try:

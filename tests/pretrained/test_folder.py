@@ -30,6 +30,20 @@ CONFIGS = {
                             rope_theta=500.0, rope_scaling={"rope_type": "linear", "factor": 2.0}),
     "mixtral": GPTConfig(**SIZES, architecture="mixtral", n_kv_head=1, n_inner=6, n_experts=3,
                          router_aux_loss_coef=0.02),
+    "qwen2": GPTConfig(**SIZES, architecture="qwen2", n_kv_head=1, window=3, layers=("full", "window")),
+    "qwen3": GPTConfig(**SIZES, architecture="qwen3", n_kv_head=1, head_dim=6, bias=True),
+    "olmo2": GPTConfig(**SIZES, architecture="olmo2", n_kv_head=1, tie_word_embeddings=False),
+    "smollm3": GPTConfig(**SIZES, architecture="smollm3", layers=("still", "full")),
+    "gpt_neox": GPTConfig(**SIZES, architecture="gpt_neox", rotary_share=0.5, tie_word_embeddings=False),
+    "gemma3_text": GPTConfig(**SIZES, architecture="gemma3_text", window=3, local_rope_theta=50.0, rope_theta=500.0,
+                             attention_scale=0.25),
+    "llama-base": GPTConfig(**SIZES, architecture="llama", head=None, tie_word_embeddings=False),
+    "gpt_neox-base": GPTConfig(**SIZES, architecture="gpt_neox", head=None, tie_word_embeddings=False,
+                               rotary_share=1.0),
+    "xlm-roberta": BERTConfig(**SIZES, architecture="xlm-roberta", head="masked_lm"),
+    "distilbert": BERTConfig(**SIZES, architecture="distilbert"),
+    "distilbert-masked": BERTConfig(**SIZES, architecture="distilbert", head="masked_lm"),
+    "distilbert-classifier": BERTConfig(**SIZES, architecture="distilbert", head="classification", n_labels=3),
     "bert": BERTConfig(**SIZES),
     "bert-masked": BERTConfig(**SIZES, head="masked_lm", activation="relu"),
     "bert-masked-untied": BERTConfig(**SIZES, head="masked_lm", tie_word_embeddings=False),
@@ -106,7 +120,7 @@ def test_both_ways(saved):
 def test_any_size_both_ways(tmp_path_factory, kind, layers, heads, seed):
     base = CONFIGS[kind].to_dict()
     base |= {"n_layer": layers, "n_head": heads, "n_embd": 4 * heads, "vocab_size": 11 + heads}
-    follow = ("n_kv_head", "head_dim", "n_inner", "n_decoder_layer", "n_decoder_head", "n_decoder_inner")
+    follow = ("layers", "n_kv_head", "head_dim", "n_inner", "n_decoder_layer", "n_decoder_head", "n_decoder_inner")
     config = type(CONFIGS[kind])(**base | {name: None for name in follow if name in base})
     folder, state = tmp_path_factory.getbasetemp() / "any", random_state(config, seed)
     write_folder(folder, fields_of(config), state)
@@ -165,6 +179,12 @@ def test_masked_models_name_their_output_bias_twice(tmp_path):
 
 
 IGNORED = {
+    **dict.fromkeys(("qwen2", "qwen3", "olmo2", "smollm3", "gemma3_text"),
+                    {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)}),
+    "gpt_neox": {"gpt_neox.layers.0.attention.rotary_emb.inv_freq": np.ones(2, np.float32),
+                 "layers.1.attention.bias": np.ones((1, 1, 7, 7), np.uint8)},
+    "xlm-roberta": {"roberta.embeddings.position_ids": np.arange(7)[None]},
+    "distilbert": {"distilbert.embeddings.position_ids": np.arange(7)[None]},
     "gpt2": {"transformer.h.0.attn.bias": np.tril(np.ones((1, 1, 7, 7), np.float32)),
              "h.1.attn.masked_bias": np.float32(-1e4) * np.ones((), np.float32)},
     "llama": {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)},
@@ -181,8 +201,9 @@ IGNORED = {
 def test_buffers_and_unused_heads_are_ignored(saved):
     folder, config, state = saved
     rewrite(folder, lambda tensors: tensors | IGNORED[config.architecture])
-    if config.head == "masked_lm":                                          # as a BertForPreTraining has it
-        rewrite(folder, lambda tensors: tensors | {f"{config.architecture}.pooler.dense.bias": np.ones(8, np.float32)})
+    if config.head == "masked_lm" and config.architecture != "distilbert":  # as a BertForPreTraining has it
+        prefix = config.architecture.removeprefix("xlm-")
+        rewrite(folder, lambda tensors: tensors | {f"{prefix}.pooler.dense.bias": np.ones(8, np.float32)})
     assert_reads(folder, config, state)
 
 
@@ -193,6 +214,46 @@ def test_other_positions_than_sines_are_refused(tmp_path):
         rewrite(tmp_path, lambda tensors: tensors | {"model.decoder.embed_positions.weight": table})
         with pytest.raises(ValueError, match="'model.decoder.embed_positions.weight' is not the table of sines"):
             read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("wrapped", ["_orig_mod.", "part"])
+def test_weights_wrapped_by_torch_compile(saved, wrapped):
+    folder, config, state = saved
+    rewrite(folder, lambda tensors: {wrapped + name if wrapped != "part" else name.replace(".0.", ".0._orig_mod.", 1):
+                                     array for name, array in tensors.items()})
+    assert_reads(folder, config, state)
+
+
+def test_a_decoder_without_a_head_is_written_as_the_base_class(tmp_path):
+    config = CONFIGS["llama-base"]
+    write_folder(tmp_path, fields_of(config), random_state(config))
+    assert json.loads((tmp_path / "config.json").read_bytes())["architectures"] == ["LlamaModel"]
+    assert "layers.0.mlp.up_proj.weight" in SafetensorsFile(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("dtype, width", [("F8_E4M3", 1), ("F8_E5M2", 1), ("F4", 0.5), ("I8", 1), ("U8", 1)])
+def test_quantised_tensors_are_named(gpt2, dtype, width):
+    path = gpt2 / "model.safetensors"
+    header, data, name = {}, b"", "transformer.h.1.mlp.c_fc.weight"
+    for stored, array in SafetensorsFile(path).items():
+        raw = bytes(int(array.size * width)) if stored == name else array.tobytes()
+        header[stored] = {"dtype": dtype if stored == name else "F32", "shape": array.shape,
+                          "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    encoded = json.dumps(header).encode()
+    path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + data)
+    with pytest.raises(ValueError, match=f"'{name}' holds {dtype}; weights must be F64, F32, F16, BF16"):
+        read_folder(gpt2)
+    if dtype.startswith("F"):
+        with pytest.raises(ValueError, match=f"'{name}' holds {dtype}, which is not read"):
+            SafetensorsFile(path)[name]
+
+
+def test_metadata_may_be_null(gpt2):
+    path = gpt2 / "model.safetensors"
+    raw = path.read_bytes().replace(b'{"__metadata__":{"format":"pt"}', b'{"__metadata__":null           ')
+    path.write_bytes(raw)
+    assert SafetensorsFile(path).metadata == {} and len(read_folder(gpt2)[1])
 
 
 def test_gamma_and_beta(saved):

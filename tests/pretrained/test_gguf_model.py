@@ -21,6 +21,8 @@ CONFIGS = {
                          eos_token_id=2),
     "llama-linear": GPTConfig(**SIZES, architecture="llama", rope_scaling={"rope_type": "linear", "factor": 2.0},
                               bos_token_id=1, eos_token_id=2),
+    "qwen2": GPTConfig(**SIZES, architecture="qwen2", n_kv_head=2, bos_token_id=1, eos_token_id=2),
+    "qwen3": GPTConfig(**SIZES, architecture="qwen3", n_kv_head=1, head_dim=16, bos_token_id=1, eos_token_id=2),
     "gpt2": GPTConfig(**SIZES, bos_token_id=1, eos_token_id=2),
     "bert": BERTConfig(**SIZES, bos_token_id=1, eos_token_id=2),
 }

@@ -20,12 +20,12 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, on_device, to_device, wide_dtype
-from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter, PostNormBlock
+from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import BERTConfig, EncoderDecoderConfig
 from .inputs import attention_mask_on, token_ids
-from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
+from .kinds import new_block, new_mask, new_positions
 
 __all__ = ["BERT", "ClassificationHead", "MaskedLMHead", "Output"]
 
@@ -49,7 +49,7 @@ class MaskedLMHead(Output):
 
     def __init__(self, config: BERTConfig) -> None:
         c = config
-        self.activation = "gelu" if c.architecture == "roberta" else c.activation  # RoBERTa's is always GELU
+        self.activation = "gelu" if c.counts_tokens else c.activation  # RoBERTa's is always GELU
         self.dense = Linear(c.n_embd, c.n_embd, std=c.initializer_range)
         self.norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon)
         super().__init__(c)
@@ -63,13 +63,14 @@ class ClassificationHead(Module):
     """The first token's features to a score for each label: BERT's pooler and classifier, RoBERTa's dense and out."""
 
     def __init__(self, config: BERTConfig) -> None:
+        self.pooler = config.layout.pooler
         self.dense = Linear(config.n_embd, config.n_embd, std=config.initializer_range)
         self.dropout = Dropout(config.dropout)
         self.out = Linear(config.n_embd, config.n_labels, std=config.initializer_range)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> (B, N)."""
-        return self.out(self.dropout(ops.tanh(self.dense(x))))
+        return self.out(self.dropout(getattr(ops, self.pooler)(self.dense(x))))
 
 
 class BERT(PretrainedModel):
@@ -93,11 +94,10 @@ class BERT(PretrainedModel):
         std = c.initializer_range
         self.token_embedding = Embedding(c.vocab_size, c.n_embd, std=std)
         self.positions = new_positions(c)
-        self.segment_embedding = Embedding(c.type_vocab_size, c.n_embd, std=std)
+        self.segment_embedding = Embedding(c.type_vocab_size, c.n_embd, std=std) if c.type_vocab_size else None
         self.embedding_norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon)
         self.dropout = Dropout(c.dropout)
-        self.blocks = [PostNormBlock(new_attention(c, std=std), new_feed_forward(c, std=std), lambda: new_norm(c),
-                                     c.dropout) for _ in range(c.n_layer)]
+        self.blocks = [new_block(c, std=std) for _ in range(c.n_layer)]
         self.lm_head = MaskedLMHead(c) if c.head == "masked_lm" else None
         self.classifier = ClassificationHead(c) if c.head == "classification" else None
 
@@ -134,7 +134,7 @@ class BERT(PretrainedModel):
         """The positions, (T,); for RoBERTa (B, T), counting tokens only: padding has a position of its own, the one
         before the first token's."""
         xp, c = array_module(ids), self.config
-        if c.architecture != "roberta":
+        if not c.counts_tokens:
             return xp.arange(ids.shape[1])
         tokens = ids != c.pad_token_id
         return xp.cumsum(tokens, axis=1) * tokens + (c.position_offset - 1)
@@ -148,12 +148,15 @@ class BERT(PretrainedModel):
                              "(block_size)")
         padding = attention_mask_on("BERT", attention_mask, ids.shape)
         with on_device(self.device):
-            segments = array_module(ids).zeros_like(ids) if token_type_ids is None \
-                else token_ids("BERT", token_type_ids, c.type_vocab_size, self.device)
             where = self._where(ids)
         mask: Mask = new_mask(c) if padding is None else Padding(padding)
         sight = CachedSight(self.positions, mask, where, None, self.device)
-        x = self.positions.add(self.token_embedding(ids), where) + self.segment_embedding(segments)  # (B, T, C)
+        x = self.positions.add(self.token_embedding(ids), where)  # (B, T, C)
+        if self.segment_embedding is not None:
+            with on_device(self.device):
+                segments = array_module(ids).zeros_like(ids) if token_type_ids is None \
+                    else token_ids("BERT", token_type_ids, c.type_vocab_size, self.device)
+            x = x + self.segment_embedding(segments)
         x = self.dropout(self.activations(self.embedding_norm(x)))
         for block in self.blocks:
             x = block(x, sight)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .config_base import Configuration
-from .kinds import FEED_FORWARDS, POSITIONS
+from .kinds import FEED_FORWARDS, POSITIONS, VIEWS
+from .layout import LAYOUTS
 
 __all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]
 
@@ -27,7 +28,7 @@ ROPE_SCALINGS = {  # Hugging Face's rope_type -> the numbers it needs
 
 @dataclass(frozen=True)
 class GPTConfig(Configuration):
-    """A decoder-only model: GPT-2's, Llama's, Mistral's or Mixtral's layout.
+    """A decoder-only model, in one of the layouts that models/layout.py lists.
 
     Args:
         vocab_size: V, the number of token ids.
@@ -37,7 +38,8 @@ class GPTConfig(Configuration):
         head_dim: D, channels of one head. Default C / H; GPT-2's layout has no other.
         n_inner: width of the feed-forward, or of one expert. Default 4·C, or for gated ones 8·C/3 rounded up to a
             multiple of 32.
-        architecture: "gpt2", "llama", "mistral" or "mixtral".
+        architecture: "gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox" or
+            "gemma3_text".
         positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
             "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
         window: how many tokens a query looks at, its own included; None for all. Transformers opens such a model in
@@ -52,12 +54,18 @@ class GPTConfig(Configuration):
         tie_word_embeddings: one matrix for the embedding and the output projection.
         initializer_range: standard deviation of the initial weights.
         bos_token_id, eos_token_id, pad_token_id: ids inside the vocabulary, or None; eos may be several.
-        head: "lm" (logits over the vocabulary) or "classification" (over labels, from the last token).
+        head: "lm" (logits over the vocabulary), "classification" (over labels, from the last token), or None (the
+            features themselves).
         n_labels, id2label: for head="classification": how many labels, and their names; otherwise 0 and None.
         problem_type: for head="classification": Hugging Face's word for what the logits mean. None is one label of
             several; "regression" and "multi_label_classification" have logits here and no loss.
         n_experts, n_experts_per_token: for feed_forward="experts": how many, and how many a token goes through.
         router_aux_loss_coef: the weight of their balance loss in training (nn/experts.py).
+        layers: what each block looks at, names in `kinds.VIEWS`, for architectures whose blocks differ ("qwen2",
+            "qwen3", "smollm3", "gemma3_text"); there by default the architecture's pattern. None: all look at the same.
+        local_rope_theta: `rope_theta` of the layers with a window ("gemma3_text"); by default the same.
+        rotary_share: which part of a head's channels rotary positions turn ("gpt_neox"); by default all.
+        attention_scale: what scores are multiplied by ("gemma3_text"); by default 1/√D.
 
     Raises:
         ValueError, TypeError: an option is unknown, or options do not fit each other.
@@ -86,16 +94,21 @@ class GPTConfig(Configuration):
     bos_token_id: int | None = None
     eos_token_id: int | tuple[int, ...] | None = None
     pad_token_id: int | None = None
-    head: str = "lm"
+    head: str | None = "lm"
     n_labels: int = None               # type: ignore[assignment]
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
     n_experts: int = 8
     n_experts_per_token: int = 2
     router_aux_loss_coef: float = 0.001
+    layers: tuple[str, ...] | None = None
+    local_rope_theta: float | None = None
+    rotary_share: float | None = None
+    attention_scale: float | None = None
 
-    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mistral", "mixtral")
-    HEADS: ClassVar = ("lm", "classification")
+    ARCHITECTURES: ClassVar = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox",
+                               "gemma3_text")
+    HEADS: ClassVar = ("lm", "classification", None)
     PARTS: ClassVar = ("positions", "feed_forward")
 
     def __post_init__(self) -> None:
@@ -108,8 +121,11 @@ class GPTConfig(Configuration):
         self._check_flag("bias")
         if self.bias and self.architecture in ("mistral", "mixtral"):
             self._fail(f"architecture={self.architecture!r} has no biases; leave bias out, or choose 'llama'")
+        if not self.bias and self.architecture in ("qwen2", "gpt_neox"):
+            self._fail(f"architecture={self.architecture!r} always has biases; leave bias out, or choose 'llama'")
         if self.window is not None:
             self._check_size("window")
+        self._check_layers()
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
         plain = self.feed_forward == "plain"
@@ -117,8 +133,8 @@ class GPTConfig(Configuration):
         self._check_size("n_kv_head", "head_dim", "n_inner")
         if self.n_head % self.n_kv_head:
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
-        if self.positions == "rotary" and self.head_dim % 2:
-            self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.head_dim}")
+        if self.positions == "rotary" and (self.rotary_dim % 2 or not self.rotary_dim):
+            self._fail(f"rotary positions turn pairs of channels, so head_dim must be even, got {self.rotary_dim}")
         if self.positions in ("rotary", "sinusoidal") and not self.endless:
             self._check_table(self.head_dim if self.positions == "rotary" else self.n_embd)
         plain_heads = self.n_kv_head == self.n_head and self.head_dim == self.n_embd // self.n_head
@@ -127,6 +143,31 @@ class GPTConfig(Configuration):
         self._check_number("rope_theta", 0.0, open_=True)
         self._check_rope_scaling()
         self._check_experts()
+
+    def _check_layers(self) -> None:
+        """The fields that only some architectures have."""
+        for name in ("layers", "local_rope_theta", "rotary_share", "attention_scale"):
+            if getattr(self, name) is not None and name not in self.layout.options:
+                having = [other for other, layout in LAYOUTS.items() if name in layout.options]
+                self._fail(f"architecture={self.architecture!r} has no {name}; {', '.join(having)} "
+                           f"{'has' if len(having) == 1 else 'have'}")
+        for name in ("local_rope_theta", "attention_scale"):
+            if getattr(self, name) is not None:
+                self._check_number(name, 0.0, open_=True)
+        if self.rotary_share is not None:
+            self._check_number("rotary_share", 0.0, 1.0 + 1e-9, open_=True)
+        pattern, n = self.layout.layers, self.n_layer
+        if not pattern:
+            return
+        if "window" in pattern:
+            self._default("window", 4096)
+        layers: Any = (pattern * (n // len(pattern) + 1))[:n] if self.layers is None else self.layers
+        if not isinstance(layers, (tuple, list)) or len(layers) != n or not all(kind in VIEWS for kind in layers):
+            self._fail(f"layers must name one of {', '.join(map(repr, VIEWS))} for each of the {n} blocks, "
+                       f"got {layers!r:.80}")
+        self._set("layers", tuple(layers))
+        if "window" in layers and self.window is None:
+            self._fail("layers that look at a window need window, how many tokens they look at")
 
     def _check_experts(self) -> None:
         self._check_size("n_experts", "n_experts_per_token")
@@ -137,13 +178,19 @@ class GPTConfig(Configuration):
     @property
     def mask(self) -> str:
         """Which mask: a name in `kinds.MASKS`."""
-        return self.layout.mask if self.window is None else "window"
+        return self.layout.mask if self.window is None or self.layers is not None else "window"
+
+    @property
+    def rotary_dim(self) -> int:
+        """How many channels of a head rotary positions turn."""
+        return self.head_dim if self.rotary_share is None else int(self.head_dim * self.rotary_share)
 
     @property
     def endless(self) -> bool:
         """Whether a text may be longer than `block_size`, without end: what a query looks at has a fixed size, and
         positions are distances, for which no table is needed."""
-        return self.window is not None and self.positions in ("rotary", "alibi")
+        return self.window is not None and self.positions in ("rotary", "alibi") \
+            and set(self.layers or ["window"]) == {"window"}
 
     def _check_rope_scaling(self) -> None:
         if self.rope_scaling is None:
@@ -170,12 +217,16 @@ class GPTConfig(Configuration):
 
 @dataclass(frozen=True)
 class BERTConfig(Configuration):
-    """An encoder-only model: BERT's or RoBERTa's layout. Fields mean what they mean in `GPTConfig`; further ones:
+    """An encoder-only model: BERT's layout, DistilBERT's, RoBERTa's or XLM-RoBERTa's.
+
+    Fields mean what they mean in `GPTConfig`; further ones:
 
     Args:
-        type_vocab_size: kinds of segments (sentence A or B). Default 2, for RoBERTa 1.
+        type_vocab_size: kinds of segments (sentence A or B). Default 2, for RoBERTa and XLM-RoBERTa 1; DistilBERT has
+            none, 0.
         head: None (hidden states), "masked_lm" or "classification".
-        pad_token_id: default 0, for RoBERTa 1; there it also sets where positions begin (pad + 1, as in fairseq).
+        pad_token_id: default 0, for the two RoBERTas 1; there it also sets where positions begin (pad + 1, as in
+            fairseq).
     """
 
     vocab_size: int
@@ -199,22 +250,31 @@ class BERTConfig(Configuration):
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
 
-    ARCHITECTURES: ClassVar = ("bert", "roberta")
+    ARCHITECTURES: ClassVar = ("bert", "roberta", "xlm-roberta", "distilbert")
     HEADS: ClassVar = (None, "masked_lm", "classification")
 
     def __post_init__(self) -> None:
-        roberta = self.architecture == "roberta"
-        self._default("pad_token_id", 1 if roberta else 0)
+        distilbert = self.architecture == "distilbert"
+        self._default("pad_token_id", 1 if self.counts_tokens else 0)
         self._check_shared()
         self._check_labels()
-        self._default("type_vocab_size", 1 if roberta else 2)
+        self._default("type_vocab_size", 0 if distilbert else 1 if self.counts_tokens else 2)
         self._default("n_inner", 4 * self.n_embd)
-        self._check_size("type_vocab_size", "n_inner")
+        self._check_size("n_inner")
+        self._check_size("type_vocab_size", minimum=0 if distilbert else 1)
+        if distilbert and self.type_vocab_size:
+            self._fail(f"architecture='distilbert' has no segments: type_vocab_size must be 0, got "
+                       f"{self.type_vocab_size}")
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether positions count tokens, from the row after the padding's on, as RoBERTa's do."""
+        return self.architecture in ("roberta", "xlm-roberta")
 
     @property
     def position_offset(self) -> int:
         """The row of the position table where position 0 stands: RoBERTa's begins after the padding's row."""
-        return self.pad_token_id + 1 if self.architecture == "roberta" else 0
+        return self.pad_token_id + 1 if self.counts_tokens else 0
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
 from ..generation import (Rules, Sampling, as_list, beam_search, check_beams, check_suppressed, generate, stream,
                           stream_text)
-from ..nn import (Block, Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
+from ..nn import (Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
                   balance_loss)
 from . import gpt
 from .base import FROM_CONFIG, PretrainedModel
 from .config import GPTConfig
 from .inputs import attention_mask_on, positions_of, token_ids
-from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
+from .kinds import new_block, new_mask, new_norm, new_positions, new_views
 
 __all__ = ["GPT"]
 
@@ -38,7 +38,8 @@ class GPT(gpt.GPT, PretrainedModel):
     """A decoder-only transformer.
 
     Args:
-        config: sizes and layout. head="lm" gives logits over the vocabulary, head="classification" over labels.
+        config: sizes and layout. head="lm" gives logits over the vocabulary, head="classification" over labels, and
+            None the features.
     """
 
     config_class = GPTConfig
@@ -50,6 +51,7 @@ class GPT(gpt.GPT, PretrainedModel):
         self.lm_head = Linear(c.n_embd, c.vocab_size, bias=False, std=std) \
             if c.head == "lm" and not c.tie_word_embeddings else None
         self.score = Linear(c.n_embd, c.n_labels, bias=False, std=std) if c.head == "classification" else None
+        self.views = new_views(c, self.positions, self.mask)  # what the blocks look at
 
     def new_positions(self) -> Positions:
         """The configuration's."""
@@ -68,13 +70,16 @@ class GPT(gpt.GPT, PretrainedModel):
         c = self.config
         std: dict[str, Any] = dict(
             std=c.initializer_range, out_std=c.initializer_range / math.sqrt(2 * max(1, c.n_layer)))
-        return Block(new_attention(c, **std), new_feed_forward(c, **std), self.new_norm, c.dropout)
+        return new_block(c, **std)
 
     # -- from ids to logits -------------------------------------------------------------------------------------------
 
     def embed(self, ids: Array, where: Array) -> Tensor:
-        """As in the book, in the type of activations."""
-        return self.activations(super().embed(ids, where))
+        """As in the book, in the type of activations; Gemma's token embeddings are scaled by √C."""
+        if not self.config.layout.scale_embedding:
+            return self.activations(super().embed(ids, where))
+        x = self.token_embedding(ids) * math.sqrt(self.config.n_embd)
+        return self.activations(self.dropout(self.positions.add(x, where)))
 
     def features(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """ids (B, T) -> what the last norm gives, (B, T, C); arguments as for `forward`."""
@@ -86,9 +91,15 @@ class GPT(gpt.GPT, PretrainedModel):
             raise ValueError(f"GPT: a text of {end} tokens does not fit the context of {self.config.block_size} tokens "
                              "(block_size)")
         padding = attention_mask_on("GPT", attention_mask, (ids.shape[0], end))
-        mask = self.mask if padding is None else Both(self.mask, Padding(padding))
         where = to_device(positions_of(padding, start, end), device)  # (T,) or (B, T)
-        x = self.through(ids, CachedSight(self.positions, mask, where, cache, device))
+        kinds = self.config.layers or ("",) * self.config.n_layer
+        sights = {kind: CachedSight(positions, mask if padding is None else Both(mask, Padding(padding)), where, cache,
+                                    device, kinds.index(kind) if kinds else 0)
+                  for kind, (positions, mask) in self.views.items()}
+        x = self.embed(ids, where)
+        for block, kind in zip(self.blocks, kinds):
+            x = block(x, sights[kind])
+        x = self.norm(x)
         if cache is not None:
             cache.advance(ids.shape[1])
         return x
@@ -115,7 +126,7 @@ class GPT(gpt.GPT, PretrainedModel):
             cache: from `new_cache`; holds the earlier tokens, and takes these.
 
         Returns:
-            (B, T, V), or (B, n_labels) for head="classification".
+            (B, T, V), (B, n_labels) for head="classification", or (B, T, C) without a head.
 
         Raises:
             ValueError: a context longer than `block_size` (see `GPTConfig.endless`), or shapes that do not fit.
@@ -124,7 +135,7 @@ class GPT(gpt.GPT, PretrainedModel):
         x = self.features(ids, attention_mask, cache)
         if self.score is not None:
             return self.score(self._last(x, ids, attention_mask))
-        return ops.linear(x, self.output_weight)
+        return x if self.config.head is None else ops.linear(x, self.output_weight)
 
     def _last(self, x: Tensor, ids: Any, attention_mask: Any) -> Tensor:
         """(B, T, C) -> (B, C): each row's features at its last token that is no padding.
@@ -147,7 +158,9 @@ class GPT(gpt.GPT, PretrainedModel):
     def new_cache(self, batch_size: int, capacity: int | None = None) -> Cache:
         """An empty cache for `batch_size` sequences of up to `capacity` tokens (the whole context by default; of an
         endless model, any number)."""
-        c, new_layer = self.config, self.mask.layer_cache if isinstance(self.mask, Window) else LayerCache
+        c = self.config
+        masks = [self.views[kind][1] for kind in c.layers or ("",) * c.n_layer]
+        new_layer = [mask.layer_cache if isinstance(mask, Window) else LayerCache for mask in masks]
         if capacity is None:
             capacity = sys.maxsize if c.endless else c.block_size
         return Cache(c.n_layer, batch_size, c.n_kv_head, capacity, c.head_dim, device=self.device, new_layer=new_layer,
@@ -163,8 +176,9 @@ class GPT(gpt.GPT, PretrainedModel):
                   chosen: Sampling) -> dict[str, Any]:
         """What the decoding loop needs to know of this model, and the rules that its texts follow."""
         c = self.config
-        if self.score is not None:
-            raise ValueError("GPT: a classifier does not generate text; load a model with head='lm'")
+        if c.head != "lm":
+            what = "classifier" if c.head else "model without a head"
+            raise ValueError(f"GPT: a {what} does not generate text; load a model with head='lm'")
         check_suppressed(chosen.suppress_tokens, c.vocab_size)
         eos = c.eos_token_id if eos_token_id is FROM_CONFIG else eos_token_id
         length = np.shape(ids)[-1]

@@ -1,8 +1,9 @@
 """The layers of a transformer, each a Module of a few lines.
 
 docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, alibi.py,
-rms_norm.py, experts.py, padding.py, window.py, post_norm.py, cross_attention.py), what takes the place of the book's
-(gated.py, cache.py), lora.py, evaluating.py and placement.py, which machinery.py puts into Module.
+rms_norm.py, experts.py, padding.py, window.py, post_norm.py, residual.py, normed_attention.py, cross_attention.py),
+what takes the place of the book's (gated.py, cache.py), lora.py, blank.py, evaluating.py, and placement.py, which
+machinery.py puts into Module.
 """
 
 from .module import Module, Parameter
@@ -22,21 +23,24 @@ from .block import Block
 from .sinusoidal import SinusoidalPositions
 from .rotary import RotaryPositions
 from .alibi import AlibiPositions
-from .rms_norm import RMSNorm
+from .rms_norm import OffsetRMSNorm, RMSNorm
 from .gated import FusedFeedForward, GatedFeedForward
 from .experts import MixtureOfExperts, balance_loss
 from .padding import Both, Padding
 from .post_norm import CrossBlock, PostNormBlock
+from .residual import BranchNormBlock, ParallelBlock, SandwichBlock
 from .cache import Cache, CachedSight, DecoderSight, LayerCache
 from .window import Window, WindowCache
+from .normed_attention import NormedAttention
 from .cross_attention import CrossAttention
 
 install_in(Module, MODULE)
 
 __all__ = [
-    "AlibiPositions", "Block", "Both", "Cache", "CachedSight", "Causal", "CrossAttention", "CrossBlock", "DecoderSight",
-    "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward", "LayerCache", "LayerNorm",
-    "LearnedPositions", "Linear", "Mask", "MixtureOfExperts", "Module", "MultiHeadAttention", "Padding", "Parameter",
-    "Positions", "PostNormBlock", "RMSNorm", "RotaryPositions", "Sight", "SinusoidalPositions", "Window",
+    "AlibiPositions", "Block", "Both", "BranchNormBlock", "Cache", "CachedSight", "Causal", "CrossAttention",
+    "CrossBlock", "DecoderSight", "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward",
+    "LayerCache", "LayerNorm", "LearnedPositions", "Linear", "Mask", "MixtureOfExperts", "Module",
+    "MultiHeadAttention", "NormedAttention", "OffsetRMSNorm", "Padding", "ParallelBlock", "Parameter", "Positions",
+    "PostNormBlock", "RMSNorm", "RotaryPositions", "SandwichBlock", "Sight", "SinusoidalPositions", "Window",
     "WindowCache", "balance_loss", "evaluating", "seed_dropout",
 ]

@@ -8,7 +8,7 @@ Prerequisites: attention.py, padding.py. Next: window.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd import Tensor
@@ -87,14 +87,17 @@ class Cache:
     Args:
         n_layer, batch_size, n_kv_head, capacity, head_dim: its size; `capacity` in tokens.
         dtype, device: as the model's.
-        new_layer: makes the cache of a layer; a mask that shows less than all may have one of its own.
+        new_layer: makes the cache of a layer; a mask that shows less than all may have one of its own. Or one such
+            function for each layer.
     """
 
     def __init__(self, n_layer: int, batch_size: int, n_kv_head: int, capacity: int, head_dim: int, *,
-                 dtype: Any, device: str, new_layer: Callable[..., LayerCache] = LayerCache) -> None:
+                 dtype: Any, device: str,
+                 new_layer: Callable[..., LayerCache] | Sequence[Callable[..., LayerCache]] = LayerCache) -> None:
         xp = array_module(to_device([0.0], resolve_device(device)))
         with on_device(device):
-            self.layers = [new_layer(xp, (batch_size, n_kv_head, capacity, head_dim), dtype) for _ in range(n_layer)]
+            makers = [new_layer] * n_layer if callable(new_layer) else new_layer
+            self.layers = [make(xp, (batch_size, n_kv_head, capacity, head_dim), dtype) for make in makers]
         self.capacity = capacity
         self._length = 0
         self.memories: dict[int, tuple[Array, Array]] = {}  # cross attention layer -> its keys and values of the source
@@ -112,10 +115,9 @@ class Cache:
         """How many tokens have come."""
         return self.layers[0].length if self.layers else self._length
 
-    @property
-    def kept(self) -> int:
-        """How many of them the next ones look at."""
-        return self.layers[0].kept if self.layers else self._length
+    def kept(self, layer: int = 0) -> int:
+        """How many of them the next ones look at, in a layer."""
+        return self.layers[layer].kept if self.layers else self._length
 
     def advance(self, n: int) -> None:
         """Count tokens for a model without layers, which stores nothing."""
@@ -158,12 +160,14 @@ class CachedSight(Sight):
         positions, mask, where: as for `Sight`; the arrays that they give are put on `device`.
         cache: holds the earlier tokens, and takes those of this pass; None where there are no earlier ones. No gradient
             flows into it.
+        layer: the number of a layer whose sight it is, where layers see unequally far.
     """
 
-    def __init__(self, positions: Positions, mask: Mask, where: Array, cache: Cache | None, device: str) -> None:
+    def __init__(self, positions: Positions, mask: Mask, where: Array, cache: Cache | None, device: str,
+                 layer: int = 0) -> None:
         self.cache = cache
         n_queries = where.shape[-1]
-        super().__init__(positions, mask, where, n_queries if cache is None else cache.kept + n_queries)
+        super().__init__(positions, mask, where, n_queries if cache is None else cache.kept(layer) + n_queries)
         if self.bias is not None:
             self.bias = to_device(self.bias, device)
 

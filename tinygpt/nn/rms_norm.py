@@ -11,7 +11,7 @@ from ..autograd import Tensor
 from ..ops.rms_norm import rms_norm
 from .module import Module, Parameter
 
-__all__ = ["RMSNorm"]
+__all__ = ["OffsetRMSNorm", "RMSNorm"]
 
 
 class RMSNorm(Module):
@@ -28,3 +28,19 @@ class RMSNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, n_embd) -> the same shape."""
         return rms_norm(x, self.weight, epsilon=self.epsilon)
+
+
+class OffsetRMSNorm(RMSNorm):
+    """Gemma's: the scale is 1 + weight, so that weight decay pulls it to 1.
+
+    Attributes:
+        weight: (n_embd,), starts at 0.
+    """
+
+    def __init__(self, n_embd: int, *, epsilon: float = 1e-6) -> None:
+        super().__init__(n_embd, epsilon=epsilon)
+        self.weight = Parameter(np.zeros(n_embd, dtype=np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, n_embd) -> the same shape."""
+        return rms_norm(x, self.weight + 1.0, epsilon=self.epsilon)

@@ -50,7 +50,8 @@ class RotaryPositions(Tables):
 
     Args:
         n: how many positions a table of angles is made for; None for no table: the angles of any positions are computed
-            anew in each pass. head_dim: D.
+            anew in each pass.
+        head_dim: D, or how many channels of each head are turned: the first ones. The others are as they were.
         theta, scaling: as for `rotary_frequencies`.
     """
 
@@ -79,4 +80,12 @@ class RotaryPositions(Tables):
         if asked is not where or dtype != q.dtype or angles is None:
             angles = self.angles(q, where)
             self._last = (where, q.dtype, angles)
-        return ops.rotary_embedding(q, *angles), ops.rotary_embedding(k, *angles)
+        return self._turned(q, *angles), self._turned(k, *angles)
+
+    def _turned(self, x: Tensor, cos: Array, sin: Array) -> Tensor:
+        """(…, D) with its first channels turned, as many as there are angles for."""
+        n, size = 2 * len(self.frequencies), x.shape[-1]
+        if n == size:
+            return ops.rotary_embedding(x, cos, sin)
+        first, rest = ops.split(x, lengths=(n, size - n), axis=-1)
+        return ops.concatenate([ops.rotary_embedding(first, cos, sin), rest], axis=-1)

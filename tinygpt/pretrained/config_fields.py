@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "RULES", "ARGUMENTS", "WITH_BEAMS",
-           "NOT_FOLLOWED", "PARTS", "PART_OPTIONS"]
+__all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "ALWAYS_BIASED", "ARGUMENTS", "COUNTS_TOKENS",
+           "DECODERS", "LAYER_TYPES", "NOT_FOLLOWED", "PARTS", "PART_OPTIONS", "RULES", "THETAS", "WITH_BEAMS",
+           "WITH_WINDOWS"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,41 @@ EXPERTS = (
 )
 MIXTRAL = (*_with_defaults(MISTRAL, window=None, norm_epsilon=1e-5), *EXPERTS)
 
+QWEN2 = (*(row for row in _with_defaults(LLAMA, vocab_size=151936, block_size=32768, n_kv_head=32, n_inner=22016,
+                                         bos_token_id=None, eos_token_id=None)
+           if row.ours not in ("attention_bias", "mlp_bias", "head_dim")),
+         Option("window", "sliding_window", "size?", 4096))
+QWEN3 = (*_with_defaults(QWEN2, window=4096), Option("head_dim", "head_dim", "size?", 128),
+         Option("attention_bias", "attention_bias", "flag", False))
+OLMO2 = tuple(row for row in _with_defaults(LLAMA, vocab_size=50304, norm_epsilon=1e-5, bos_token_id=None,
+                                            eos_token_id=50279, pad_token_id=1)
+              if row.ours not in ("mlp_bias", "head_dim"))
+SMOLLM3 = tuple(row for row in _with_defaults(
+    LLAMA, vocab_size=128256, block_size=32768, n_layer=36, n_head=16, n_kv_head=4, n_embd=2048,
+    tie_word_embeddings=True, bos_token_id=128000, eos_token_id=128001, pad_token_id=128004) if row.ours != "head_dim")
+GEMMA3 = (*(replace(row, theirs="hidden_activation") if row.ours == "activation" else row for row in _with_defaults(
+    LLAMA, vocab_size=262208, block_size=131072, n_layer=26, n_head=8, n_kv_head=4, head_dim=256, n_embd=2304,
+    n_inner=9216, activation="gelu_pytorch_tanh", tie_word_embeddings=True, bos_token_id=2, pad_token_id=0,
+    eos_token_id=1) if row.ours != "mlp_bias"), Option("window", "sliding_window", "size?", 4096),
+    Option("query_scale", "query_pre_attn_scalar", "number", 256))
+
+GPT_NEOX = (
+    Option("vocab_size", "vocab_size", "size", 50432),
+    Option("block_size", "max_position_embeddings", "size", 2048),
+    Option("n_layer", "num_hidden_layers", "count", 44),
+    Option("n_head", "num_attention_heads", "size", 64),
+    Option("n_embd", "hidden_size", "size", 6144),
+    Option("n_inner", "intermediate_size", "size", 24576),
+    Option("activation", "hidden_act", "activation", "gelu"),
+    Option("dropout", "hidden_dropout", "number", 0.0, also=("attention_dropout",)),
+    Option("norm_epsilon", "layer_norm_eps", "number", 1e-5),
+    Option("initializer_range", "initializer_range", "number", 0.02),
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", False),
+    Option("bos_token_id", "bos_token_id", "id", 0),
+    Option("eos_token_id", "eos_token_id", "ids", 2),
+    Option("pad_token_id", "pad_token_id", "id", None),
+)
+
 BERT = (
     Option("vocab_size", "vocab_size", "size", 30522),
     Option("block_size", "max_position_embeddings", "size", 512),
@@ -108,6 +144,23 @@ BERT = (
 )
 
 ROBERTA = _with_defaults(BERT, vocab_size=50265, bos_token_id=0, eos_token_id=2, pad_token_id=1)
+XLM_ROBERTA = _with_defaults(ROBERTA, vocab_size=30522)
+
+DISTILBERT = (
+    Option("vocab_size", "vocab_size", "size", 30522),
+    Option("block_size", "max_position_embeddings", "size", 512),
+    Option("n_layer", "n_layers", "count", 6),
+    Option("n_head", "n_heads", "size", 12),
+    Option("n_embd", "dim", "size", 768),
+    Option("n_inner", "hidden_dim", "size", 3072),
+    Option("activation", "activation", "activation", "gelu"),
+    Option("dropout", "dropout", "number", 0.1, also=("attention_dropout", "seq_classif_dropout")),
+    Option("initializer_range", "initializer_range", "number", 0.02),
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),
+    Option("bos_token_id", "bos_token_id", "id", None),
+    Option("eos_token_id", "eos_token_id", "id", None),
+    Option("pad_token_id", "pad_token_id", "id", 0),
+)
 
 BART = (
     Option("vocab_size", "vocab_size", "size", 50265),
@@ -135,8 +188,19 @@ BART = (
 MARIAN = _with_defaults(BART, vocab_size=58101, bos_token_id=None, eos_token_id=0, pad_token_id=58100,
                         decoder_start_token_id=58100, forced_eos_token_id=0)
 
-OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
-           "bart": BART, "marian": MARIAN}
+OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
+           "olmo2": OLMO2, "smollm3": SMOLLM3, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
+           "roberta": ROBERTA, "xlm-roberta": XLM_ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN}
+
+DECODERS = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox", "gemma3_text")
+THETAS = {"llama": 1e4, "mistral": 1e4, "mixtral": 1e6, "qwen2": 1e4, "qwen3": 1e4, "olmo2": 1e4, "smollm3": 2e6,
+          "gpt_neox": 1e4, "gemma3_text": 1e6}                # those that turn by default, and their rope_theta
+ALWAYS_BIASED = ("qwen2", "gpt_neox")                         # no option says so
+COUNTS_TOKENS = ("roberta", "xlm-roberta")                    # whose positions begin after the padding's row
+
+# What blocks look at, where config.json says it for each: their word -> ours, and the architectures that have windows.
+LAYER_TYPES = {"full_attention": "full", "sliding_attention": "window"}
+WITH_WINDOWS = ("qwen2", "qwen3", "gemma3_text")
 
 # Parts that a model may have and the classes of its layout in transformers lack: our field -> the kind of its value.
 # config.json says them by our names, under a model_type of our own.
@@ -144,12 +208,21 @@ PARTS = {"positions": "name", "window": "size", "feed_forward": "name", "activat
 PART_OPTIONS = {"experts": EXPERTS}                           # kinds of parts that have options beside their name
 
 # Their option -> the only value this package computes with; absent and null count as that value.
-EVERYWHERE = {"quantization_config": None, "is_decoder": False, "add_cross_attention": False}
+EVERYWHERE = {"is_decoder": False, "add_cross_attention": False}
 FIXED: dict[str, dict[str, Any]] = {
     "gpt2": EVERYWHERE | {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
     "llama": EVERYWHERE | {"partial_rotary_factor": 1.0},
     "mistral": EVERYWHERE | {"partial_rotary_factor": 1.0, "layer_types": None},
     "mixtral": EVERYWHERE | {"partial_rotary_factor": 1.0, "router_jitter_noise": 0.0},
+    "qwen2": EVERYWHERE | {"partial_rotary_factor": 1.0},
+    "qwen3": EVERYWHERE | {"partial_rotary_factor": 1.0},
+    "olmo2": EVERYWHERE | {"partial_rotary_factor": 1.0},
+    "smollm3": EVERYWHERE | {"partial_rotary_factor": 1.0, "use_sliding_window": False},
+    "gpt_neox": EVERYWHERE | {"use_parallel_residual": True, "attention_bias": True},
+    "gemma3_text": EVERYWHERE | {"attn_logit_softcapping": None, "final_logit_softcapping": None,
+                                 "use_bidirectional_attention": False},
+    "xlm-roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
+    "distilbert": EVERYWHERE,                                 # sinusoidal_pos_embds is a matter of the first weights
     "bert": EVERYWHERE | {"position_embedding_type": "absolute"},
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
@@ -170,17 +243,27 @@ NOT_FOLLOWED: dict[str, tuple[Any, ...]] = {
     "eta_cutoff": (0,), "stop_strings": ([],),
 }
 
+
+def _decoder(name: str) -> dict[str | None, tuple[str, ...]]:
+    return {"lm": (f"{name}ForCausalLM",), "classification": (f"{name}ForSequenceClassification",),
+            None: (f"{name}Model",)}
+
+
+def _encoder(name: str, *more: str) -> dict[str | None, tuple[str, ...]]:
+    return {"masked_lm": (f"{name}ForMaskedLM", *more), None: (f"{name}Model",),
+            "classification": (f"{name}ForSequenceClassification",)}
+
+
 # Our head -> their classes, by architecture; the first is written.
 CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
-    "gpt2": {"lm": ("GPT2LMHeadModel", "GPT2Model"), "classification": ("GPT2ForSequenceClassification",)},
-    "llama": {"lm": ("LlamaForCausalLM", "LlamaModel"), "classification": ("LlamaForSequenceClassification",)},
-    "mixtral": {"lm": ("MixtralForCausalLM", "MixtralModel"),
-                "classification": ("MixtralForSequenceClassification",)},
-    "mistral": {"lm": ("MistralForCausalLM", "MistralModel"), "classification": ("MistralForSequenceClassification",)},
-    "bert": {"masked_lm": ("BertForMaskedLM", "BertForPreTraining"), None: ("BertModel",),
-             "classification": ("BertForSequenceClassification",)},
-    "roberta": {"masked_lm": ("RobertaForMaskedLM",), None: ("RobertaModel",),
-                "classification": ("RobertaForSequenceClassification",)},
+    "gpt2": _decoder("GPT2") | {"lm": ("GPT2LMHeadModel",)},
+    "llama": _decoder("Llama"), "mixtral": _decoder("Mixtral"), "mistral": _decoder("Mistral"),
+    "qwen2": _decoder("Qwen2"), "qwen3": _decoder("Qwen3"), "olmo2": _decoder("Olmo2"),
+    "smollm3": _decoder("SmolLM3"), "gpt_neox": _decoder("GPTNeoX"),
+    "gemma3_text": _decoder("Gemma3") | {None: ("Gemma3TextModel",),
+                                         "classification": ("Gemma3TextForSequenceClassification",)},
+    "bert": _encoder("Bert", "BertForPreTraining"), "roberta": _encoder("Roberta"),
+    "xlm-roberta": _encoder("XLMRoberta"), "distilbert": _encoder("DistilBert"),
     "bart": {"lm": ("BartForConditionalGeneration", "BartModel")},
     "marian": {"lm": ("MarianMTModel", "MarianModel")},
 }

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json, write_json
-from .config_fields import (ACTIVATIONS, ARGUMENTS, CLASSES, FIXED, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES,
-                            WITH_BEAMS, Option)
+from .config_fields import (ACTIVATIONS, ALWAYS_BIASED, ARGUMENTS, CLASSES, COUNTS_TOKENS, DECODERS, FIXED, LAYER_TYPES,
+                            NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES, THETAS, WITH_BEAMS, WITH_WINDOWS, Option)
 
 __all__ = ["CONFIG", "GENERATION_CONFIG", "fields_of", "read_config", "write_config"]
 
@@ -22,12 +22,11 @@ CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
               "forced_eos_token_id")                          # what generation_config.json may say again, and better
 MAX_SIZE = 1 << 31
+MAX_LAYERS = 1 << 16
 LARGEST = sys.float_info.max                                  # JSON's integers may be larger; NaN is below nothing
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 OWN_TYPE = "tinygpt"                                          # the model_type of what transformers has no class for
-DECODERS = ("gpt2", "llama", "mistral", "mixtral")              # the layouts of GPTs
-THETAS = {"llama": 1e4, "mistral": 1e4, "mixtral": 1e6}       # those of them that turn by default, and their rope_theta
-HEAD_OF_NO_CLASS = {"bert": "masked_lm", "roberta": "masked_lm"}  # "lm" elsewhere
+HEAD_OF_NO_CLASS = dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert"), "masked_lm")  # "lm" elsewhere
 
 
 def _is_integer(value: Any) -> bool:
@@ -111,19 +110,62 @@ def _part_options(parts: dict[str, Any]) -> list[Option]:
     return [row for kind in parts.values() for row in PART_OPTIONS.get(kind, ())]
 
 
-def _rope(config: dict[str, Any], default: float) -> tuple[float, dict[str, Any] | None]:
-    """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
+def _rope(config: dict[str, Any], architecture: str) -> dict[str, Any]:
+    """The fields of rotary positions, from transformers 5's `rope_parameters` or the names of transformers 4."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, dict):
         raise ValueError(f"rope_parameters must be an object, got {rope!r:.80}")
-    theta = rope.get("rope_theta", config.get("rope_theta"))
+    found: dict[str, Any] = {}
+    if architecture == "gemma3_text":                          # layers with a window have frequencies of their own
+        local = rope.get("sliding_attention") or {}
+        rope = rope.get("full_attention") or ({} if local else rope)
+        if not isinstance(local, dict) or not isinstance(rope, dict) or local.get("rope_type", "default") != "default":
+            raise ValueError(f"rope_parameters={config.get('rope_parameters')!r:.120} is not supported; supported: an "
+                             "object for each of full_attention and sliding_attention, the second of type 'default'")
+        theta = local.get("rope_theta", config.get("rope_local_base_freq"))
+        found["local_rope_theta"] = _convert("rope_local_base_freq", "number", 1e4 if theta is None else theta)
+    theta = rope.get("rope_theta", config.get("rope_theta", config.get("rotary_emb_base")))
     kind = rope.get("rope_type", rope.get("type", "default"))
-    if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
-        raise ValueError(f"partial_rotary_factor={rope['partial_rotary_factor']!r:.80} is not supported; only 1.0 is")
+    share = rope.get("partial_rotary_factor", config.get("rotary_pct"))
+    if architecture == "gpt_neox":
+        found["rotary_share"] = _convert("rotary_pct", "number", 0.25 if share is None else share)
+    elif share not in (None, 1, 1.0):
+        raise ValueError(f"partial_rotary_factor={share!r:.80} is not supported; only 1.0 is")
     scaling = {name: value for name, value in rope.items()
                if name not in ("type", "rope_type", "rope_theta", "partial_rotary_factor")}
-    return (_convert("rope_theta", "number", default if theta is None else theta),
-            None if kind == "default" else {"rope_type": kind, **scaling})
+    default = THETAS.get(architecture, 1e4)
+    return found | {"rope_theta": _convert("rope_theta", "number", default if theta is None else theta),
+                    "rope_scaling": None if kind == "default" else {"rope_type": kind, **scaling}}
+
+
+def _layers(config: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """What each block looks at, for architectures whose blocks differ."""
+    architecture, n = fields["architecture"], fields["n_layer"]
+    if n > MAX_LAYERS:
+        raise ValueError(f"num_hidden_layers={n} is more than the {MAX_LAYERS:,} that are read")
+    if architecture == "smollm3":
+        every = config.get("no_rope_layer_interval", 4)
+        turned = config.get("no_rope_layers")                  # 1 where positions do turn, whatever its name says
+        if turned is None and _is_integer(every) and every > 0:
+            turned = [int((i + 1) % every != 0) for i in range(n)]
+        if not isinstance(turned, list) or len(turned) != n or not all(i in (0, 1) for i in turned):
+            raise ValueError(f"no_rope_layers must be {n} numbers 0 or 1, got {turned!r:.80}")
+        return {"layers": tuple("full" if i else "still" for i in turned)}
+    gemma = architecture == "gemma3_text"
+    used = gemma or config.get("use_sliding_window") is True
+    window = fields["window"] if used else None
+    kinds = config.get("layer_types")
+    if kinds is None:
+        first, pattern = config.get("max_window_layers", 28), config.get("sliding_window_pattern", 6)
+        if not _is_integer(first) or not _is_integer(pattern) or pattern < 1:
+            raise ValueError(f"max_window_layers and sliding_window_pattern must be integers, got {first!r:.80} and "
+                             f"{pattern!r:.80}")
+        kinds = ["sliding_attention" if (bool((i + 1) % pattern) if gemma else window is not None and i >= first)
+                 else "full_attention" for i in range(n)]
+    if not isinstance(kinds, list) or len(kinds) != n or not all(str(kind) in LAYER_TYPES for kind in kinds):
+        raise ValueError(f"layer_types must name one of {', '.join(LAYER_TYPES)} for each of the {n} layers, "
+                         f"got {kinds!r:.80}")
+    return {"window": window, "layers": tuple(LAYER_TYPES[kind] for kind in kinds)}
 
 
 def _suppressed(words: Any) -> tuple[int, ...]:
@@ -151,6 +193,9 @@ def _not_followed(settings: dict[str, Any], without_rules: tuple[str, ...]) -> s
 
 def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any]:
     architecture, head = _architecture_and_head(config)
+    if config.get("quantization_config") is not None:
+        raise ValueError(f"quantization_config={config['quantization_config']!r:.80}: quantised weights are not read; "
+                         "take the files of the model that are not quantised, or a GGUF file of it")
     for name, only in FIXED[architecture].items():
         if config.get(name) is not None and config[name] != only:
             raise ValueError(f"{name}={config[name]!r:.80} is not supported; supported: {only!r}")
@@ -171,8 +216,16 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
             if any(i is not None and not 0 <= i < fields["vocab_size"] for i in ids):
                 fields[name] = None
     if _turns(fields):
-        fields["rope_theta"], fields["rope_scaling"] = _rope(config, THETAS.get(architecture, 1e4))
-    if architecture == "roberta":                              # positions begin after the padding's row
+        fields |= _rope(config, architecture)
+    if architecture in (*WITH_WINDOWS, "smollm3"):
+        fields |= _layers(config, fields)
+    if architecture == "gemma3_text":
+        fields["attention_scale"] = max(fields.pop("query_scale"), 1e-30) ** -0.5
+    if architecture in ALWAYS_BIASED:
+        fields["bias"] = True
+    if head is None and architecture in DECODERS and fields["tie_word_embeddings"]:
+        head = "lm"                                            # the embedding is an output as well
+    if architecture in COUNTS_TOKENS:                          # positions begin after the padding's row
         fields["block_size"] -= (fields["pad_token_id"] or 0) + 1
         if fields["block_size"] < 1:
             raise ValueError("max_position_embeddings must exceed pad_token_id + 1 in a RoBERTa folder")
@@ -241,6 +294,9 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def _their_value(row: Option, fields: dict[str, Any]) -> Any:
+    if row.ours == "query_scale":
+        width = fields["head_dim"] if fields["attention_scale"] is None else fields["attention_scale"] ** -2
+        return round(width) if abs(width - round(width)) < 1e-6 * width else width
     value = fields["bias"] if row.ours in ("attention_bias", "mlp_bias") else fields[row.ours]
     if row.kind == "activation":
         return next(theirs for theirs, ours in ACTIVATIONS.items() if ours == value)
@@ -262,9 +318,24 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
         config |= dict.fromkeys((row.theirs, *row.also), _their_value(row, fields))
     if _turns(fields):
         theta, scaling = fields["rope_theta"], fields["rope_scaling"]
-        config |= {"rope_theta": theta, "rope_scaling": scaling,
-                   "rope_parameters": {"rope_type": "default", "rope_theta": theta} | (scaling or {})}
-    if architecture == "roberta":
+        rope = {"rope_type": "default", "rope_theta": theta} | (scaling or {})
+        config |= {"rope_theta": theta, "rope_scaling": scaling, "rope_parameters": rope}
+        if architecture == "gpt_neox":
+            share = 1.0 if fields["rotary_share"] is None else fields["rotary_share"]
+            rope["partial_rotary_factor"] = share
+            config |= {"rotary_pct": share, "rotary_emb_base": theta}
+        if architecture == "gemma3_text":
+            local = theta if fields["local_rope_theta"] is None else fields["local_rope_theta"]
+            config |= {"rope_local_base_freq": local, "rope_parameters": {
+                "full_attention": rope, "sliding_attention": {"rope_type": "default", "rope_theta": local}}}
+    if architecture in WITH_WINDOWS:
+        theirs = {ours: theirs for theirs, ours in LAYER_TYPES.items()}
+        config["layer_types"] = [theirs[kind] for kind in fields["layers"]]
+        if architecture != "gemma3_text":
+            config |= {"use_sliding_window": "window" in fields["layers"], "max_window_layers": fields["n_layer"]}
+    if architecture == "smollm3":
+        config |= {"no_rope_layers": [int(kind == "full") for kind in fields["layers"]], "use_sliding_window": False}
+    if architecture in COUNTS_TOKENS:
         config["max_position_embeddings"] += fields["pad_token_id"] + 1
     if architecture in ("bart", "marian"):
         config["is_encoder_decoder"] = True

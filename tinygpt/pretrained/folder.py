@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..nn.sinusoidal import sinusoidal_table
-from .config_json import DECODERS, fields_of, read_config, write_config
+from .config_fields import DECODERS
+from .config_json import fields_of, read_config, write_config
 from .gguf_file import GGUFFile, is_gguf
 from .gguf_model import GGUFWeights, gguf_config
 from .names import Entry, Names, sizes
@@ -61,6 +62,7 @@ class _Reader:
 
     def plain(self, name: str) -> str:
         """The name without the base model's prefix and in its newer spelling."""
+        name = re.sub(r"(?:^|(?<=\.))_orig_mod\.", "", name)      # torch.compile wraps a module, or parts of it
         for pattern, replacement in self.names.renamed.items():
             name = re.sub(pattern, replacement, name)
         return name.removeprefix(self.names.prefix)
@@ -107,7 +109,14 @@ def _read_entry(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> np.n
     parts = [reader.take(name, shape) for name, shape in zip(entry.theirs, _shapes(entry, sizes))]
     if entry.form == "transposed":
         return np.ascontiguousarray(parts[0].T)
+    if entry.form == "heads":
+        return _by_part(parts[0], sizes["H"], 3)
     return parts[0][0] if entry.form == "row" else parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _by_part(array: np.ndarray, *counts: int) -> np.ndarray:
+    """Rows that are in two groups, one inside the other, of so many members, in the other order of the two."""
+    return array.reshape(*counts, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
 
 
 def _check_copies(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> None:
@@ -233,6 +242,8 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], State]:
 def _their_tensors(entry: Entry, array: np.ndarray, sizes: Mapping[str, int]) -> Iterator[tuple[str, np.ndarray]]:
     """Their names and arrays of one entry, as views where that is possible."""
     at = 0
+    if entry.form == "heads":
+        array = _by_part(array, 3, sizes["H"])
     for name, symbol in zip(entry.theirs, entry.rows):
         part = array[at:at + sizes[symbol]]
         at += sizes[symbol]

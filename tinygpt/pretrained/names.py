@@ -5,7 +5,7 @@ checked, and fused rows split, without building a model:
 
     V vocabulary   T rows of the position table   C, 3C channels, three times as many   S kinds of segments   N labels
     Q, K rows of all queries, of all keys         I, J width of the feed-forward (the encoder's, the decoder's)
-    E experts
+    E experts                                     D channels of a head
 
 In a name the first `{}` is the block's number, a second one the number of a part of the block (an expert).
 
@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from .config_fields import COUNTS_TOKENS
 
 __all__ = ["Entry", "Names", "linear", "norm", "matrix", "vector", "sizes"]
 
@@ -30,7 +32,8 @@ class Entry:
         theirs: their name; several when ours is theirs stacked along the first axis, in this order.
         rows: the rows of each part, as symbols.
         columns: the second axis as a symbol; "" for a vector.
-        form: "same"; "transposed": theirs is (columns, rows); "row": theirs is a vector with a leading axis of one.
+        form: "same"; "transposed": theirs is (columns, rows); "row": theirs is a vector with a leading axis of one;
+            "heads": theirs has queries, keys and values of the first head, then of the next.
         option: the flag of config.json without which their file has no such tensor (or zeros: see `Names`).
         copies: names under which the same values may stand again, or instead; all must agree; not written.
         instead: names to read from where `theirs` is absent; otherwise without meaning; written with the same values.
@@ -113,19 +116,20 @@ def linear(ours: str, theirs: str | tuple[str, ...], rows: Sequence[str], column
             Entry(f"{ours}.bias", tuple(f"{part}.bias" for part in parts), tuple(rows), option=option, many=many))
 
 
-def norm(ours: str, theirs: str, *, option: str | None = None, bias: bool = True) -> tuple[Entry, ...]:
+def norm(ours: str, theirs: str, *, option: str | None = None, bias: bool = True, rows: str = "C") -> tuple[Entry, ...]:
     """A norm's scale and shift."""
-    return (vector(f"{ours}.weight", f"{theirs}.weight", "C"),
-            vector(f"{ours}.bias", f"{theirs}.bias", "C", option=option))[:1 + bias]
+    return (vector(f"{ours}.weight", f"{theirs}.weight", rows),
+            vector(f"{ours}.bias", f"{theirs}.bias", rows, option=option))[:1 + bias]
 
 
 def sizes(fields: dict[str, Any]) -> dict[str, int]:
     """What the symbols stand for in the model that `fields` describe."""
     channels, heads = fields["n_embd"], fields["n_head"]
     head_dim = fields.get("head_dim") or channels // heads
-    offset = {"roberta": (fields.get("pad_token_id") or 0) + 1, "bart": 2}.get(fields["architecture"], 0)
+    architecture = fields["architecture"]
+    offset = (fields.get("pad_token_id") or 0) + 1 if architecture in COUNTS_TOKENS else 2 * (architecture == "bart")
     inner = fields["n_inner"] or 4 * channels
     return {"V": fields["vocab_size"], "T": fields["block_size"] + offset, "C": channels, "3C": 3 * channels,
             "I": inner, "J": fields.get("n_decoder_inner") or inner, "Q": heads * head_dim,
             "K": (fields.get("n_kv_head") or heads) * head_dim, "S": fields.get("type_vocab_size") or 0,
-            "N": fields.get("n_labels") or 0, "E": fields.get("n_experts") or 0}
+            "N": fields.get("n_labels") or 0, "E": fields.get("n_experts") or 0, "D": head_dim, "H": heads}

@@ -22,6 +22,9 @@ def _vocabulary(embedding: str, output: str = "lm_head") -> dict[str, Any]:
             "untied": (table, matrix("lm_head", output, "V", "C"))}
 
 
+DECODER_HEADS: dict[str | None, tuple[Entry, ...]] = {
+    "lm": (), None: (), "classification": (matrix("score", "score", "N", "C"),)}
+
 GPT2 = Names(
     prefix="transformer.",
     **_vocabulary("transformer.wte"),
@@ -37,7 +40,7 @@ GPT2 = Names(
         *linear("blocks.{}.feed_forward.down", "transformer.h.{}.mlp.c_proj", "C", "I", form="transposed",
                 option="bias"),
     )),),
-    heads={"lm": (), "classification": (matrix("score", "score", "N", "C"),)},
+    heads=DECODER_HEADS,
     ignored=(r"h\.\d+\.attn\.(bias|masked_bias)",),            # the causal mask, kept as a buffer
     zero_biases=True,
 )
@@ -56,8 +59,59 @@ LLAMA = Names(
         *linear("blocks.{}.feed_forward.up", "model.layers.{}.mlp.up_proj", "I", "C", option="mlp_bias"),
         *linear("blocks.{}.feed_forward.down", "model.layers.{}.mlp.down_proj", "C", "I", option="mlp_bias"),
     )),),
-    heads={"lm": (), "classification": (matrix("score", "score", "N", "C"),)},
+    heads=DECODER_HEADS,
     ignored=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
+)
+
+
+def _block(*changes: Entry, without: tuple[str, ...] = (), names: Names = LLAMA) -> tuple[Any, ...]:
+    """Llama's block with some entries in the place of those for the same tensors, or added, and others left out."""
+    kept = {entry.ours: entry for entry in names.blocks[0][1] if not any(part in entry.ours for part in without)}
+    return (("n_layer", tuple((kept | {entry.ours: entry for entry in changes}).values())),)
+
+
+ATTENTION = "blocks.{}.attention", "model.layers.{}.self_attn"  # ours, theirs
+LLAMA_BIASES = tuple(entry.ours for entry in LLAMA.blocks[0][1] if entry.option == "mlp_bias")
+QKV_BIAS = next(entry for entry in LLAMA.blocks[0][1] if entry.ours.endswith("qkv.bias"))
+
+
+def _qk_norms(q: str, k: str) -> tuple[Entry, ...]:
+    return tuple(entry for name, rows in (("q_norm", q), ("k_norm", k))
+                 for entry in norm(f"{ATTENTION[0]}.{name}", f"{ATTENTION[1]}.{name}", rows=rows, bias=False))
+
+
+def _layer_norms(**theirs: str) -> tuple[Entry, ...]:
+    return tuple(entry for ours, name in theirs.items()
+                 for entry in norm(f"blocks.{{}}.{ours}", f"model.layers.{{}}.{name}", bias=False))
+
+
+QWEN2 = replace(LLAMA, blocks=_block(replace(QKV_BIAS, option=None), without=(*LLAMA_BIASES, "out.bias")))
+QWEN3 = replace(LLAMA, blocks=_block(*_qk_norms("D", "D"), without=LLAMA_BIASES))
+OLMO2 = replace(LLAMA, blocks=_block(
+    *_qk_norms("Q", "K"), *_layer_norms(attention_norm="post_attention_layernorm",
+                                        feed_forward_norm="post_feedforward_layernorm"), without=LLAMA_BIASES))
+GEMMA3 = replace(LLAMA, blocks=_block(
+    *_qk_norms("D", "D"), *_layer_norms(
+        attention_out_norm="post_attention_layernorm", feed_forward_norm="pre_feedforward_layernorm",
+        feed_forward_out_norm="post_feedforward_layernorm"), without=LLAMA_BIASES))
+
+NEOX_LAYER = "gpt_neox.layers.{}"
+GPT_NEOX = Names(
+    prefix="gpt_neox.",
+    **_vocabulary("gpt_neox.embed_in", "embed_out"),
+    entries=norm("norm", "gpt_neox.final_layer_norm"),
+    blocks=(("n_layer", (
+        *norm("blocks.{}.attention_norm", f"{NEOX_LAYER}.input_layernorm"),
+        *(replace(entry, form="heads") for entry in linear(
+            "blocks.{}.attention.qkv", f"{NEOX_LAYER}.attention.query_key_value", ["3C"], "C")),
+        *linear("blocks.{}.attention.out", f"{NEOX_LAYER}.attention.dense", "C", "C"),
+        *norm("blocks.{}.feed_forward_norm", f"{NEOX_LAYER}.post_attention_layernorm"),
+        *linear("blocks.{}.feed_forward.up", f"{NEOX_LAYER}.mlp.dense_h_to_4h", "I", "C"),
+        *linear("blocks.{}.feed_forward.down", f"{NEOX_LAYER}.mlp.dense_4h_to_h", "C", "I"),
+    )),),
+    heads=DECODER_HEADS,
+    ignored=(r"layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)", r"rotary_emb\.inv_freq"),
+    renamed={r"^lm_head\.": "embed_out."},
 )
 
 MIXTURE = "blocks.{}.feed_forward", "model.layers.{}.block_sparse_moe"  # ours, theirs
@@ -71,6 +125,9 @@ MIXTRAL = replace(
                  many="n_experts") for ours, (theirs, rows, columns) in EXPERT.items()),
     )),),
 )
+
+
+OLD_NORMS = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
 
 
 def _bert(base: str, output: str, head: tuple[Entry, ...], output_bias: tuple[str, str],
@@ -98,7 +155,7 @@ def _bert(base: str, output: str, head: tuple[Entry, ...], output_bias: tuple[st
                "classification": (*linear("classifier.dense", classifier[0], "C", "C"),
                                   *linear("classifier.out", classifier[1], "N", "C"))},
         ignored=(r"embeddings\.position_ids", *ignored),
-        renamed={r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"},
+        renamed=OLD_NORMS,
     )
 
 
@@ -117,6 +174,31 @@ ROBERTA = _bert(
     output_bias=("lm_head.decoder.bias", "lm_head.bias"),
     classifier=("classifier.dense", "classifier.out_proj"),
     ignored=(r"pooler\.dense\.(weight|bias)",),
+)
+
+
+DISTIL_LAYER = "distilbert.transformer.layer.{}"
+DISTILBERT = Names(
+    prefix="distilbert.",
+    **_vocabulary("distilbert.embeddings.word_embeddings", "vocab_projector"),
+    entries=(matrix("positions", "distilbert.embeddings.position_embeddings", "T", "C"),
+             *norm("embedding_norm", "distilbert.embeddings.LayerNorm")),
+    blocks=(("n_layer", (
+        *linear("blocks.{}.attention.qkv", tuple(f"{DISTIL_LAYER}.attention.{name}_lin" for name in "qkv"), "CCC", "C"),
+        *linear("blocks.{}.attention.out", f"{DISTIL_LAYER}.attention.out_lin", "C", "C"),
+        *norm("blocks.{}.attention_norm", f"{DISTIL_LAYER}.sa_layer_norm"),
+        *linear("blocks.{}.feed_forward.up", f"{DISTIL_LAYER}.ffn.lin1", "I", "C"),
+        *linear("blocks.{}.feed_forward.down", f"{DISTIL_LAYER}.ffn.lin2", "C", "I"),
+        *norm("blocks.{}.feed_forward_norm", f"{DISTIL_LAYER}.output_layer_norm"),
+    )),),
+    heads={None: (),
+           "masked_lm": (*linear("lm_head.dense", "vocab_transform", "C", "C"),
+                         *norm("lm_head.norm", "vocab_layer_norm"),
+                         vector("lm_head.bias", "vocab_projector.bias", "V")),
+           "classification": (*linear("classifier.dense", "pre_classifier", "C", "C"),
+                              *linear("classifier.out", "classifier", "N", "C"))},
+    ignored=(r"embeddings\.position_ids",),
+    renamed=OLD_NORMS,
 )
 
 
@@ -171,8 +253,9 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
-TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "bert": BERT, "roberta": ROBERTA,
-          "bart": BART, "marian": MARIAN}
+TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
+          "olmo2": OLMO2, "smollm3": LLAMA, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
+          "roberta": ROBERTA, "xlm-roberta": ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN}
 
 
 def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:

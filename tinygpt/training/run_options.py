@@ -192,8 +192,8 @@ class FinetuneOptions(RunOptions):
     command: ClassVar[str] = "finetune"
 
     task: str = option("classification", f"what the examples teach: {_one_of(TASKS)}", choices=tuple(TASKS))
-    model: str | None = option(None, "model to start from: a folder, a GGUF file, or owner/name on the Hub "
-                                     "[random weights]")
+    model: str | None = option(
+        None, "model to start from: a folder, a GGUF file, or owner/name on the Hub [random weights]")
     data: tuple[str, ...] = option((), "a table of examples: a CSV, TSV, JSON or JSON Lines file, or a named corpus")
     text_column: str = option("text", "classification: the column of texts; a number from 0 if there is no header line")
     label_column: str = option("label", "classification: the column of labels, likewise")
