@@ -4,7 +4,8 @@ Small models, and large ones decoded greedily, fall into loops: "and the cat and
 show it. Three figures do, on any sequences: words (the same for every tokenizer), or token ids.
 
 Prerequisites: words.py, generation/decode.py. Next: continuations.py. Li et al., "A diversity-promoting objective
-function" (2016), distinct-n; Welleck et al., "Neural text generation with unlikelihood training" (2020), repeated n-grams.
+function" (2016), distinct-n; Welleck et al., "Neural text generation with unlikelihood training" (2020), repeated
+n-grams.
 """
 
 from __future__ import annotations
