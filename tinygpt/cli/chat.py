@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from ..chat import Chat
-from ..files import printable, shown
+from ..files import printable
 from ..models import GPT
 from ..tokenizers import load_tokenizer
 from .arguments import add_device, add_sampling, load_placed, sampling_of, whole
@@ -111,7 +111,7 @@ class _Session:
         elif text == "/help":
             print(HELP, file=sys.stdout if self.interactive else sys.stderr)
         else:
-            self._note(f"there is no {shown(text.split()[0])}; /help says what there is")
+            self._note(f"there is no {text.split()[0][:80]}; /help says what there is")
 
     def _answer(self, text: str) -> None:
         pieces = self.chat.ask(text)
