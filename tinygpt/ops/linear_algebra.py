@@ -39,7 +39,7 @@ def _eye(xp: Any, x: Array) -> Array:
 
 
 def _named(function: Callable[..., Any], parts: tuple[Any, ...]) -> Any:
-    """Parts as NumPy's function names them: the result of slogdet has `sign` and `logabsdet`."""
+    """Parts as NumPy's function names them: the result of slogdet has a sign and a logabsdet."""
     return type(function(np.eye(1)))(*parts)
 
 
