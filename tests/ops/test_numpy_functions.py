@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from pathlib import Path
 
 import fake_device  # noqa: F401  (registers the device "fake")
 import numpy as np
@@ -78,7 +79,7 @@ def test_values_are_numpys_and_nothing_falls_off_the_tape(name):
 
 
 # Other arguments of these are in float64, or they choose their own type.
-WIDER = {"ediff1d", "float_power", "gradient", "i0", "linspace", "select"}
+WIDER = {"numpy_astype", "ediff1d", "float_power", "gradient", "i0", "linspace", "select"}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WIDER])
@@ -93,7 +94,8 @@ def test_float32_stays_float32(name):
                 assert out.dtype in (np.float32, np.complex64)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "fft." not in ENTRIES[name].names[0]])
+@pytest.mark.parametrize("name", [name for name in NAMES if "fft." not in ENTRIES[name].names[0]
+                                  and name != "eigvals"])
 def test_on_a_device(name):
     """Values and gradients are those of the host."""
     for args, settings in calls(name, 3):
@@ -258,6 +260,18 @@ def test_shapes_of_results_with_names():
     for call in (lambda: np.linalg.svd(tg.Tensor(X)), lambda: np.linalg.qr(tg.Tensor(X.T), "complete")):
         with pytest.raises(ValueError, match="no derivative"):
             call()
+
+
+def page():
+    """Names and derivatives in the table of docs/derivatives.md."""
+    text = (Path(__file__).resolve().parents[2] / "docs/derivatives.md").read_text(encoding="utf-8")
+    return {tuple(line.split(" | ")[:2]) for line in text.splitlines() if line.startswith("| `")}
+
+
+def test_the_page_has_the_table():
+    """Made by examples/benchmarks/numpy_functions.py."""
+    assert page() == {("| " + ", ".join(f"`{name}`" for name in entry.names), entry.derivative.replace("|", "∣"))
+                      for entry in ENTRIES.values()}
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from .vjp import check_vjp
 
 __all__ = ["Row", "check_operation", "operations"]
 
-COMPLEX = frozenset(("fft", "ifft", "rfft"))  # rules with complex outputs: their real and imaginary parts are checked
+COMPLEX = frozenset(("fft", "ifft", "rfft", "eigvals"))  # rules with complex outputs: their real and imaginary parts are checked
 
 
 def operations() -> list[str]:
