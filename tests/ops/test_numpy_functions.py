@@ -269,8 +269,8 @@ def page():
 
 
 def test_the_page_has_the_table():
-    """Made by examples/benchmarks/numpy_functions.py."""
-    assert page() == {("| " + ", ".join(f"`{name}`" for name in entry.names), entry.derivative.replace("|", "∣"))
+    """Made by derivative_table.py."""
+    assert page() == {("| " + ", ".join(f"`np.{name}`" for name in entry.names), entry.derivative.replace("|", "∣"))
                       for entry in ENTRIES.values()}
 
 

@@ -24,8 +24,8 @@ from .piecewise import absolute
 from .reduction import Axis, restore
 
 __all__ = [
-    "cholesky", "cond", "det", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr", "slogdet",
-    "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "cond", "det", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr",
+    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
 ]
 
 

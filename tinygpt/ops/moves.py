@@ -23,8 +23,8 @@ from .numpy_table import as_input, beside, enter, module_of, no_out, of_numpy, p
 
 __all__ = [
     "append", "array_split", "bincount", "block", "broadcast_arrays", "choose", "column_stack", "compress", "dsplit",
-    "dstack", "extract", "hsplit", "hstack", "insert", "matrix_transpose", "moved", "numpy_astype", "numpy_split", "pad", "select",
-    "sums_at", "trim_zeros", "unstack", "vsplit", "vstack",
+    "dstack", "extract", "hsplit", "hstack", "insert", "matrix_transpose", "moved", "numpy_astype",
+    "numpy_split", "pad", "select", "sums_at", "trim_zeros", "unstack", "vsplit", "vstack",
 ]
 
 
