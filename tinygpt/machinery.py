@@ -7,7 +7,7 @@
 | `no_grad` | engine/no_grad.py: `no_grad` | generators | tests/test_autograd.py |
 | `new_array` | backend/host.py: `new_array` | devices, bfloat16 | tests/test_backend.py |
 | `Tensor` | placement.py: `TENSOR` | devices | tests/test_fake_device.py |
-| `Tensor` in NumPy's calls | ops/numpy_functions.py: `NUMPY_FUNCTIONS` | `np.exp(tensor)` | tests/test_operators.py |
+| `Tensor` in NumPy's calls | ops/numpy_table.py: `NUMPY_FUNCTIONS` | `np.exp(tensor)` | tests/test_operators.py |
 | `Module` | nn/placement.py: `MODULE` | devices, types | tests/nn/test_module.py |
 | `Parameter` | optim/flat_parameter.py: `FlatParameter` | one array for all | tests/optim/test_flat.py |
 | `FeedForward` | nn/gated.py: `FusedFeedForward` | one pass | tests/nn/test_gated.py |

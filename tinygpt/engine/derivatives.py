@@ -10,7 +10,7 @@ Tensor: what it computes is on the tape itself.
     hessian_vector(f, x, v)    the change of the gradient along v
 
 The price is paid here alone: the rules do not know of it. A rule whose closure writes into an array cannot be run on
-Tensors; those of `getitem` and `embedding` have another form here, and what has none is refused.
+Tensors; a few have another form here, in OTHER_FORMS, and what has none is refused.
 
 Prerequisites: dispatch.py. Next: ../ops/elementwise.py. Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
 """
@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, as_array
 from ..autograd.graph import Backward, Node, Output, Source, newest_first
 from ..autograd.operation import Engine, Operation
-from ..autograd.recording import is_grad_enabled
+from ..autograd.recording import is_grad_enabled, open_blocks
 from ..autograd.tensor import Tensor, wrap
 from .dispatch import DeviceNode
 
@@ -77,26 +77,37 @@ class _Remembering(Engine):
         return getattr(self.before, name)
 
 
-_lock = threading.RLock()
-_open = 0  # how many derivatives are being computed
+class _Depth(threading.local):
+    """How many derivatives are being computed in this thread."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+
+_lock, _depth = threading.RLock(), _Depth()
+_users = 0  # derivatives that are being computed, in all threads
 
 
 @contextmanager
 def _remembering() -> Iterator[bool]:
-    """Inside, nodes remember. Yields whether they did before: then somebody wants the derivative of the derivative."""
-    global _open
+    """Inside, everything is recorded, and nodes remember. Yields whether the derivative may be differentiated again:
+    inside of another one, but not inside of `no_grad`."""
+    global _users
     with _lock:
-        if not is_grad_enabled():
-            raise ValueError("a derivative was asked for inside no_grad, where nothing is recorded")
-        if not _open:
+        if not _users:
             Operation.engine = _Remembering(Operation.engine)
-        _open += 1
+        _users += 1
+    inside, blocks = _depth.n > 0 and is_grad_enabled(), open_blocks.blocks
+    _depth.n += 1
+    open_blocks.blocks = []
     try:
-        yield _open > 1
+        yield inside
     finally:
+        open_blocks.blocks = blocks
+        _depth.n -= 1
         with _lock:
-            _open -= 1
-            if not _open:
+            _users -= 1
+            if not _users:
                 assert isinstance(Operation.engine, _Remembering)
                 Operation.engine = Operation.engine.before
 
@@ -125,36 +136,54 @@ def _astype(xp: Any, x: Any, *, dtype: Any) -> Output:
     return x.astype(dtype), lambda g: (g.astype(x.dtype),)
 
 
-OTHER_FORMS: dict[str, Callable[..., Output]] = {"astype": _astype, "embedding": _embedding, "getitem": _getitem}
+def _cross_entropy(xp: Any, logits: Any, targets: Any, weights: Any = None, *, ignore_index: int = -100,
+                   reduction: str = "mean") -> Output:
+    """`cross_entropy`, with a closure that writes nowhere."""
+    counts = (targets != ignore_index).reshape(-1)  # (N,)
+    onehot = np.eye(logits.shape[-1])[np.where(counts, targets.reshape(-1), 0)]  # (N, V)
+    w = counts * (1.0 if weights is None else weights.reshape(-1))
+
+    def backward(g: Any) -> Sequence[Any]:
+        x = logits.reshape(onehot.shape)
+        powers = np.exp(x - x.data.max(axis=-1, keepdims=True))
+        share = w * (g.reshape(-1) if reduction == "none" else g / (w.sum() or 1) if reduction == "mean" else g)  # (N,)
+        dx = (powers / powers.sum(axis=-1, keepdims=True) - onehot) * share[:, None]
+        return dx.reshape(logits.shape).astype(logits.dtype), None, None
+    return None, backward
 
 
-def _again(node: _Node) -> Callable[[Any], Sequence[Any]]:
-    """The closure of a node's rule, run on Tensors."""
+OTHER_FORMS: dict[str, Callable[..., Output]] = {
+    "astype": _astype, "cross_entropy": _cross_entropy, "embedding": _embedding, "getitem": _getitem}
+
+
+def _again(node: _Node, g: Any) -> Sequence[Any]:
+    """What a node's rule, run on Tensors, returns for the gradient g of its output."""
     memory = node.memory
     assert memory is not None
     inputs = [x if source is None else source if isinstance(source, Tensor) else wrap(x, source)
               for x, source in zip(memory.arrays, node.sources)]
     rule = OTHER_FORMS.get(memory.operation.name, memory.operation.rule)
-
-    def backward(g: Any) -> list[Any]:
-        try:
-            return [dx() if callable(dx) else dx for dx in rule(np, *inputs, **memory.settings)[1](g)]
-        except (TypeError, AttributeError, NotImplementedError) as error:
-            raise TypeError(f"{node.name} has no second derivative here, since its rule does not work on Tensors: "
-                            f"{error}") from error
-    return backward
+    return rule(np, *inputs, **memory.settings)[1](g)
 
 
-def _first(node: _Node) -> Callable[[Any], Sequence[Any]]:
-    """The closure of a node, of arrays; g and what it returns are Tensors."""
-    memory = node.memory
-    assert memory is not None
+def _first(node: _Node, g: Any) -> Sequence[Any]:
+    """What a node's closure returns, for arrays."""
+    assert node.memory is not None
+    return node.memory.backward(tuple(part.data for part in g) if isinstance(g, tuple) else g.data)
 
-    def backward(g: Any) -> list[Any]:
-        bare = tuple(part.data for part in g) if isinstance(g, tuple) else g.data
-        found = [dx() if callable(dx) else dx for dx in memory.backward(bare)]
-        return [None if dx is None else wrap(np.asarray(dx) if isinstance(dx, np.generic) else dx) for dx in found]
-    return backward
+
+def _gradients(node: _Node, g: Any, again: bool) -> Iterator[tuple[Source, Tensor]]:
+    """The sources that a gradient is wanted for, and their parts of it, as Tensors."""
+    try:
+        for source, dx in zip(node.sources, (_again if again else _first)(node, g)):
+            dx = dx() if callable(dx) and source is not None else dx
+            if source is not None and dx is not None:
+                yield source, dx if isinstance(dx, Tensor) else wrap(as_array(dx))
+    except (TypeError, AttributeError, NotImplementedError) as error:
+        if not again:
+            raise
+        raise TypeError(f"{node.name} has no second derivative here, since its rule does not work on Tensors: "
+                        f"{error}") from error
 
 
 def _useful(root: Node, target: Source) -> list[Node]:
@@ -187,10 +216,8 @@ def _walk(y: Tensor, x: Tensor, seed: Any, again: bool) -> Tensor:
             continue
         if isinstance(g, dict):
             g = _all_parts(node, g)
-        for source, dx in zip(node.sources, (_again if again else _first)(node)(g)):
-            if source is not None and dx is not None:
-                dx = dx if isinstance(dx, Tensor) else wrap(np.asarray(dx))
-                pending[source] = pending[source] + dx if source in pending else dx
+        for source, dx in _gradients(node, g, again):
+            pending[source] = pending[source] + dx if source in pending else dx
     found = pending.get(target)
     return wrap(np.zeros_like(x.data)) if found is None else found
 
@@ -237,7 +264,7 @@ def grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., Tenso
     """
     def gradient(*args: Any) -> Tensor:
         given = list(args)
-        wanted = any(isinstance(x, Tensor) and x.requires_grad for x in args)
+        wanted = is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in args)
         with _remembering() as inside:
             given[argument] = x = _argument(given[argument])
             y = _output(function(*given))
@@ -252,7 +279,7 @@ def grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., Tenso
 
 def jacobian(function: Callable[[Any], Any], x: Any) -> Tensor:
     """The derivative of each element of function(x) by each element of x: shape (*output, *x)."""
-    wanted = isinstance(x, Tensor) and x.requires_grad
+    wanted = is_grad_enabled() and isinstance(x, Tensor) and x.requires_grad
     with _remembering() as inside:
         x = _argument(x)
         y = _output(function(x))

@@ -159,11 +159,12 @@ def std(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: fl
 @differentiable
 def root(xp: Any, x: Array) -> Output:
     """√x, with the gradient 0 at 0: of a length or a deviation that is 0, the middle of all directions."""
-    out = xp.sqrt(x)
+    zero = x == 0
+    safe = xp.sqrt(xp.where(zero, 1, x))  # no infinite slope, in second derivatives either
 
     def backward(g):
-        return (xp.where(x == 0, 0, g) / (2 * xp.where(x == 0, 1, out)),)
-    return out, backward
+        return (xp.where(zero, 0, g) / (2 * safe),)
+    return xp.where(zero, 0, safe), backward
 
 
 @of_numpy("ptp", derivative="g to the largest, −g to the smallest")

@@ -23,8 +23,8 @@ from .numpy_table import as_input, beside, enter, module_of, no_out, of_numpy, p
 
 __all__ = [
     "append", "array_split", "bincount", "block", "broadcast_arrays", "choose", "column_stack", "compress", "dsplit",
-    "dstack", "extract", "hsplit", "hstack", "insert", "matrix_transpose", "moved", "numpy_split", "pad", "select",
-    "sums_at", "trim_zeros", "unstack", "vsplit", "vstack",
+    "dstack", "extract", "hsplit", "hstack", "insert", "matrix_transpose", "moved", "numpy_astype",
+    "numpy_split", "pad", "select", "sums_at", "trim_zeros", "unstack", "vsplit", "vstack",
 ]
 
 
@@ -324,6 +324,12 @@ def matrix_transpose(x: Any, /) -> Any:
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     """The same values in memory of their own."""
     return elementwise.multiply(a, 1)
+
+
+@of_numpy("astype", ours="numpy_astype", derivative="g, in the type of x")
+def numpy_astype(x: Any, dtype: Any, /, *, copy: bool = True, device: None = None) -> Any:
+    """The same values in another type."""
+    return as_input(x).astype(dtype)
 
 
 @of_numpy("bincount", derivative="of the weights: g at the place that each was added to")

@@ -17,7 +17,7 @@ __all__ = ["absolute", "clip", "minimum"]
 def absolute(xp: Any, x: Array) -> Output:
     """|x|. The gradient at 0 is 0, midway between the one-sided derivatives."""
     def backward(g):  # d|x| = sign(x) dx; of complex x, whose gradient elementary.py explains, conj(x) / |x| dx
-        return (g * xp.conj(xp.sign(x)),)
+        return (g * (xp.conj(x) / xp.where(x == 0, 1, xp.abs(x)) if x.dtype.kind == "c" else xp.sign(x)),)
     return xp.abs(x), backward
 
 

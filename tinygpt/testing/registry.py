@@ -25,7 +25,8 @@ from .vjp import check_vjp
 
 __all__ = ["Row", "check_operation", "operations"]
 
-COMPLEX = frozenset(("fft", "ifft", "rfft"))  # rules with complex outputs: their real and imaginary parts are checked
+# Rules with complex outputs: their real and imaginary parts are checked.
+COMPLEX = frozenset(("fft", "ifft", "rfft", "eigvals"))
 
 
 def operations() -> list[str]:

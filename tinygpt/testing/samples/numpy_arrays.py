@@ -358,6 +358,8 @@ samples_of("cond")(_with(square, p=(None, "fro", 1, 2)))
 samples_of("matrix_power")(lambda rng: Sample((square(rng), int(rng.integers(-2, 5)))))
 samples_of("cholesky")(_with(_definite, upper=(False, True)))
 samples_of("_cholesky")(_with(_definite))
+samples_of("eigvals")(_with(square))
+samples_of("numpy_astype")(lambda rng: Sample((_array(rng), np.float64)))
 for _name in ("eigh", "eigvalsh", "_eigh"):
     samples_of(_name)(_with(_definite, UPLO=("L", "U")))
 
