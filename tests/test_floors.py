@@ -47,8 +47,7 @@ REQUIRED_LATE = {"safetensors", "tqdm", "threadpoolctl"}  # needed, but not by e
 OPTIONAL = {"cupy", "cupyx", "cupy_backends", "huggingface_hub", "pooch", "matplotlib", "hypothesis", "pytest",
             "ml_dtypes", "scipy"}
 EVERYWHERE = {"numpy", "regex"}
-# Run by themselves, never imported: what they need.
-PROGRAMS = {"tinygpt/tokenizers/jinja_worker.py": {"jinja2", "markupsafe"}}
+PROGRAMS = {"tinygpt/tokenizers/jinja_worker.py": {"jinja2", "markupsafe"}}  # run, never imported: what they need
 
 
 def module_name(path: Path) -> str:

@@ -17,6 +17,7 @@ from tinygpt.data.conversations import conversation_batch
 from tinygpt.evaluation import forging_prompts, probe_special_tokens
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE, CharTokenizer, load_tokenizer
+from tinygpt.tokenizers.template import Template
 
 TEXT = "What is 2 plus 3? Say it twice, user: the system assistant answers.\n" * 3
 FORMATS = [TURN_TOKENS, CHATML]
@@ -149,6 +150,15 @@ def test_a_tokenizer_that_begins_texts_begins_conversations_so():
     ids, learnt = template.encode([{"role": "user", "content": "<s>"}, {"role": "assistant", "content": ""}])
     assert template.tokenizer.decode(ids) == "<s><|user|><s><|end|><|assistant|><|end|>"
     assert (ids == tok.token_id("<s>")).sum() == 1 and ids[0] == tok.token_id("<s>") and not learnt[0]
+
+
+def test_a_tokenizer_that_begins_texts_with_an_ordinary_token():
+    tok = ByteBPE.train(TEXT, vocab_size=270, special_tokens=["<s>"])
+    tok.template = Template(prefix_ids=(5,))
+    with pytest.raises(ValueError, match="texts of this tokenizer begin with .*, an ordinary token"):
+        add_chat_template(tok)
+    tok.chat_template = "{% for m in messages %}{{ m.content }}<s>{% endfor %}"
+    assert chat_template(tok).end_id == tok.token_id("<s>")
 
 
 @pytest.mark.parametrize("chat, message", [

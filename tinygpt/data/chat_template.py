@@ -266,12 +266,12 @@ class ChatTemplate:
         A turn is a question with what follows it. System messages at the beginning stay, and so does the last question,
         for which there may be too little room still.
         """
+        ids = self.open_prompt(messages)
         n_head = next((place for place, message in enumerate(messages)
                        if message["role"] not in ("system", "developer")), len(messages))
         head, rest = list(messages[:n_head]), messages[n_head:]
         begins = [place for place, message in enumerate(rest) if message["role"] == "user" and place > 0]
         begins = [0, *begins]
-        ids = self.open_prompt([*head, *rest])
         left_out, too_many = 0, 0  # the first is never too few of those tried, and the second is
         while len(ids) > room and left_out < len(begins) - 1:  # ever more, then back by halves
             too_many, left_out = left_out, min(len(begins) - 1, 2 * left_out + 1)
@@ -378,9 +378,10 @@ def _is_in(piece: Piece, spans: Iterable[tuple[int, int]]) -> bool:
 
 def _with_prefix(format: ChatFormat, tokenizer: Tokenizer) -> ChatFormat:
     """The format, begun with what this tokenizer begins every text with."""
-    if ordinary := [token for token in tokenizer.prefix_ids if token not in tokenizer.special.names]:
-        raise ValueError(f"the tokenizer begins every text with the ordinary token {ordinary[0]}, and a chat template "
-                         "can begin with special tokens only")
+    for token in tokenizer.prefix_ids:
+        if token not in tokenizer.special.names:
+            raise ValueError(f"texts of this tokenizer begin with {tokenizer.token_bytes(token)!r:.40}, an ordinary "
+                             "token, and a chat template can begin with special ones alone")
     return replace(format, prefix=tuple(tokenizer.special.names[token] for token in tokenizer.prefix_ids))
 
 
