@@ -21,6 +21,7 @@ import regex
 __all__ = ["CharsMap", "read_charsmap"]
 
 _MAX_UNITS = 1 << 22  # the largest public table has 90 thousand
+_MAX_KEY = 256  # bytes
 _MAX_NODES = 1 << 20  # of the trie, each counted as often as a key goes through it; the largest public one has 400,000
 
 
@@ -110,8 +111,9 @@ def _keys_of(units: np.ndarray) -> list[tuple[bytes, int]]:
         first, last = np.searchsorted(parents, bases), np.searchsorted(parents, bases, "right")
         counts = last - first
         n_nodes += int(counts.sum())
-        if n_nodes > _MAX_NODES:
-            raise ValueError(f"the normalisation table has more than {_MAX_NODES:,} branches, or a circle in them")
+        if n_nodes > _MAX_NODES or len(names[0]) > _MAX_KEY:
+            raise ValueError(f"the normalisation table has more than {_MAX_NODES:,} branches, or one of more than "
+                             f"{_MAX_KEY} bytes: there is a circle in it")
         of = np.repeat(np.arange(len(bases)), counts)  # which of `bases` each child belongs to
         nodes = index[np.arange(len(of)) - (np.cumsum(counts) - counts)[of] + first[of]]
         names = [names[i] + bytes([label]) for i, label in zip(of.tolist(), labels[nodes].tolist())]

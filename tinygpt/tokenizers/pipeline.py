@@ -34,7 +34,7 @@ __all__ = ["PipelineTokenizer"]
 
 _CACHE_ENTRIES = 1 << 17
 _CACHE_LENGTH = 64  # characters: what is longer hardly comes again
-_ANCHOR = "\0"  # stands before and after a token to see what it becomes inside of a text
+_BEFORE, _AFTER = "\0", "\1"  # stand around a token to see what it becomes inside of a text
 
 
 class PipelineTokenizer(Tokenizer):
@@ -140,8 +140,9 @@ class PipelineTokenizer(Tokenizer):
             return bytes([int(byte[1], 16)])
         if "ByteLevel" in self._decoder_kinds and CHAR_TO_BYTE.keys() >= set(token):
             return text_to_bytes(token)
-        text = "".join(self._decode_tokens([_ANCHOR, token, _ANCHOR]))
-        return text.partition(_ANCHOR)[2].rpartition(_ANCHOR)[0].encode("utf-8")
+        text, without = ("".join(self._decode_tokens(tokens)).removeprefix(_BEFORE)
+                         for tokens in ([_BEFORE, token, _AFTER], [_BEFORE, _AFTER]))
+        return text.removesuffix(without).encode("utf-8")
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """The text that `ids` stand for, as the decoder makes it: it may leave out spaces, or a space before the text.

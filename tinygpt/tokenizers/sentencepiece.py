@@ -28,6 +28,9 @@ from .unigram import Unigram
 __all__ = ["SentencePieceTokenizer"]
 
 
+_ALL = 1 << 16  # more spaces than stand before a text
+
+
 class SentencePieceTokenizer(PipelineTokenizer):
     """A SentencePiece model.
 
@@ -131,6 +134,7 @@ def _decoder(pieces: Pieces, sign: str) -> dict[str, Any]:
     if pieces.of_type(BYTE):
         steps.append({"type": "ByteFallback"})
     steps.append({"type": "Fuse"})
-    if pieces.add_dummy_prefix:
-        steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    if pieces.add_dummy_prefix or pieces.remove_extra_whitespaces:
+        start = _ALL if pieces.remove_extra_whitespaces else 1
+        steps.append({"type": "Strip", "content": " ", "start": start, "stop": 0})
     return {"type": "Sequence", "decoders": steps}
