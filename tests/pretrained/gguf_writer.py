@@ -50,7 +50,7 @@ def gguf(settings=(), tensors=(), *, magic=b"GGUF", version=3, n_tensors=None, n
 
 
 def tiny_llama(path, *, n_layer=1, c=8, inner=12, context=64):
-    """Write a llama of random weights whose tokens are the printable bytes, a space, a line end and two special ones."""
+    """Write a llama of random weights, whose tokens are printable bytes, a space, a line end and two special ones."""
     tokens = [chr(i) for i in range(33, 127)] + ["Ġ", "Ċ", "<|im_start|>", "<|im_end|>"]
     rng, v = np.random.default_rng(0), len(tokens)
     shapes = {"token_embd.weight": (v, c), "output_norm.weight": (c,)}

@@ -33,7 +33,7 @@ __all__ = ["GGUFFile", "GGUFTensor", "is_gguf"]
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 MAX_SETTINGS = 1 << 16
-MAX_ITEMS = 1 << 21  # elements of arrays: the largest vocabularies have 300,000 tokens, types and scores, 500,000 merges
+MAX_ITEMS = 1 << 21  # elements of arrays; the largest vocabularies have 300,000 tokens and 500,000 merges
 MAX_TEXT = 1 << 24  # bytes of one string, and of all of them
 MAX_ALL_TEXT = 1 << 28
 MAX_TENSORS = 1 << 17
