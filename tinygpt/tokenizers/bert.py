@@ -4,7 +4,7 @@ The number of the line is the id. Nothing else stands in the file; `tokenizer_co
 lower case and who plays which role.
 
 Prerequisites: `pipeline.py`, `wordpiece.py`. Next: `auto.py`.
-Source: tokenization_bert.py of github.com/huggingface/transformers.
+Source: the class of the same name in github.com/huggingface/transformers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a model is, the third step of a tokenizer: one piece of text -> ids of a vocabulary.
 
 A new model is one file with a class that says how a piece is encoded and how `tokenizer.json` writes it, and one row of
-`models.MODELS`.
+`MODELS` in `models.py`.
 
 Prerequisites: `files.py`. Next: `wordpiece.py`, `unigram.py`, `character_bpe.py`.
 """

@@ -38,7 +38,7 @@ class SentencePieceFamily:
 
     Attributes:
         before, after: roles of the tokens that go before and after every text.
-        switches: `add_bos_token` and `add_eos_token` of tokenizer_config.json say what goes around a text; these are
+        switches: tokenizer_config.json says by add_bos_token and add_eos_token what goes around a text; these are
             their values where it does not.
         roles: who plays which role where no file says otherwise.
         n_extra: how many tokens "<extra_id_0>", … follow the pieces, the highest number first.
