@@ -1,5 +1,6 @@
 """`tinygpt convert`: a folder that opens as the model did, what it is in words, and errors in one line."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tinygpt.models import GPT, GPTConfig, load_model
 from tinygpt.tokenizers import CharTokenizer, load_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrained"))
-from gguf_writer import gguf  # noqa: E402
+from gguf_writer import gguf, tiny_llama  # noqa: E402
 
 
 @pytest.fixture
@@ -63,3 +64,24 @@ def test_errors_in_one_line(capsys, saved, tmp_path):
                       ["generate", "--model", tmp_path / "m.gguf", "--prompt", "x"],
                       ["chat", "--model", tmp_path / "m.gguf"]):
         assert "is not a valid GGUF file" in error_line(command(capsys, *arguments))
+
+
+def test_a_gguf_file_in_every_command(capsys, tmp_path):
+    model = tiny_llama(tmp_path / "m.gguf")
+    done = command(capsys, "generate", "--model", model, "--prompt", "a b", "--max-new-tokens", 3, "--seed", 1)
+    assert done.code == 0 and done.out.startswith("a b")
+    (tmp_path / "x.txt").write_text("one two\n" * 30, encoding="utf-8")
+    assert command(capsys, "evaluate", "--model", model, "--data", tmp_path / "x.txt").code == 0
+    rows = [{"instruction": f"say {i}", "output": f"{i}"} for i in range(12)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+    tuned = ["finetune", "--task", "instruction", "--model", model, "--data", tmp_path / "rows.json", "--steps", 2,
+             "--threads", 1, "--batch-size", 2]
+    done = command(capsys, *tuned, "--out", tmp_path / "tuned")
+    assert done.code == 0 and load_model(tmp_path / "tuned").config.architecture == "llama"
+    done = command(capsys, *tuned, "--lora", 2, "--out", tmp_path / "lora")
+    assert done.code == 0 and isinstance(load_model(tmp_path / "lora"), GPT)
+    done = command(capsys, "convert", model, tmp_path / "folder")
+    assert done.code == 0 and "licence       cc0\n" in done.out and "weights       F32, written as F32\n" in done.out
+    for name, array in load_model(model).state_dict().items():
+        np.testing.assert_array_equal(load_model(tmp_path / "folder").state_dict()[name], array)
+    assert load_tokenizer(tmp_path / "folder").encode("a b") == load_tokenizer(model).encode("a b")

@@ -47,3 +47,24 @@ def gguf(settings=(), tensors=(), *, magic=b"GGUF", version=3, n_tensors=None, n
         head += struct.pack("<IQ", number, *(offset or [len(data)]))
         data += raw + bytes(-len(raw) % alignment)
     return head + bytes(-len(head) % alignment) + data
+
+
+def tiny_llama(path, *, n_layer=1, c=8, inner=12, context=64):
+    """Write a llama of random weights, whose tokens are printable bytes, a space, a line end and two special ones."""
+    tokens = [chr(i) for i in range(33, 127)] + ["Ġ", "Ċ", "<|im_start|>", "<|im_end|>"]
+    rng, v = np.random.default_rng(0), len(tokens)
+    shapes = {"token_embd.weight": (v, c), "output_norm.weight": (c,)}
+    for i in range(n_layer):
+        shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in {
+            "attn_norm": (c,), "ffn_norm": (c,), "attn_q": (c, c), "attn_k": (c // 2, c), "attn_v": (c // 2, c),
+            "attn_output": (c, c), "ffn_gate": (inner, c), "ffn_up": (inner, c), "ffn_down": (c, inner)}.items()}
+    settings = {
+        "general.architecture": "llama", "general.license": "cc0", "llama.block_count": n_layer,
+        "llama.context_length": context, "llama.embedding_length": c, "llama.feed_forward_length": inner,
+        "llama.attention.head_count": 2, "llama.attention.head_count_kv": 1,
+        "llama.attention.layer_norm_rms_epsilon": 1e-5, "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": [1] * (v - 2) + [3, 3],
+        "tokenizer.ggml.merges": [], "tokenizer.ggml.bos_token_id": v - 2,
+        "tokenizer.ggml.eos_token_id": v - 1}
+    path.write_bytes(gguf(settings, {name: rng.normal(0, 0.3, shape) for name, shape in shapes.items()}))
+    return path

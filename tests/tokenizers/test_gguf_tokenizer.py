@@ -32,10 +32,23 @@ def texts_and_ids(folder, name):
                    (folder / f"ggml-vocab-{name}.gguf.out").read_text().split("\n")]
 
 
-def test_byte_level_bpe_gives_the_ids_of_its_authors(shared_data):
-    tokenizer = load_tokenizer(shared_data / "tokenizers/ggml-vocab-gpt-2.gguf")
-    for text, ids in zip(*texts_and_ids(shared_data / "tokenizers", "gpt-2"), strict=True):
-        assert tokenizer.encode(text) == ids, text
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_every_kind_gives_the_ids_of_its_authors(shared_data, name):
+    tokenizer = load_tokenizer(shared_data / f"tokenizers/ggml-vocab-{name}.gguf")
+    for text, ids in zip(*texts_and_ids(shared_data / "tokenizers", name), strict=True):
+        assert tokenizer.encode(text, add_special_tokens=False) == ids, text
+
+
+@pytest.mark.parametrize("name, before, after", [("llama-spm", "<s>", ""), ("bert-bge", "[CLS]", "[SEP]"),
+                                                 ("gpt-2", "", "")])
+def test_what_goes_around_a_text_by_the_kind(shared_data, tmp_path, name, before, after):
+    tokenizer = load_tokenizer(shared_data / f"tokenizers/ggml-vocab-{name}.gguf")
+    around = [[tokenizer.token_id(token)] if token else [] for token in (before, after)]
+    plain = tokenizer.encode("hello world", add_special_tokens=False)
+    assert tokenizer.encode("hello world") == [*around[0], *plain, *around[1]]
+    assert tokenizer.decode(plain) == "hello world"
+    tokenizer.save(tmp_path)
+    assert load_tokenizer(tmp_path).encode("hello  World 12") == tokenizer.encode("hello  World 12")
 
 
 @pytest.mark.oracle

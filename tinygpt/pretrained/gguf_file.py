@@ -32,7 +32,8 @@ from .gguf_quants import OTHER_TYPES, TYPES, TensorType
 __all__ = ["GGUFFile", "GGUFTensor", "is_gguf"]
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
-MAX_ITEMS = 1 << 22  # settings and elements of their arrays: the largest vocabularies have under a million of each kind
+MAX_SETTINGS = 1 << 16
+MAX_ITEMS = 1 << 21  # elements of arrays; the largest vocabularies have 300,000 tokens and 500,000 merges
 MAX_TEXT = 1 << 24  # bytes of one string, and of all of them
 MAX_ALL_TEXT = 1 << 28
 MAX_TENSORS = 1 << 17
@@ -77,6 +78,9 @@ class GGUFTensor:
         return self.kind is not None
 
 
+_SIZE = struct.Struct("<Q")
+
+
 class _Cursor:
     """Reads the head of a file from front to back, and never beyond its end.
 
@@ -100,23 +104,34 @@ class _Cursor:
 
     def size(self) -> int:
         """The next number of 64 bits."""
-        return struct.unpack("<Q", self.take(8))[0]
+        return _SIZE.unpack(self.take(8))[0]
 
     def string(self) -> str:
         """The next string, which must be UTF-8."""
-        n = self.size()
-        self.text += n
-        if n > MAX_TEXT or self.text > MAX_ALL_TEXT:
-            raise ValueError(f"it has a string of {n:,} bytes, and {self.text:,} bytes of strings so far; at most "
-                             f"{MAX_TEXT:,} and {MAX_ALL_TEXT:,} are read")
-        return str(self.take(n), "utf-8")
+        return self.strings(1)[0]
+
+    def strings(self, count: int) -> list[str]:
+        """The next so many strings."""
+        data, at, end, size_of, found = self.data, self.at, len(self.data), _SIZE.unpack_from, list[str]()
+        for _ in range(count):
+            if at + 8 > end:
+                self.take(end)  # which says that there is no more
+            n = size_of(data, at)[0]
+            self.text += n
+            if n > MAX_TEXT or self.text > MAX_ALL_TEXT:
+                raise ValueError(f"it has a string of {n:,} bytes, and {self.text:,} bytes of strings so far; at most "
+                                 f"{MAX_TEXT:,} and {MAX_ALL_TEXT:,} are read")
+            self.at = at + 8
+            at = self.at + n
+            found.append(str(data[self.at:at] if at <= end else self.take(n), "utf-8"))
+        self.at = at
+        return found
 
     def count(self, n: int) -> int:
-        """n, if so many more settings and elements may be read."""
+        """n, if so many more elements of arrays may be read."""
         self.items += n
         if self.items > MAX_ITEMS:
-            raise ValueError(f"it claims {self.items:,} settings and elements of settings; at most {MAX_ITEMS:,} are "
-                             "read")
+            raise ValueError(f"it claims {self.items:,} elements of arrays; at most {MAX_ITEMS:,} are read")
         return n
 
     def value(self, kind: int) -> Any:
@@ -129,7 +144,7 @@ class _Cursor:
             raise ValueError(f"it has a value of kind {kind}, which the format lacks")
         inner, n = self.number("<u4"), self.count(self.size())
         if inner == STRING:
-            return [self.string() for _ in range(n)]
+            return self.strings(n)
         if inner not in NUMBERS:
             raise ValueError(f"it has an array of kind {inner}; only arrays of numbers and of strings are read")
         return np.frombuffer(self.take(n * int(NUMBERS[inner][2:])), NUMBERS[inner]).tolist()
@@ -169,7 +184,9 @@ class GGUFFile(Mapping[str, np.ndarray]):
         if version not in VERSIONS:
             raise ValueError(f"it is of version {version}; versions {' and '.join(map(str, VERSIONS))}, little-endian, "
                              "are read")
-        n_tensors, n_settings = head.size(), head.count(head.size())
+        n_tensors, n_settings = head.size(), head.size()
+        if n_settings > MAX_SETTINGS:
+            raise ValueError(f"it claims {n_settings:,} settings; at most {MAX_SETTINGS:,} are read")
         if n_tensors > min(MAX_TENSORS, total // 32):
             raise ValueError(f"it claims {n_tensors:,} tensors in {total:,} bytes (at most {MAX_TENSORS:,} are read)")
         for _ in range(n_settings):

@@ -113,7 +113,7 @@ def _resolved(name_or_path: str | Path, revision: str | None, find: Callable[[_R
         return path
     match = REPOSITORY.fullmatch(name_or_path) if isinstance(name_or_path, str) else None
     if match is None:
-        raise FileNotFoundError(f"there is no model folder {name_or_path}")
+        raise FileNotFoundError(f"there is no {'model ' * (find is _model)}folder {name_or_path}")
     repository = _Repository(match[1], revision)
     errors = repository.errors
     try:
