@@ -191,8 +191,9 @@ def saved_options(out: str | Path, kind: type[SomeOptions]) -> SomeOptions | Non
 def _options_of(kind: type[SomeOptions], command: Any, options: Any, path: Path) -> SomeOptions:
     """The options that a file of a run holds."""
     if command != kind.command:
-        raise ValueError(f"{path.parent} holds a run of another command, and `tinygpt {command!s:.20} --resume` goes "
-                         f"on with it, not `tinygpt {kind.command}`")
+        name = command if isinstance(command, str) and command.isalpha() and len(command) < 20 else f"{command!r:.40}"
+        raise ValueError(f"{path.parent} holds a run of another command, and `tinygpt {name} --resume` goes on with "
+                         f"it, not `tinygpt {kind.command}`")
     try:
         return kind.from_saved(options)
     except (ValueError, TypeError, OverflowError) as error:
