@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
     device = resolve_device(args.device).partition(":")[0]
-    _check_names(args.names, sorted({*OPS, *operations()}))
+    _check_names(args.names, sorted({*OPS, *operations()}, key=lambda name: name.lstrip("_")))
     names = args.names or operations()
     twins = [twin.function.__name__ for name in names if name in OPS
              for twin in twins_of(OPS[name]) if twin.device == device]

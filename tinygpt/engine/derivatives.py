@@ -26,7 +26,7 @@ import numpy as np
 
 from ..arrays import Array, as_array
 from ..autograd.graph import Backward, Node, Output, Source, newest_first
-from ..autograd.operation import Engine, Operation
+from ..autograd.operation import Engine, Operation, unbroadcast
 from ..autograd.recording import is_grad_enabled, open_blocks
 from ..autograd.tensor import Tensor, wrap
 from .dispatch import DeviceNode
@@ -152,8 +152,23 @@ def _cross_entropy(xp: Any, logits: Any, targets: Any, weights: Any = None, *, i
     return None, backward
 
 
+def _power(xp: Any, x: Any, y: Any) -> Output:
+    """`power`, whose logarithm is of a Tensor, or of a number."""
+    def backward(g: Any) -> Sequence[Any]:
+        return (lambda: unbroadcast(g * y * x ** (1 * y - (y != 0)), x),
+                lambda: unbroadcast(g * x ** y * np.log(np.where(x > 0, x, 1)), y))
+    return None, backward
+
+
+def _clip(xp: Any, x: Any, *, low: float | None = None, high: float | None = None) -> Output:
+    """`clip`, with a closure that writes nowhere."""
+    inside = np.clip(x.data, low, high) == x.data
+    return None, lambda g: (g * inside,)
+
+
 OTHER_FORMS: dict[str, Callable[..., Output]] = {
-    "astype": _astype, "cross_entropy": _cross_entropy, "embedding": _embedding, "getitem": _getitem}
+    "astype": _astype, "clip": _clip, "cross_entropy": _cross_entropy, "embedding": _embedding, "getitem": _getitem,
+    "power": _power}
 
 
 def _again(node: _Node, g: Any) -> Sequence[Any]:

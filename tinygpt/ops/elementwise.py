@@ -65,7 +65,8 @@ def power(xp: Any, x: Array, y: Array) -> Output:
             return unbroadcast(g * y * x ** (1 * y - (y != 0)), x)
 
         def dy():  # d(xʸ)/dy = xʸ log x
-            return unbroadcast(g * out * xp.log(xp.where(x > 0, x, 1)), y)
+            base = xp.asarray(x)  # it may be a number
+            return unbroadcast(g * out * xp.log(xp.where(base > 0, base, 1)), y)
         return dx, dy
     return out, backward
 

@@ -36,8 +36,8 @@ def clip(xp: Any, x: Array, *, low: float | None = None, high: float | None = No
     def backward(g):
         inside = xp.ones(x.shape, dtype=bool)
         if low is not None:
-            inside = (x >= low) & inside
+            inside &= x >= low
         if high is not None:
-            inside = (x <= high) & inside
+            inside &= x <= high
         return (g * inside,)
     return xp.clip(x, low, high), backward

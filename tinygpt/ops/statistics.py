@@ -23,7 +23,7 @@ def var(xp: Any, x: Array, *, axis: Axis = None, keepdims: bool = False, ddof: f
     share = n / rest if rest > 0 else math.nan if n == 0 else math.inf  # of the mean square
 
     def backward(g):  # d mean(c²) = 2/n c·(dx − d mean); the mean's own part vanishes, since the c sum to 0
-        return (restore(g, x, axis) * (2 * share / n) * centred,)
+        return (restore(g, x, axis) * (2 / count(x, axis)) * share * centred,)
     return (centred * centred).mean(axis=axis, keepdims=keepdims) * share, backward
 
 
