@@ -32,7 +32,7 @@ def test_each_class_refuses_the_others_files(tmp_path):
         ByteBPE.load(tmp_path / "char")
 
 
-@pytest.mark.parametrize("name, kind", [("vocab.txt", "'' stands"), ("tokenizer.model", "SentencePiece"),
+@pytest.mark.parametrize("name, kind", [("vocab.txt", "no tokens"), ("tokenizer.model", "SentencePiece"),
                                         ("spiece.model", "SentencePiece"), ("source.spm", "SentencePiece")])
 def test_empty_files_are_refused_by_name(tmp_path, name, kind):
     (tmp_path / name).write_bytes(b"")

@@ -74,6 +74,8 @@ class BertTokenizer(PipelineTokenizer):
 
     @classmethod
     def _of_lines(cls, lines: list[str], config: Mapping[str, Any], saved: SavedTokenizer) -> BertTokenizer:
+        if lines == [""]:
+            raise ValueError("it holds no tokens")
         vocab = {token: i for i, token in enumerate(lines)}  # of a token given twice, the last line holds, as in BERT
         roles = {**{role: name for role, name in _ROLES.items() if name in vocab}, **(saved.roles or {})}
         special = SpecialTokens.from_file(added_of_folder({}, vocab, roles, saved.path), roles)

@@ -1,7 +1,7 @@
 """What a tokenizer puts around every text: nothing for GPT-2, `<s> … </s>` for RoBERTa, a first token for Llama.
 
-Hugging Face calls this the post-processor; `from_json` reads the kinds that byte-level BPE comes with, and refuses the
-others by name.
+Hugging Face calls this the post-processor; `from_json` reads the kinds that `tokenizer.json` knows, and refuses others
+by name.
 
 Prerequisites: `special.py`. Next: `files.py`.
 """
@@ -49,7 +49,7 @@ class Template:
 
     @classmethod
     def from_json(cls, post_processor: Any) -> Template:
-        """Read a post-processor; ValueError for a kind that no byte-level BPE tokenizer has."""
+        """Read a post-processor; ValueError for a kind that is not known."""
         prefix, suffix = _around(post_processor)
         return cls(tuple(prefix), tuple(suffix), post_processor)
 
@@ -75,7 +75,7 @@ def _around(step: Any) -> tuple[list[int], list[int]]:
             return _around_template(step)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"the post_processor is malformed ({type(error).__name__}: {error})") from None
-    raise ValueError(f"post_processor {kind!r} is none that byte-level BPE uses (ByteLevel, RobertaProcessing, "
+    raise ValueError(f"post_processor {kind!r:.100} is none that can be read (ByteLevel, RobertaProcessing, "
                      "BertProcessing, TemplateProcessing, Sequence)")
 
 
