@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from parts import sight_of
 
+from tinygpt import ops
 from tinygpt.autograd import Tensor
 from tinygpt.backend import manual_seed
 from tinygpt.nn import (Block, CrossAttention, CrossBlock, Dropout, FeedForward, LayerNorm, Module, MultiHeadAttention,
@@ -39,10 +40,29 @@ def test_it_drops_the_given_part_and_keeps_the_mean(p):
     np.testing.assert_allclose(out[out != 0], 1 / (1 - p), rtol=1e-5)
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.0, 2.0, float("nan")])
+@pytest.mark.parametrize("p", [-0.1, 1.01, 2.0, float("nan")])
 def test_a_rate_outside_zero_to_one_is_refused(p):
-    with pytest.raises(ValueError, match="dropout rate must be at least 0 and less than 1"):
+    with pytest.raises(ValueError, match="dropout rate must be at least 0 and at most 1"):
         Dropout(p)
+
+
+@pytest.mark.parametrize("p", [1, 1.0, 1 - 1e-12])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 7, 100_000])
+def test_everything_can_be_dropped(p, dtype, n):
+    """By the rule and by its twin; and the gradient is 0, not NaN."""
+    x = Tensor(np.ones(n, dtype), requires_grad=True)
+    out = Dropout(p)(x)
+    out.sum().backward()
+    assert not out.data.any()
+    np.testing.assert_array_equal(x.grad, np.zeros(n))
+
+
+def test_attention_that_drops_every_weight_gives_zeros():
+    q, k, v = (Tensor(np.random.default_rng(i).standard_normal((1, 2, 4, 8)), requires_grad=True) for i in range(3))
+    out = ops.scaled_dot_product_attention(q, k, v, dropout=1.0, key=(1,))
+    out.sum().backward()
+    assert not out.data.any() and not any(x.grad.any() for x in (q, k, v))
 
 
 def test_the_same_step_drops_the_same_again():

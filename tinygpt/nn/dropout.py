@@ -17,7 +17,7 @@ class Dropout(Module):
     """Drop elements with probability p while training; do nothing in `eval`.
 
     Attributes:
-        p: the rate, 0 ≤ p < 1.
+        p: the rate, 0 ≤ p ≤ 1.
     """
 
     def __init__(self, p: float) -> None:

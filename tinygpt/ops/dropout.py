@@ -24,9 +24,9 @@ Key = tuple[int, ...]  # up to four non-negative integers: by convention (seed, 
 
 
 def check_rate(name: str, p: float) -> None:
-    """ValueError unless 0 ≤ p < 1."""
-    if not 0 <= p < 1:
-        raise ValueError(f"{name}: the dropout rate must be at least 0 and less than 1, got {p}")
+    """ValueError unless 0 ≤ p ≤ 1."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: the dropout rate must be at least 0 and at most 1, got {p}")
 
 
 def random_bits(key: Key) -> np.random.Philox:
@@ -46,7 +46,7 @@ def keep_scale(like: Array, shape: tuple[int, ...], p: float, key: Key) -> Array
     words = random_bits(key).random_raw((n + 1) // 2).view(np.uint32)[:n].reshape(shape)
     threshold = round(p * 2**32)
     scale = (words >= threshold).astype(like.dtype)
-    scale *= 1 / (1 - threshold / 2**32)  # keeps the expected value: E[scale] = 1
+    scale *= 1 / max(1 - threshold / 2**32, 2**-32)  # keeps the expected value: E[scale] = 1; where p is 1, 0
     return from_numpy(scale, like)
 
 
@@ -56,7 +56,7 @@ def dropout(xp: Any, x: Array, *, p: float, key: Key) -> Output:
 
     Args:
         x: any shape.
-        p: the rate, 0 ≤ p < 1.
+        p: the rate, 0 ≤ p ≤ 1.
         key: names the mask: equal keys and shapes give equal masks.
     """
     check_rate("dropout", p)

@@ -27,7 +27,7 @@ def dropout_blocked(x: np.ndarray, *, p: float, key: Key) -> Output:
     flat = x.reshape(-1)
     bits = random_bits(key)
     threshold = round(p * 2**32)
-    scale = 1 / (1 - threshold / 2**32)
+    scale = 1 / max(1 - threshold / 2**32, 2**-32)
     keep = np.empty(flat.shape, dtype=bool)
     out = np.empty_like(flat)
     for block in blocks(flat.size):  # BLOCK is even: each block starts with the low half of a word

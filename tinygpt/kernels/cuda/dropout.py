@@ -28,6 +28,9 @@ def drop(x: Array, out: Array, p: float, key: Key) -> None:
     """out = x times the mask that `key` names, divided by 1 − p; the two may be one array."""
     seed, layer, step, call = (*key, 0, 0, 0, 0)[:4]
     threshold = round(p * 2**32)
+    if threshold >= 2**32:  # nothing is kept, and the kernel's bound has 32 bits
+        out.fill(0)
+        return
     launch("dropout_apply", x, grid(x.size, 8 * THREADS), THREADS, x, out, x.size, _word(seed), _word(layer),
            _word(call), _word(step), threshold, 1 / (1 - threshold / 2**32))
 
