@@ -71,12 +71,13 @@ def test_a_model_is_made_of_what_its_layout_names(architecture):
 def test_blocks_and_what_they_look_at():
     assert BLOCKS == {"pre": Block, "post": PostNormBlock, "branch": BranchNormBlock, "sandwich": SandwichBlock,
                       "parallel": ParallelBlock}
-    config = GPTConfig(**SIZES | {"n_layer": 3}, architecture="gemma3_text", layers=("window", "full", "still"),
+    config = GPTConfig(**SIZES | {"n_layer": 3}, architecture="gemma3_text", layers=("window", "full", "window"),
                        window=3, local_rope_theta=50.0)
     model = GPT(config)
-    assert set(model.views) == set(VIEWS) and type(model.views["window"][1]) is Window
+    still = GPT(GPTConfig(**SIZES | {"n_layer": 2}, architecture="smollm3", layers=("full", "still"))).views
+    assert {*model.views, *still} == set(VIEWS) and type(model.views["window"][1]) is Window
     assert model.views["full"][0] is model.positions is not model.views["window"][0]
-    assert type(model.views["still"][0]) is Positions and type(model.views["still"][1]) is Causal
+    assert type(still["still"][0]) is Positions and type(still["still"][1]) is Causal
     assert new_norm(config, 5).weight.shape == (5,)
 
 

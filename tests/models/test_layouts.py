@@ -122,7 +122,13 @@ def test_a_cache_changes_nothing(architecture):
     (dict(architecture="llama", layers=("full", "full")), "'llama' has no layers; qwen2, qwen3, smollm3, gemma3_text"),
     (dict(architecture="gpt2", rotary_share=0.5), "'gpt2' has no rotary_share; gpt_neox has"),
     (dict(architecture="qwen3", layers=("full",)), "for each of the 2 blocks"),
-    (dict(architecture="qwen3", layers=("full", "strange")), "must name one of 'full', 'window', 'still'"),
+    (dict(architecture="qwen3", layers=("full", "strange")), "must name one of 'full', 'window' for each"),
+    (dict(architecture="smollm3", layers=("full", "window"), window=2), "'smollm3' has no layers with a window"),
+    (dict(architecture="smollm3", layers=("full", "window")), "must name one of 'full', 'still' for each"),
+    (dict(architecture="gemma3_text", layers=("full", "still")), "must name one of 'full', 'window' for each"),
+    (dict(architecture="qwen2", layers=("full", "full"), window=2), "window=2 is for layers that look at a window"),
+    (dict(architecture="gpt_neox", positions="alibi", rotary_share=0.5), "rotary_share needs rotary positions"),
+    (dict(architecture="gemma3_text", positions="alibi", local_rope_theta=5.0), "local_rope_theta needs rotary"),
     (dict(architecture="qwen3", layers=("full", "window")), "need window"),
     (dict(architecture="gpt_neox", rotary_share=0.1), "head_dim must be even, got 0"),
     (dict(architecture="gpt_neox", rotary_share=2.0), "rotary_share must be more than 0"),
@@ -132,6 +138,14 @@ def test_a_cache_changes_nothing(architecture):
 def test_options_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         GPTConfig(**TINY, **options)
+
+
+def test_a_window_given_alone_is_every_blocks():
+    ids = [[1, 2, 3, 4, 5]]
+    for architecture in ("qwen2", "qwen3"):
+        model = GPT(GPTConfig(**TINY, architecture=architecture, window=1)).eval()
+        assert model.config.layers == ("window", "window")
+        np.testing.assert_array_equal(model(ids).data[0, -1], model([[4, 4, 4, 4, 5]]).data[0, -1])
 
 
 def test_a_model_without_a_head_gives_its_features():

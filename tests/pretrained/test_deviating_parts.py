@@ -12,6 +12,7 @@ from tinygpt.models.kinds import FEED_FORWARDS, POSITIONS
 from tinygpt.models.layout import LAYOUTS
 from tinygpt.pretrained import SafetensorsFile, config_fields
 from tinygpt.pretrained.config_json import read_config, write_config
+from tinygpt.pretrained.config_fields import WITH_WINDOWS
 
 SIZES = dict(vocab_size=13, block_size=7, n_layer=2, n_head=2, n_embd=8)
 DECODERS = GPTConfig.ARCHITECTURES
@@ -20,8 +21,14 @@ DECODERS = GPTConfig.ARCHITECTURES
 @pytest.mark.parametrize("architecture", DECODERS)
 @pytest.mark.parametrize("part, kind", [*(("positions", kind) for kind in POSITIONS),
                                         *(("feed_forward", kind) for kind in FEED_FORWARDS)])
-def test_every_kind_of_a_part_is_saved_and_read_back(tmp_path, architecture, part, kind):
-    model = GPT(GPTConfig(**SIZES, architecture=architecture, **{part: kind})).eval()
+@pytest.mark.parametrize("bias", [None, True])
+def test_every_kind_of_a_part_is_saved_and_read_back(tmp_path, architecture, part, kind, bias):
+    if bias and architecture in ("mistral", "mixtral"):
+        bias = None                                            # they have none
+    model = GPT(GPTConfig(**SIZES, architecture=architecture, bias=bias, **{part: kind})).eval()
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.data += rng.normal(scale=0.1, size=parameter.shape).astype(parameter.dtype)
     model.save_pretrained(tmp_path)
     again, ids = load_model(tmp_path), np.array([[1, 5, 2, 9]])
     assert again.config == model.config
@@ -34,7 +41,11 @@ def test_every_kind_of_a_part_is_saved_and_read_back(tmp_path, architecture, par
 
 
 @pytest.mark.parametrize("architecture", DECODERS)
-def test_a_window_is_mistrals_and_mixtrals_own_and_deviates_elsewhere(tmp_path, architecture):
+def test_a_window_is_some_layouts_own_and_deviates_elsewhere(tmp_path, architecture):
+    if "window" not in LAYOUTS[architecture].views:
+        with pytest.raises(ValueError, match="has no layers with a window; leave window out"):
+            GPTConfig(**SIZES, architecture=architecture, window=2)
+        return
     model = GPT(GPTConfig(**SIZES, architecture=architecture, window=2)).eval()
     model.save_pretrained(tmp_path)
     again, ids = load_model(tmp_path), np.array([[1, 5, 2, 9]])
@@ -42,7 +53,7 @@ def test_a_window_is_mistrals_and_mixtrals_own_and_deviates_elsewhere(tmp_path, 
     np.testing.assert_array_equal(again(ids).data, model(ids).data)
     written = json.loads((tmp_path / "config.json").read_bytes())
     assert (written["model_type"], written.get("window"), written.get("sliding_window")) == (
-        (architecture, None, 2) if architecture in ("mistral", "mixtral") else ("tinygpt", 2, None))
+        (architecture, None, 2) if architecture in ("mistral", "mixtral", *WITH_WINDOWS) else ("tinygpt", 2, None))
 
 
 def test_a_part_that_the_layout_has_no_name_for_keeps_ours(tmp_path):

@@ -110,7 +110,7 @@ def test_bfloat16_values(tmp_path):
     (raw(b'{"a": NaN}'), "NaN is not JSON"),
     (raw({"a": 1}), "'a' must have dtype, shape and data_offsets"),
     (raw({"__metadata__": {"a": 1}}), "must map names to strings"),
-    (raw({"a": entry("F8_E4M3")}, bytes(8)), "dtype 'F8_E4M3', which is not supported; supported: F64"),
+    (raw({"a": entry("F8_E9M9")}, bytes(8)), "dtype 'F8_E9M9', which is not supported; supported: F64"),
     (raw({"a": entry(["F32"])}, bytes(8)), "which is not supported"),
     (raw({"a": entry(shape=(-2,))}, bytes(8)), "no proper shape"),
     (raw({"a": entry(shape=(2.0,))}, bytes(8)), "no proper shape"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .config_base import Configuration
-from .kinds import FEED_FORWARDS, POSITIONS, VIEWS
+from .kinds import FEED_FORWARDS, POSITIONS
 from .layout import LAYOUTS
 
 __all__ = ["GPTConfig", "BERTConfig", "EncoderDecoderConfig"]
@@ -42,8 +42,9 @@ class GPTConfig(Configuration):
             "gemma3_text".
         positions: how the model tells positions, a key of `kinds.POSITIONS`: "learned", "sinusoidal", "rotary" or
             "alibi". Default the architecture's; another kind makes a model that transformers cannot open.
-        window: how many tokens a query looks at, its own included; None for all. Transformers opens such a model in
-            Mistral's and Mixtral's layout only.
+        window: how many tokens a query looks at, its own included; None for all. Where blocks differ (`layers`), those
+            that look at a window; all do unless `layers` says otherwise. Transformers opens such a model in the layouts
+            of Mistral, Mixtral, Qwen and Gemma only.
         feed_forward: a key of `kinds.FEED_FORWARDS`, "plain", "gated" or "experts". As for positions.
         activation: a key of `ops.ACTIVATIONS`. Default the architecture's.
         bias: biases on linear layers and LayerNorms. Default the architecture's.
@@ -62,9 +63,10 @@ class GPTConfig(Configuration):
         n_experts, n_experts_per_token: for feed_forward="experts": how many, and how many a token goes through.
         router_aux_loss_coef: the weight of their balance loss in training (nn/experts.py).
         layers: what each block looks at, names in `kinds.VIEWS`, for architectures whose blocks differ ("qwen2",
-            "qwen3", "smollm3", "gemma3_text"); there by default the architecture's pattern. None: all look at the same.
+            "qwen3", "smollm3", "gemma3_text"); there by default the architecture's pattern, or windows in all blocks
+            where it has none and `window` is given. None: all look at the same.
         local_rope_theta: `rope_theta` of the layers with a window ("gemma3_text"); by default the same.
-        rotary_share: which part of a head's channels rotary positions turn ("gpt_neox"); by default all.
+        rotary_share: which part of a head's channels rotary positions turn ("gpt_neox"); by default all, 1.0.
         attention_scale: what scores are multiplied by ("gemma3_text"); by default 1/√D.
 
     Raises:
@@ -125,12 +127,13 @@ class GPTConfig(Configuration):
             self._fail(f"architecture={self.architecture!r} always has biases; leave bias out, or choose 'llama'")
         if self.window is not None:
             self._check_size("window")
-        self._check_layers()
         self._default("n_kv_head", self.n_head)
         self._default("head_dim", self.n_embd // self.n_head)
         plain = self.feed_forward == "plain"
         self._default("n_inner", 4 * self.n_embd if plain else -(-8 * self.n_embd // 96) * 32)
         self._check_size("n_kv_head", "head_dim", "n_inner")
+        self._check_number("rope_theta", 0.0, open_=True)
+        self._check_layers()
         if self.n_head % self.n_kv_head:
             self._fail(f"n_head={self.n_head} is not divisible by n_kv_head={self.n_kv_head}")
         if self.positions == "rotary" and (self.rotary_dim % 2 or not self.rotary_dim):
@@ -140,7 +143,6 @@ class GPTConfig(Configuration):
         plain_heads = self.n_kv_head == self.n_head and self.head_dim == self.n_embd // self.n_head
         if self.architecture == "gpt2" and not plain_heads:
             self._fail("n_kv_head other than n_head and head_dim other than n_embd / n_head need architecture='llama'")
-        self._check_number("rope_theta", 0.0, open_=True)
         self._check_rope_scaling()
         self._check_experts()
 
@@ -151,23 +153,41 @@ class GPTConfig(Configuration):
                 having = [other for other, layout in LAYOUTS.items() if name in layout.options]
                 self._fail(f"architecture={self.architecture!r} has no {name}; {', '.join(having)} "
                            f"{'has' if len(having) == 1 else 'have'}")
+        for name, default in (("local_rope_theta", self.rope_theta), ("rotary_share", 1.0)):
+            if self.positions == "rotary" and name in self.layout.options:
+                self._default(name, default)
+            elif getattr(self, name) is not None:
+                self._fail(f"{name} needs rotary positions, and positions={self.positions!r}; leave it out")
+        if "attention_scale" in self.layout.options:
+            self._default("attention_scale", self.head_dim ** -0.5)
         for name in ("local_rope_theta", "attention_scale"):
             if getattr(self, name) is not None:
                 self._check_number(name, 0.0, open_=True)
         if self.rotary_share is not None:
             self._check_number("rotary_share", 0.0, 1.0 + 1e-9, open_=True)
-        pattern, n = self.layout.layers, self.n_layer
-        if not pattern:
-            return
-        if "window" in pattern:
-            self._default("window", 4096)
+        if self.layout.layers:
+            self._check_views()
+
+    def _check_views(self) -> None:
+        """What each block looks at, where blocks differ."""
+        pattern, views, n = self.layout.layers, self.layout.views, self.n_layer
+        if self.window is not None and "window" not in views:
+            self._fail(f"architecture={self.architecture!r} has no layers with a window; leave window out, or choose "
+                       "'mistral'")
+        if self.window is not None and "window" not in pattern:
+            pattern = ("window",)
         layers: Any = (pattern * (n // len(pattern) + 1))[:n] if self.layers is None else self.layers
-        if not isinstance(layers, (tuple, list)) or len(layers) != n or not all(kind in VIEWS for kind in layers):
-            self._fail(f"layers must name one of {', '.join(map(repr, VIEWS))} for each of the {n} blocks, "
+        if not isinstance(layers, (tuple, list)) or len(layers) != n or not all(kind in views for kind in layers):
+            self._fail(f"layers must name one of {', '.join(map(repr, views))} for each of the {n} blocks, "
                        f"got {layers!r:.80}")
         self._set("layers", tuple(layers))
         if "window" in layers and self.window is None:
-            self._fail("layers that look at a window need window, how many tokens they look at")
+            if "window" not in pattern:
+                self._fail("layers that look at a window need window, how many tokens they look at")
+            self._set("window", 4096)
+        if layers and self.window is not None and "window" not in layers:
+            self._fail(f"window={self.window} is for layers that look at a window, and layers names none; leave window "
+                       "out, or layers")
 
     def _check_experts(self) -> None:
         self._check_size("n_experts", "n_experts_per_token")

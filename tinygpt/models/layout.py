@@ -35,6 +35,7 @@ class Layout:
     scale_embedding: bool = False   # token embeddings times √C
     pooler: str = "tanh"     # of a classifier of texts: a name in ops
     layers: tuple[str, ...] = ()    # what blocks look at, names in kinds.VIEWS, repeated; () where all look at the same
+    views: tuple[str, ...] = ("full", "window")     # what `layers` may name, in architectures that have the option
     options: tuple[str, ...] = ()   # fields of GPTConfig that only some architectures have
 
     @property
@@ -56,7 +57,7 @@ LAYOUTS = {
     "olmo2":       Layout("rms",   "branch",  "rotary",     "causal", "gated",      False, "silu",      False, 1e-5,
                           biases="attention", qk_norm="all"),
     "smollm3":     Layout("rms",   "pre",     "rotary",     "causal", "gated",      False, "silu",      False, 1e-6,
-                          layers=("full", "full", "full", "still"), options=("layers",)),
+                          layers=("full", "full", "full", "still"), views=("full", "still"), options=("layers",)),
     "gpt_neox":    Layout("layer", "parallel", "rotary",    "causal", "plain",      False, "gelu",      True,  1e-5,
                           options=("rotary_share",)),
     "gemma3_text": Layout("offset_rms", "sandwich", "rotary", "causal", "gated", False, "gelu_tanh", False, 1e-6,

@@ -165,7 +165,8 @@ def _layers(config: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(kinds, list) or len(kinds) != n or not all(str(kind) in LAYER_TYPES for kind in kinds):
         raise ValueError(f"layer_types must name one of {', '.join(LAYER_TYPES)} for each of the {n} layers, "
                          f"got {kinds!r:.80}")
-    return {"window": window, "layers": tuple(LAYER_TYPES[kind] for kind in kinds)}
+    return {"window": window if "sliding_attention" in kinds else None,  # of no layer, it says nothing
+            "layers": tuple(LAYER_TYPES[kind] for kind in kinds)}
 
 
 def _suppressed(words: Any) -> tuple[int, ...]:

@@ -290,6 +290,9 @@ def names_of(fields: Mapping[str, Any]) -> Names:
         entries = _exchanged(entries, kinds, fields.get(part))
     for part, kinds in BLOCK_PARTS.items():
         block = _exchanged(block, kinds, fields.get(part))
+    if not any(".feed_forward." in entry.ours and entry.ours.endswith(".bias") for entry in names.blocks[0][1]):
+        block = tuple(entry for entry in block                 # biases are in attention alone, in every kind
+                      if ".feed_forward." not in entry.ours or not entry.ours.endswith(".bias"))
     return replace(names, entries=entries, blocks=((count, block), *others))
 
 
