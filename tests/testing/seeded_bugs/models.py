@@ -41,6 +41,11 @@ def gpt2(rng: np.random.Generator) -> ModelExample:
     return gpt(rng, architecture="gpt2")
 
 
+def alibi(rng: np.random.Generator) -> ModelExample:
+    """A GPT whose positions are numbers for every key that a query looks at, earlier ones as well."""
+    return gpt(rng, positions="alibi")
+
+
 def tied(rng: np.random.Generator) -> ModelExample:
     return gpt(rng, tie_word_embeddings=True)
 
@@ -82,7 +87,7 @@ model_bug("cache: positions start at 0 again", gpt, GPT, "features", (
     "positions_of(padding, start, end)", "positions_of(padding, 0, ids.shape[1])"))
 model_bug("cache: the last chunk only is looked at", gpt, LayerCache, "append", (
     "self.keys[:, :, :end], self.values[:, :, :end]", "keys, values"))
-model_bug("cache: the mask is that of the new tokens alone", gpt, nn.CachedSight, "__init__", (
+model_bug("cache: the mask is that of the new tokens alone", alibi, nn.CachedSight, "__init__", (
     "cache.kept(layer) + n_queries", "n_queries"), ("super()", "super(CachedSight, self)"), CachedSight=nn.CachedSight)
 model_bug("padding: mask ignored", gpt, GPT, "features", (
     "mask if padding is None else Both(mask, Padding(padding))", "mask"))
