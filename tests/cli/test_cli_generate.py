@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -171,10 +172,12 @@ def test_the_tokenizer_of_another_model(capsys, char, bpe, tmp_path):
     assert "the tokenizer in" in line and "is of another model" in line
 
 
-def test_a_reader_that_goes_away_and_a_full_disk(char):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_and_a_full_disk(char, unbuffered):
     def run(**streams):
         return subprocess.Popen([sys.executable, "-m", "tinygpt", "generate", "--model", str(char), "--prompt", "the ",
-                                 "--seed", "1"], stderr=subprocess.PIPE, **streams)
+                                 "--seed", "1"], stderr=subprocess.PIPE,
+                                env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, **streams)
 
     process = run(stdout=subprocess.PIPE)
     process.stdout.close()

@@ -119,7 +119,10 @@ def test_an_error_of_our_own_is_not_hidden(monkeypatch):
 
 @pytest.mark.parametrize("error, code, message", [
     (ValueError("label '\x1b[2J' " + "y" * 1000), 2, "label '\ufffd[2J' y"),
-    (ValueError(f"got {'x' * 1000!r}, expected y; do z"), 2, "x…', expected y; do z"),
+    (ValueError(f"got {'x' * 1000!r}, expected y; do z"), 2, f"x…{'x' * 25}', expected y; do z"),
+    (ValueError(f"no file '{'folder/' * 20}text.txt', did you mean 'texts'?"), 2, "/text.txt', did you mean 'texts'?"),
+    (ValueError(f"no 'a', and the models' list is {'long ' * 20}; did you mean 'b'?"), 2,
+     f"tinygpt: error: no 'a', and the models' list is {'long ' * 20}; did you mean 'b'?"),
     (KeyError("role"), 2, "something that is needed is not there: role"),
     (KeyError(5), 2, "something that is needed is not there: 5"),
     (OverflowError("Python int too large to convert to C long"), 2, "too large"),

@@ -31,7 +31,8 @@ from seeded_bugs.correct import expression, plain, wave  # noqa: E402
 from seeded_bugs.models import held  # noqa: E402
 
 from tinygpt.autograd import OPS  # noqa: E402
-from tinygpt.testing import check_vjp, gradcheck, op_db  # noqa: E402
+from tinygpt.testing import gradcheck, op_db  # noqa: E402
+from tinygpt.testing.registry import check_sample  # noqa: E402
 
 MANY, MANY_COSTLY = 20, 1  # examples that a stand-in sees; a whole model takes it seconds
 EVERY_ENTRY = {"all ones", "torch"}  # stand-ins that compute a slope for every entry of the inputs …
@@ -98,9 +99,7 @@ def correct_examples(n: int, start: int) -> tuple[int, Counter[str], list[str]]:
         rng = np.random.default_rng([start, i])
         if i % 10 < 6:
             name = names[(i // 10 * 6 + i % 10) % len(names)]
-            sample = op_db[name].draw(rng)
-            report = check_vjp(OPS[name].rule, *sample.inputs, constants=sample.constants, seed=i,
-                               raise_exception=False, **sample.settings)
+            report = check_sample(name, op_db[name].draw(rng), seed=i)
         elif i % 10 < 8:
             name, (function, inputs) = "expression", expression(rng)
             report = gradcheck(function, *inputs, seed=i, raise_exception=False)

@@ -94,7 +94,7 @@ def test_each_field_has_its_type(capsys, forge, name, value):
     (("options", "data"), MISSING, "no options with their data"),
     (("options", "objective"), ["causal"], "which is of another type"),
     (("options", "nonsense"), 1, "an unknown option 'nonsense'"),
-    (("options", "lr"), 1e999, "is not valid JSON"),
+    (("options", "lr"), 1e999, "its run: not valid JSON (Infinity is not JSON)"),
     (("options",), {}, "no options with their data"),
     (("command",), "finetune", "`tinygpt finetune --resume` goes on with it, not `tinygpt pretrain`"),
     (("command",), "\x1b[2J", "`tinygpt '\\x1b[2J' --resume` goes on with it"),

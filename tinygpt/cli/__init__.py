@@ -17,7 +17,7 @@ from ..backend import DeviceError
 from ..files import printable, starting
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
 from . import chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
-from .streams import standard_streams, written
+from .streams import reader_left, standard_streams, written
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
@@ -76,7 +76,7 @@ def _command(argv: Sequence[str] | None) -> int:
     except BAD_INPUT as error:
         return _fail(_message(error), 2)
     except MACHINE as error:
-        if isinstance(error, BrokenPipeError) and isinstance(written(), BrokenPipeError):
+        if isinstance(error, BrokenPipeError) and reader_left():
             return 0  # `tinygpt generate … | head`: the reader has had enough
         return _fail(_message(error), 2 if getattr(error, "errno", None) in BAD_NAMES else 1)
 
@@ -125,13 +125,18 @@ def _message(error: BaseException) -> str:
 def one_line(message: str) -> str:
     """What others wrote may be in it: on one line, harmless and short, each value and the whole."""
     text = " ".join(printable(message[:100_000]).split())
-    for quote in "'\"":
-        text = re.sub(f"{quote}[^{quote}]{{{LONGEST_VALUE + 1},}}{quote}",
-                      lambda match: f"{match[0][:LONGEST_VALUE - 2]}…{match[0][-1]}", text)
+    for quote in "'\"":  # a quote within a word is an apostrophe
+        text = re.sub(rf"(?<!\w){quote}[^{quote}]*{quote}", _shortened, text)
     if len(text) <= LONGEST_LINE:
         return text
     end = LONGEST_LINE // 3  # what to do about it often stands at the end
     return f"{text[:LONGEST_LINE - end - 3]} … {text[-end:]}"
+
+
+def _shortened(match: re.Match[str]) -> str:
+    """A quoted value in at most LONGEST_VALUE characters, with its end: there a path says what it is the path of."""
+    value, end = match[0], LONGEST_VALUE // 3
+    return value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE - end - 1]}…{value[-end:]}"
 
 
 def _fail(message: str, code: int) -> int:

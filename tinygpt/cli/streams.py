@@ -14,13 +14,14 @@ import contextlib
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from ..files.quiet import Quiet
 
-__all__ = ["print_result", "standard_streams", "written"]
+__all__ = ["print_result", "reader_left", "standard_streams", "written"]
 
 NAMES = {"stdin": "standard input", "stdout": "standard output", "stderr": "standard error"}
 
@@ -105,3 +106,19 @@ def written() -> OSError | None:
             os.dup2(nowhere, sys.__stdout__.fileno())
             os.close(nowhere)
         return error
+
+
+def reader_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more.
+
+    What it holds back cannot be written then. It holds nothing back where Python was told not to (PYTHONUNBUFFERED),
+    and the pipe itself has to be asked.
+    """
+    if isinstance(written(), BrokenPipeError):
+        return True
+    try:
+        pipe = select.poll()
+        pipe.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))
+    except (AttributeError, OSError):  # not on Windows; no file
+        return False

@@ -26,6 +26,7 @@ __all__ = ["DOCUMENT_LIMIT", "EMBEDDED", "Documents", "bounded", "find_table"]
 
 EMBEDDED = "python-docs"  # the name of the embedded corpus
 DOCUMENT_LIMIT = 1 << 22  # characters
+LONGEST_PATH = 240  # of which a message shows: its end says most
 
 
 def _cut(text: str, limit: int) -> int:
@@ -91,7 +92,8 @@ def _unknown(spec: str) -> FileNotFoundError:
     names = sorted([*CORPORA, EMBEDDED, *SYNTHETIC])
     near = difflib.get_close_matches(spec[:80], names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return FileNotFoundError(f"no file or folder {shown(spec)}, and no corpus has that name ({', '.join(names)}){hint}")
+    return FileNotFoundError(f"no file or folder {shown(spec, LONGEST_PATH)}, and no corpus has that name "
+                             f"({', '.join(names)}){hint}")
 
 
 class Documents:
@@ -167,5 +169,5 @@ def find_table(spec: str | Path) -> str | Path:
     if spec in CORPORA:
         return find_corpus(str(spec))
     near = difflib.get_close_matches(str(spec)[:80], [*CORPORA, *SYNTHETIC], n=1)
-    raise FileNotFoundError(f"no file {shown(str(spec))}, and no corpus has that name"
+    raise FileNotFoundError(f"no file {shown(str(spec), LONGEST_PATH)}, and no corpus has that name"
                             f"{f'; did you mean {near[0]!r}?' if near else ''}")

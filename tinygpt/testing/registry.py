@@ -23,7 +23,7 @@ from .reports.report import GradcheckReport
 from .samples import Sample, op_db
 from .vjp import check_vjp
 
-__all__ = ["Row", "check_operation", "operations"]
+__all__ = ["Row", "check_operation", "check_sample", "operations"]
 
 # Rules with complex outputs: their real and imaginary parts are checked.
 COMPLEX = frozenset(("fft", "ifft", "rfft", "eigvals"))
@@ -45,7 +45,7 @@ def _in_parts(function: Callable[..., Any], settings: dict[str, Any]) -> Callabl
     return apply
 
 
-def _check(name: str, sample: Sample, seed: int) -> GradcheckReport:
+def check_sample(name: str, sample: Sample, seed: int) -> GradcheckReport:
     """One example: of a rule with its contracts, of another function its gradient."""
     if name in OPS and name not in COMPLEX:
         return check_vjp(OPS[name].rule, *sample.inputs, constants=sample.constants, seed=seed, raise_exception=False,
@@ -103,7 +103,7 @@ def check_operation(name: str, examples: int = 20, seed: int = 0, device: str = 
     samples = op_db[name]
     row, start = Row(name), time.perf_counter()
     for i, sample in enumerate(samples.samples(examples, seed)):
-        row.add(_check(name, sample, seed + i))
+        row.add(check_sample(name, sample, seed + i))
     row.seconds = time.perf_counter() - start
     yield row
     if name not in OPS:

@@ -11,7 +11,6 @@ import numpy as np
 import tinygpt
 from tinygpt import nn
 from tinygpt.models import GPT, GPTConfig
-from tinygpt.models import gpt as book
 from tinygpt.nn.cache import LayerCache
 from tinygpt.optim import AdamW, Muon
 from tinygpt.optim.flat_parameter import FlatParameter
@@ -40,6 +39,11 @@ def gpt(rng: np.random.Generator, **fixed: Any) -> ModelExample:
 
 def gpt2(rng: np.random.Generator) -> ModelExample:
     return gpt(rng, architecture="gpt2")
+
+
+def alibi(rng: np.random.Generator) -> ModelExample:
+    """A GPT whose positions are numbers for every key that a query looks at, earlier ones as well."""
+    return gpt(rng, positions="alibi")
 
 
 def tied(rng: np.random.Generator) -> ModelExample:
@@ -83,12 +87,12 @@ model_bug("cache: positions start at 0 again", gpt, GPT, "features", (
     "positions_of(padding, start, end)", "positions_of(padding, 0, ids.shape[1])"))
 model_bug("cache: the last chunk only is looked at", gpt, LayerCache, "append", (
     "self.keys[:, :, :end], self.values[:, :, :end]", "keys, values"))
-model_bug("cache: the mask is that of the new tokens alone", gpt, nn.CachedSight, "__init__", (
-    "cache.kept + n_queries", "n_queries"), ("super()", "super(CachedSight, self)"), CachedSight=nn.CachedSight)
+model_bug("cache: the mask is that of the new tokens alone", alibi, nn.CachedSight, "__init__", (
+    "cache.kept(layer) + n_queries", "n_queries"), ("super()", "super(CachedSight, self)"), CachedSight=nn.CachedSight)
 model_bug("padding: mask ignored", gpt, GPT, "features", (
-    "mask = self.mask if padding is None else", "mask = self.mask if True else"))
+    "mask if padding is None else Both(mask, Padding(padding))", "mask"))
 model_bug("padding: the causal mask forgotten beside it", gpt, GPT, "features", (
-    "Both(self.mask, Padding(padding))", "Padding(padding)"))
+    "Both(mask, Padding(padding))", "Padding(padding)"))
 model_bug("padding: positions shift on the left", gpt2, GPT, "features", (
     "positions_of(padding, start, end)", "positions_of(None, start, end)"))
 add(Bug("tied weights: the output's use detached", tied, lambda: patched(GPT, "output_weight", property(mutant(
@@ -103,10 +107,10 @@ model_bug("loss: mean over rows of means", gpt, losses, "language_loss", (
     "parts = [ops.linear_cross_entropy(x[i:i + 1], model.output_weight, None, targets[i:i + 1], None if weights is "
     "None else weights[i:i + 1]) for i in range(len(targets))]\n"
     "    return sum(parts[1:], parts[0]) * (count_targets(batch) / len(parts))"))
-model_bug("loss: a batch's rows leak into each other", gpt, book.GPT, "through", (
-    "return self.norm(x)", "return self.norm(x + x.mean(axis=0, keepdims=True) * 0.01)"))
+model_bug("loss: a batch's rows leak into each other", gpt, GPT, "features", (
+    "x = self.norm(x)", "x = self.norm(x + x.mean(axis=0, keepdims=True) * 0.01)"))
 model_bug("rotary: keys turned by half their angle", llama, nn.RotaryPositions, "turn", (
-    "ops.rotary_embedding(k, *angles)", "ops.rotary_embedding(k.detach(), *angles)"))
+    "self._turned(k, *angles)", "self._turned(k.detach(), *angles)"))
 model_bug("optimizer beside the model: a second gradient replaces the first", held_and_tied, FlatParameter, "receive", (
     "self._grad += g", "self._grad[...] = g"))
 model_bug("optimizer beside the model: a deferred gradient replaces what is there", held, FlatParameter, "take", (

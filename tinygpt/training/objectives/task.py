@@ -120,6 +120,14 @@ class Task(Objective):
         alpha = 2.0 * o.lora if o.lora_alpha is None else o.lora_alpha
         return LoRA(o.lora, alpha, tuple(name.strip() for name in o.lora_targets.split(",")))
 
+    @staticmethod
+    def _base(name: str) -> str | Path:
+        """The folder of the model that training began with; its name alone where it is out of reach by now."""
+        try:
+            return resolve_folder(name)
+        except (OSError, ImportError):
+            return name
+
     def n_steps(self, source: Any) -> int:
         """As many as the options say, in steps or in epochs."""
         o = self.options
@@ -141,7 +149,7 @@ class Task(Objective):
         if o.lora is None:
             super().save(model, out)
         elif o.model is not None and not o.merge:
-            save_adapter(out, model, self._lora(), resolve_folder(o.model))
+            save_adapter(out, model, self._lora(), self._base(o.model))
             self.tokenizer.save(out)
         else:
             whole = new_model(model.config.to_dict())
