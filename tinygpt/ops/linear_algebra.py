@@ -24,8 +24,8 @@ from .piecewise import absolute
 from .reduction import Axis, restore
 
 __all__ = [
-    "cholesky", "cond", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr", "slogdet",
-    "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "cond", "det", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr",
+    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
 ]
 
 
@@ -227,6 +227,21 @@ def eigh(a: Any, UPLO: str = "L") -> Any:
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, of symmetric matrices."""
     return eigh(a, UPLO)[0]
+
+
+@of_numpy("linalg.eigvals", derivative="V⁻ᵀ diag(g) Vᵀ, V being the eigenvectors")
+@differentiable
+def eigvals(xp: Any, x: Array) -> Output:
+    """The eigenvalues, complex where NumPy finds complex ones; all different."""
+    out = xp.linalg.eigvals(x)
+
+    def backward(g):  # dw = diag(V⁻¹ dX V)
+        w, v = xp.linalg.eig(x)
+        order = xp.abs(out[..., :, None] - w[..., None, :]).argmin(axis=-1)  # the two may come in different orders
+        picked = xp.take_along_axis(v, order[..., None, :], axis=-1)
+        dx = _t(xp.linalg.inv(picked)) @ (g[..., None, :] * _eye(xp, picked)) @ _t(picked)
+        return ((dx if x.dtype.kind == "c" else dx.real).astype(x.dtype),)
+    return out, backward
 
 
 @differentiable
