@@ -17,6 +17,7 @@ import numpy as np
 
 from ..arrays import Array, as_array
 from ..autograd import Output, differentiable, unbroadcast, wrap
+from ..backend import wide_dtype
 from . import linalg, reduction, shape
 from .aggregates import amax, amin, others
 from .numpy_table import ENTRIES, as_input, beside, of_numpy
@@ -131,7 +132,7 @@ def _pinv(xp: Any, x: Array, *, settings: dict[str, Any] | None = None) -> Outpu
 def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, ...]:
     """The x that makes a @ x nearest to b; the squared distances that are left, the rank, and the singular values."""
     a, b = as_input(a), as_input(b)
-    limit = np.finfo(a.dtype).eps * max(a.shape) if rcond is None else 0.0 if rcond == -1 else float(rcond)
+    limit = np.finfo(wide_dtype(a.dtype)).eps * max(a.shape) if rcond is None else 0.0 if rcond == -1 else float(rcond)
     x = linalg.matmul(pinv(a, limit), b)
     values = svdvals(a)
     rank = int((values.data > limit * values.data[:1]).sum())
