@@ -36,7 +36,7 @@ def call(name: str, *options: str) -> str:
 
 def result(name: str, *options: str) -> dict:
     """The object that a benchmark prints last."""
-    return json.loads(call(name, *options, "--json").splitlines()[-1])
+    return json.loads(call(name, *options, *(["--json"] if "--json" in (BENCHMARKS / name).read_text("utf-8") else [])).splitlines()[-1])
 
 
 def test_training_alone_and_by_the_rules():
@@ -87,6 +87,11 @@ def test_decoding_beside_transformers():
     pytest.importorskip("transformers")
     found = result("decoding.py", "--shape", "char", "--runs", "1", "--new-tokens", "4")
     assert found["ratio"] > 0 and found["same_tokens"] == "2 of 2 prompts"
+
+
+def test_checkpoint():
+    found = result("checkpoint.py", "--n-embd", "16", "--rounds", "1")
+    assert min(found["megabytes"], found["seconds_with"], found["seconds_without"], found["ratio"]) > 0
 
 
 def test_overhead():

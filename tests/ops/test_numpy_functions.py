@@ -253,6 +253,15 @@ def test_complex_numbers_on_the_way_to_real_ones():
     gradcheck(lambda x, gain: np.fft.irfft(np.fft.rfft(x) * gain), np.arange(8.0) ** 1.5, gain)
 
 
+def test_transforms_of_float16_stay_complex():
+    x = tg.Tensor(np.array([1, 2, 4], np.float16), requires_grad=True)
+    y = np.fft.fft(x)
+    assert y.dtype == np.complex64
+    np.testing.assert_allclose(y.data, np.fft.fft([1.0, 2.0, 4.0]), rtol=1e-6)
+    np.imag(y).sum().backward()
+    assert x.grad.dtype == np.float16
+
+
 def test_shapes_of_results_with_names():
     a = tg.Tensor(X[:, :3])
     assert np.linalg.slogdet(a).logabsdet.shape == () and np.linalg.eigh(a).eigenvectors.shape == (3, 3)

@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..autograd.graph import Gradient, Output, Rule
 from ..autograd.operation import Operation
 from ..backend import is_bfloat16
@@ -70,6 +71,11 @@ def _wide(x: Any) -> Any:
     return x.astype(np.float32) if _is_narrow(x) else x
 
 
+def _rounded(out: Array, narrow: np.dtype) -> Array:
+    """An output in the narrow type; complex numbers, which have none, and whole numbers stay."""
+    return out.astype(narrow) if out.dtype.kind == "f" else out
+
+
 def _like(dx: Gradient, x: Any) -> Gradient:
     """The gradient, which is float32, in the type of its input; one that is a function stays a function."""
     if dx is None or not _is_narrow(x):
@@ -84,7 +90,7 @@ def run_wide(rule: Rule, xp: Any, arrays: Sequence[Any], settings: dict[str, Any
     narrow = next(x.dtype for x in arrays if _is_narrow(x))
     out, backward = rule(xp, *map(_wide, arrays), **settings)
     if precision is Precision.ROUNDED or narrow == HALF:
-        out = tuple(part.astype(narrow) for part in out) if isinstance(out, tuple) else out.astype(narrow)
+        out = tuple(_rounded(part, narrow) for part in out) if isinstance(out, tuple) else _rounded(out, narrow)
 
     def rounded_backward(g):
         gradients = backward(tuple(map(_wide, g)) if isinstance(g, tuple) else _wide(g))

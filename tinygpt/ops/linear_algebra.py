@@ -17,6 +17,7 @@ import numpy as np
 
 from ..arrays import Array, as_array
 from ..autograd import Output, differentiable, unbroadcast, wrap
+from ..backend import wide_dtype
 from . import linalg, reduction, shape
 from .aggregates import amax, amin, others
 from .numpy_table import ENTRIES, as_input, beside, of_numpy
@@ -24,8 +25,8 @@ from .piecewise import absolute
 from .reduction import Axis, restore
 
 __all__ = [
-    "cholesky", "cond", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr", "slogdet",
-    "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "cond", "det", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr",
+    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
 ]
 
 
@@ -131,7 +132,7 @@ def _pinv(xp: Any, x: Array, *, settings: dict[str, Any] | None = None) -> Outpu
 def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, ...]:
     """The x that makes a @ x nearest to b; the squared distances that are left, the rank, and the singular values."""
     a, b = as_input(a), as_input(b)
-    limit = np.finfo(a.dtype).eps * max(a.shape) if rcond is None else 0.0 if rcond == -1 else float(rcond)
+    limit = np.finfo(wide_dtype(a.dtype)).eps * max(a.shape) if rcond is None else 0.0 if rcond == -1 else float(rcond)
     x = linalg.matmul(pinv(a, limit), b)
     values = svdvals(a)
     rank = int((values.data > limit * values.data[:1]).sum())
@@ -227,6 +228,21 @@ def eigh(a: Any, UPLO: str = "L") -> Any:
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, of symmetric matrices."""
     return eigh(a, UPLO)[0]
+
+
+@of_numpy("linalg.eigvals", derivative="V⁻ᵀ diag(g) Vᵀ, V being the eigenvectors")
+@differentiable
+def eigvals(xp: Any, x: Array) -> Output:
+    """The eigenvalues, complex where NumPy finds complex ones; all different."""
+    out = xp.linalg.eigvals(x)
+
+    def backward(g):  # dw = diag(V⁻¹ dX V)
+        w, v = xp.linalg.eig(x)
+        order = xp.abs(out[..., :, None] - w[..., None, :]).argmin(axis=-1)  # the two may come in different orders
+        picked = xp.take_along_axis(v, order[..., None, :], axis=-1)
+        dx = _t(xp.linalg.inv(picked)) @ (g[..., None, :] * _eye(xp, picked)) @ _t(picked)
+        return ((dx if x.dtype.kind == "c" else dx.real).astype(x.dtype),)
+    return out, backward
 
 
 @differentiable

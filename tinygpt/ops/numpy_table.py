@@ -12,6 +12,7 @@ Prerequisites: operators.py. Next: numpy_functions.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..arrays import Array, array_module, from_numpy
 from ..autograd import Tensor
+from ..backend import on_device
 
 __all__ = ["ENTRIES", "Entry", "METHOD_NAMES", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "module_of", "no_out",
            "of_numpy", "plain"]
@@ -93,9 +95,34 @@ def enter(function: Callable[..., Any], *names: str, derivative: str, ours: str 
             NUMPY_FUNCTIONS[theirs] = function
 
 
+def _elsewhere(values: Any) -> str | None:
+    """The device of the first Tensor among these, or in lists among them, that is not on the host."""
+    for x in values:
+        if isinstance(x, Tensor):
+            if type(x.data) is not np.ndarray:
+                return x.device
+        elif type(x) in (list, tuple) and (device := _elsewhere(x)) is not None:
+            return device
+    return None
+
+
+def _where_its_inputs_are(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function made of others with the device of its Tensors as the current one; an operation sees to that itself."""
+    @functools.wraps(function)
+    def there(*given: Any, **settings: Any) -> Any:
+        device = _elsewhere(given) or _elsewhere(settings.values())
+        if device is None:
+            return function(*given, **settings)
+        with on_device(device):
+            return function(*given, **settings)
+    return there
+
+
 def of_numpy(*names: str, derivative: str, ours: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the function below under NumPy's names for it."""
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        if not hasattr(function, "operation"):
+            function = _where_its_inputs_are(function)
         enter(function, *names, derivative=derivative, ours=ours)
         return function
     return decorate
