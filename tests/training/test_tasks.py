@@ -129,6 +129,17 @@ def test_the_folder_it_began_with_may_be_gone(kind: str, files, bases, tmp_path:
     assert again == first
 
 
+@pytest.mark.parametrize("error", [OSError("the Hub cannot be reached"), ImportError("no huggingface_hub")])
+def test_the_hub_it_began_with_may_be_out_of_reach(files, bases, tmp_path: Path, monkeypatch, error) -> None:
+    """A checkpoint is saved all the same."""
+    def unreachable(name):
+        raise error
+
+    monkeypatch.setattr("tinygpt.training.objectives.task.resolve_folder", unreachable)
+    finetune(options_of("lora", files, bases, steps=1), tmp_path / "out", stream=io.StringIO())
+    assert (tmp_path / "out" / ADAPTER).is_file()
+
+
 def test_a_run_of_another_command_is_refused(runs, bases) -> None:
     with pytest.raises(ValueError, match="`tinygpt finetune --resume` goes on with it, not `tinygpt pretrain`"):
         saved_options(runs["new"][0], PretrainOptions)
