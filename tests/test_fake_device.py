@@ -8,7 +8,7 @@ import fake_device
 import numpy as np
 import pytest
 from model_losses import loss_of
-from op_calls import LOOKS, MADE, NO_DEVICE, RULES, call, place, samples_of
+from op_calls import LOOKS, MADE, NO_DEVICE, RULES, call as call_by_name, place, samples_of
 
 import tinygpt as tg
 from tinygpt import ops
@@ -286,8 +286,8 @@ def test_what_is_checked_on_the_host_runs_on_the_device(name):
         if not any(isinstance(x, (np.ndarray, list)) for x in sample.inputs):
             continue
         with np.errstate(all="ignore"):
-            expected_outputs, expected_grads = run(name, sample.inputs, sample.settings, "cpu", call)
-        outputs, grads = run(name, sample.inputs, settings, "fake:1", call)
+            expected_outputs, expected_grads = run(name, sample.inputs, sample.settings, "cpu", call_by_name)
+        outputs, grads = run(name, sample.inputs, settings, "fake:1", call_by_name)
         for got, expected in zip(outputs + grads, expected_outputs + expected_grads, strict=True):
             if expected is None:
                 assert got is None

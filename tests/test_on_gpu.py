@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from op_calls import NO_DEVICE, RULES, call, place, samples_of
 
-from tinygpt import kernels, ops
+from tinygpt import kernels
 from tinygpt.autograd import OPS, Tensor
 from tinygpt.backend import allow_tf32, array_module, manual_seed, on_device, resolve_dtype, to_device, to_numpy
 from tinygpt.data import WindowSampler

@@ -15,6 +15,7 @@ import numpy as np
 __all__ = ["SHAPES", "batch", "busy_seconds", "cpu_seconds", "has_torch", "peak_mb", "resident_mb"]
 
 SHAPES = {  # vocabulary, context, layers, heads, channels, batch
+    "tiny": dict(V=65, T=16, L=1, H=2, C=16, B=2),  # to see that a benchmark runs
     "char": dict(V=65, T=64, L=4, H=4, C=128, B=12),
     "baby": dict(V=65, T=256, L=6, H=6, C=384, B=16),
     "gpt2": dict(V=50257, T=256, L=12, H=12, C=768, B=4),

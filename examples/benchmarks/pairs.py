@@ -37,7 +37,7 @@ import numpy as np
 from measuring import SHAPES, batch, busy_seconds, resident_mb
 
 WHAT = ("training", "decoding", "overhead", "import")
-STEPS = {"char": 30, "baby": 5, "gpt2": 3}
+STEPS = {"tiny": 30, "char": 30, "baby": 5, "gpt2": 3}
 WARMUP = 2  # steps before the clock counts
 # The largest relative difference of answers: float32 added up in another order. Another token is 2e-5 at least.
 AGREE = 1e-5

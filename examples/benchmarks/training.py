@@ -79,7 +79,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     names = ["tinygpt"] + ["tinygpt_threads", "tinygpt_processes"] * options.replicas + ["rules"] * options.rules
     if has_torch() and not options.alone:
         names += ["torch"] + ["torch_tuned"] * options.tuned + ["torch_compiled"] * options.compile
-    steps = options.steps or {"char": 60, "baby": 10, "gpt2": 5}[options.shape]
+    steps = options.steps or {"tiny": 60, "char": 60, "baby": 10, "gpt2": 5}[options.shape]
     before, started, own = busy_seconds(), time.perf_counter(), cpu_seconds()
     with tempfile.TemporaryDirectory() as folder:
         sides = [Side(name, options, folder) for name in names]  # the first writes the weights, the others read them
