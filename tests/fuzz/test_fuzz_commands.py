@@ -120,7 +120,7 @@ def fuzz(place: Path, seed: object, cases: int) -> None:
 
 
 def test_wrong_command_lines(place: Path) -> None:
-    fuzz(place, 0, 250)
+    fuzz(place, 0, 100)
 
 
 @pytest.mark.nightly

@@ -53,12 +53,12 @@ def test_segments_of_a_piece_give_what_the_piece_gives(monkeypatch: pytest.Monke
 def test_a_word_of_megabytes(letters: str) -> None:
     rng = random.Random(0)
     tok = ByteBPE.train("".join(rng.choices(letters, k=20_000)), 400)
-    word = "".join(rng.choices(letters, k=200_000))
+    word = "".join(rng.choices(letters, k=100_000))
     tracemalloc.start()
     ids = tok.encode_array(word)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20_000_000 and tok.decode(ids) == word
+    assert peak < 10_000_000 and tok.decode(ids) == word
 
 
 def test_one_budget_for_all_stages() -> None:

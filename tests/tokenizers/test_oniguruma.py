@@ -107,12 +107,12 @@ def test_patterns_without_measure_are_refused_at_once(pattern):
 
 @pytest.mark.parametrize("pattern", ["(?:a|a)*$", "(a+)+b", "(?:a*)*c", r"(?:a|aa)+\Z(?<=b)", r"(?:a?){30}a{30}b"])
 def test_backtracking_without_end_is_stopped(pattern):
-    start = time.monotonic()
+    start = time.thread_time()
     try:
         compile_pattern(pattern)("a" * 5000)
     except ValueError as error:
         assert "needs more than" in str(error)
-    assert time.monotonic() - start < 8
+    assert time.thread_time() - start < 8
 
 
 def test_letters_younger_than_unicode_16_are_none():

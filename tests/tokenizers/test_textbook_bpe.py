@@ -90,6 +90,6 @@ def test_the_fast_one_is_equal_for_any_text_and_pattern(text, other, pattern):
 
 def test_the_fast_one_is_equal_on_real_text_with_gpt2s_split():
     """Python's own documentation; `compile_portable` writes GPT-2's pattern for `re`."""
-    text = "\n".join(itertools.islice(embedded_documents(), 10))[:16_000]
-    assert len(text) == 16_000
-    check_equal(text[:12_000], text[12_000:], 350, compile_portable(PATTERNS["gpt2"]).pattern, "gpt2")
+    text = "\n".join(itertools.islice(embedded_documents(), 10))[:6_000]
+    assert len(text) == 6_000
+    check_equal(text[:4_500], text[4_500:], 350, compile_portable(PATTERNS["gpt2"]).pattern, "gpt2")
