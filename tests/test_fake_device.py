@@ -45,15 +45,15 @@ def test_missing_functions(name):
 
 def test_missing_arguments():
     x = there(np.ones((2, 3)))
-    for call in (lambda: x.sum(where=x > 0), lambda: xp.max(x, initial=0.0), lambda: xp.exp(x, where=x > 0),
-                 lambda: xp.mean(x, where=x > 0), lambda: xp.argsort(x, stable=True), lambda: xp.clip(x, min=0.0),
-                 lambda: xp.zeros(3, device="cpu"), lambda: xp.reshape(x, shape=(3, 2))):
+    for run in (lambda: x.sum(where=x > 0), lambda: xp.max(x, initial=0.0), lambda: xp.exp(x, where=x > 0),
+                lambda: xp.mean(x, where=x > 0), lambda: xp.argsort(x, stable=True), lambda: xp.clip(x, min=0.0),
+                lambda: xp.zeros(3, device="cpu"), lambda: xp.reshape(x, shape=(3, 2))):
         with pytest.raises(TypeError):
-            call()
-    for call in (lambda: xp.maximum.reduce(x), lambda: xp.logical_and.reduce(x), lambda: xp.divide.at(x, 0, 1.0),
-                 lambda: xp.maximum.accumulate(x)):
+            run()
+    for run in (lambda: xp.maximum.reduce(x), lambda: xp.logical_and.reduce(x), lambda: xp.divide.at(x, 0, 1.0),
+                lambda: xp.maximum.accumulate(x)):
         with pytest.raises(NotImplementedError):
-            call()
+            run()
     with pytest.raises(AttributeError):
         xp.where(True, x, x)
     with pytest.raises(AttributeError):
@@ -135,9 +135,9 @@ def test_tensors_are_made_and_converted_on_their_device():
 
 def test_arrays_belong_to_their_device():
     a, b = there(np.ones(2), "fake:0"), there(np.ones(2), "fake:1")
-    for call in (lambda: a + b, lambda: b + b, lambda: b.sum(), lambda: xp.exp(b), lambda: b[0], lambda: b.copy()):
+    for run in (lambda: a + b, lambda: b + b, lambda: b.sum(), lambda: xp.exp(b), lambda: b[0], lambda: b.copy()):
         with pytest.raises(RuntimeError, match="an array of fake:1 is used on fake:0, the current device"):
-            call()
+            run()
     with on_device("fake:1"):
         assert device_of(b + b) == "fake:1" == device_of(xp.zeros(2)) == device_of(b.copy())
 
