@@ -101,6 +101,13 @@ def test_every_room_is_on_the_map():
 
 # -- it stands alone --------------------------------------------------------------------------------------------------
 
+# For a folder without `__init__.py`, before which Python would take a tinygpt that is installed.
+THIS_FOLDER = """
+import os, sys, types
+package = sys.modules["tinygpt"] = types.ModuleType("tinygpt")
+package.__path__, package.__file__ = [os.path.join(os.getcwd(), "tinygpt")], None
+"""
+
 ALONE = """
 import json, sys
 import numpy as np
@@ -167,7 +174,8 @@ This is the dog that worried the cat that killed the rat that ate the malt that 
 
 
 def run_it(folder: Path, text: Path) -> dict:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", ALONE, str(text)], capture_output=True, text=True,
+    code = ALONE if folder == ROOT else THIS_FOLDER + ALONE
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(text)], capture_output=True, text=True,
                           cwd=folder, env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -247,7 +255,7 @@ def test_the_reading_page_needs_the_book_alone(tmp_path):
     for file in BOOK:
         (tmp_path / "tinygpt" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE / file, tmp_path / "tinygpt" / file)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-c", THIS_FOLDER + code], capture_output=True, text=True, cwd=tmp_path,
                           env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0, done.stderr
 

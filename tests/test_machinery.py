@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from test_book import BOOK
+from test_book import BOOK, THIS_FOLDER
 
 import tinygpt
 from tinygpt import autograd, generation, machinery, models, nn, ops, optim, placement, tokenizers, training
@@ -614,7 +614,8 @@ print(json.dumps(found))
 
 
 def looked_at(folder: Path) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-c", LOOK, json.dumps(BOOK)], capture_output=True, text=True, cwd=folder,
+    code = LOOK if folder == ROOT else THIS_FOLDER + LOOK
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(BOOK)], capture_output=True, text=True, cwd=folder,
                           env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
