@@ -15,7 +15,7 @@ Prerequisites: nothing. Next: arrays.py.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .files import starting  # noqa: F401  (before what takes long: it answers Ctrl-C while the command is loaded)
+from . import starting  # noqa: F401  (before what takes long: it answers Ctrl-C while the command is loaded)
 
 from . import autograd, backend, kernels, machinery, ops
 from ._version import __version__

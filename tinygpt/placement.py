@@ -82,7 +82,7 @@ backward.__doc__ = _backward.__doc__
 def receive(self: Tensor, dx: Gradient, sender: Any = None, position: int = 0) -> None:
     """As in the book, on the leaf's own device; a gradient from another device is refused."""
     dx = dx() if callable(dx) else dx
-    if self.data.dtype.kind in "biu":
+    if self.grad is None and self.data.dtype.kind in "biu":
         raise TypeError(f"requires_grad was set on a Tensor of {self.data.dtype}, and whole numbers have no gradient: "
                         "convert it to a floating-point type first")
     if type(dx) is np.ndarray and type(self.data) is np.ndarray or dx is None:

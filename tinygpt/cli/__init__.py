@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
-from ..files import printable, starting
+from .. import starting
+from ..files import printable
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
 from . import chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .streams import reader_left, standard_streams, written

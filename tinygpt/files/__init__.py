@@ -1,8 +1,7 @@
 """What every room needs of files and of the terminal: reading that believes nothing, and text that is safe to show.
 
 Reading order: `shown.py` (values in messages, text on a terminal), `bounded.py` (a whole file, up to a size),
-`atomic_file.py` (files that appear whole or not at all), `json_file.py` (JSON), `paths.py` (a home folder in a path),
-`starting.py` (Ctrl-C while the program is being loaded).
+`atomic_file.py` (files that appear whole or not at all), `json_file.py` (JSON), `paths.py` (a home folder in a path).
 """
 
 from .bounded import read_bounded

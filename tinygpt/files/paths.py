@@ -1,6 +1,6 @@
 """A path as a person writes it, with "~" for a home folder.
 
-Prerequisites: shown.py. Next: starting.py.
+Prerequisites: shown.py. Next: quiet.py.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tinygpt.files.starting import is_command
+from tinygpt.starting import is_command
 
 
 @pytest.mark.parametrize("arguments, expected", [
@@ -33,7 +33,7 @@ def test_an_interrupt_is_no_traceback(delay):
     seen = []
     for line in process.stderr:
         seen.append(line)
-        if "tinygpt.files.starting" in line:
+        if "tinygpt.starting" in line:
             break
     time.sleep(delay)
     os.kill(process.pid, signal.SIGINT)

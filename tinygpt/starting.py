@@ -4,7 +4,7 @@ Python loads NumPy and the package before the first line of the command runs, an
 meanwhile. So the package's first import is this one. Where the `tinygpt` command is being started, it answers the
 signal itself until `loaded` is called.
 
-Next: shown.py.
+Next: files/shown.py.
 """
 
 from __future__ import annotations
