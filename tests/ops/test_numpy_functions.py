@@ -17,6 +17,7 @@ import pytest
 import tinygpt as tg
 from tinygpt import ops
 from tinygpt.backend import to_numpy
+from tinygpt.ops import elementary
 from tinygpt.ops.numpy_functions import LATER_METHODS, OFF_THE_TAPE, library
 from tinygpt.ops.numpy_table import ENTRIES, NUMPY_FUNCTIONS
 from tinygpt.testing import gradcheck, op_db
@@ -131,6 +132,17 @@ def test_methods_are_the_functions(name):
         found = method if name in ("real", "imag") else method(*others, **settings)
         for ours, right in zip(outputs(found), outputs(ENTRIES[name].function(first, *others, **settings))):
             np.testing.assert_array_equal(ours.data, right.data)
+
+
+def test_the_table_of_methods_from_the_library_is_whole():
+    """Every function of one array that is in the library, and is a method of NumPy's arrays or of one input, is
+    awaited by name; and reading the library puts each of them in its place."""
+    library()
+    awaited = {name for name, entry in ENTRIES.items() if hasattr(np.ndarray, name) or name in elementary.ONE_INPUT}
+    awaited |= {name for name in OFF_THE_TAPE if hasattr(np.ndarray, name)}
+    assert awaited - {"partition", "resize", "sort"} <= {name for name in dir(tg.Tensor)}
+    assert LATER_METHODS - awaited == {"conj", "mT"}
+    assert all(getattr(tg.Tensor, name) is vars(tg.Tensor)[name] for name in LATER_METHODS)  # none waits any more
 
 
 def test_every_method_of_arrays_is_there_or_says_why():

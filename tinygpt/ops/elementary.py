@@ -18,7 +18,7 @@ import numpy as np
 from ..arrays import Array
 from ..autograd import Output, differentiable, unbroadcast
 from . import elementwise
-from .numpy_table import ENTRIES, METHOD_NAMES, as_input, enter, of_numpy
+from .numpy_table import ENTRIES, as_input, enter, of_numpy
 
 __all__ = ["angle", "conjugate", "divmod", "float_power", "i0", "imag", "nan_to_num", "real", "real_if_close", "round"]
 
@@ -149,7 +149,6 @@ def _named(rule: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 for _name, (_derivative, _slope) in ONE_INPUT.items():
     enter(_one_input(_name, _slope), _name, derivative=_derivative)
-    METHOD_NAMES[_name] = _name  # beside x.exp() stands x.expm1()
 for _name, (_derivative, _slope_x, _slope_y) in TWO_INPUTS.items():
     enter(_two_inputs(_name, _slope_x, _slope_y), _name, derivative=_derivative)
 
@@ -251,6 +250,3 @@ def angle(xp: Any, x: Array, *, deg: bool = False) -> Output:
     def backward(g):
         return ((g * (-1j * unit) / x).astype(x.dtype) if x.dtype.kind == "c" else xp.zeros_like(x),)
     return xp.angle(x, deg=deg), backward
-
-
-METHOD_NAMES.update({"conj": "conjugate"})

@@ -26,7 +26,7 @@ from ..autograd import Tensor, wrap
 from . import axes, elementwise, linalg, piecewise, reduction, shape, statistics, trigonometry
 from .erf import erf
 from .gelu import gelu
-from .numpy_table import ENTRIES, METHOD_NAMES, NUMPY_FUNCTIONS, enter
+from .numpy_table import ENTRIES, NUMPY_FUNCTIONS, enter
 from .operators import COMPARISONS, METHODS
 from .silu import sigmoid, silu
 
@@ -111,19 +111,38 @@ def _library_operator(name: str, reflected: bool = False) -> Callable[..., Any]:
     return operator
 
 
-def _later(x: Tensor, name: str) -> Any:
-    """An attribute that Tensors do not have: it may be a method of the library."""
-    if not name.startswith("_") and name not in LATER_METHODS:
+class _Later:
+    """A method of the library: at first sight of it the library is read, which puts the method itself here.
+
+    (A `__getattr__` of Tensors would say this in fewer words, but each attribute of a class that has one takes longer.)
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, x: Tensor | None, kind: type) -> Any:
         library()
-        if name in LATER_METHODS:
-            return getattr(x, name)
-    if name in ("sort", "partition", "fill", "put", "resize", "itemset"):
-        raise AttributeError(f"a Tensor has no method {name!r}, since NumPy's works in place: use np.{name}, or "
-                             "tinygpt.ops.where")
-    raise AttributeError(f"{type(x).__name__!r} object has no attribute {name!r}")
+        return getattr(kind if x is None else x, self.name)
 
 
-MORE_METHODS: dict[str, Callable] = {  # of Tensors, beyond the book's
+class _InPlace(_Later):
+    """A method of NumPy's arrays that changes the array."""
+
+    def __get__(self, x: Tensor | None, kind: type) -> Any:
+        raise AttributeError(f"a Tensor has no method {self.name!r}, since NumPy's works in place: use np.{self.name}, "
+                             "or tinygpt.ops.where")
+
+
+LATER_METHODS = frozenset("""
+    all any arccos arccosh arcsin arcsinh arctan arctanh argmin argpartition argsort cbrt ceil choose compress conj
+    conjugate copy cosh cumprod cumsum deg2rad degrees diagonal dot exp2 expm1 fabs fix floor imag log10 log1p log2 mT
+    nonzero positive prod rad2deg radians real reciprocal repeat rint round searchsorted sign sinc sinh square std take
+    tan trace trunc
+""".split())  # of Tensors, from the library
+_PROPERTIES = {"real": "real", "imag": "imag", "mT": "matrix_transpose"}
+_OTHER_NAMES = {"conj": "conjugate"}
+
+MORE_METHODS: dict[str, Any] = {  # of Tensors, beyond the book's
     "__abs__": piecewise.absolute, "abs": piecewise.absolute, "clip": piecewise.clip, "sin": trigonometry.sin,
     "cos": trigonometry.cos, "erf": erf, "gelu": gelu, "silu": silu, "sigmoid": sigmoid, "squeeze": axes.squeeze,
     **{_op.__name__: with_every_keyword(_op) for _op in (
@@ -132,11 +151,10 @@ MORE_METHODS: dict[str, Callable] = {  # of Tensors, beyond the book's
     "__floordiv__": _library_operator("floor_divide"), "__rfloordiv__": _library_operator("floor_divide", True),
     "__divmod__": _library_operator("divmod"), "__rdivmod__": _library_operator("divmod", True),
     "__pos__": lambda x: x * 1, "__round__": lambda x, digits=0: library_function("round")(x, decimals=digits or 0),
-    "__float__": _as_number(float), "__int__": _as_number(int), "__getattr__": _later,
+    "__float__": _as_number(float), "__int__": _as_number(int),
+    **{_name: _Later(_name) for _name in LATER_METHODS},
+    **{_name: _InPlace(_name) for _name in ("fill", "itemset", "partition", "put", "resize", "sort")},
 }
-
-LATER_METHODS: dict[str, Any] = {}  # of Tensors, once the library is there
-_IN_PLACE = frozenset(("sort", "partition", "resize"))  # NumPy's methods of these names change the array
 
 
 def _off(name: str) -> Callable[..., Any]:
@@ -148,21 +166,14 @@ def _off(name: str) -> Callable[..., Any]:
     return method
 
 
+@functools.cache
 def library() -> None:
-    """Read the library, and give Tensors the methods that NumPy's arrays have."""
-    if LATER_METHODS:
-        return
+    """Read the library, and put its methods of Tensors where they are awaited."""
     for theme in THEMES:
         importlib.import_module(f".{theme}", __package__)
-    methods: dict[str, Any] = {entry.name: entry.function for entry in ENTRIES.values()
-                               if hasattr(np.ndarray, entry.name) and entry.name not in _IN_PLACE}
-    methods |= {name: ENTRIES[ours].function for name, ours in METHOD_NAMES.items()}
-    methods |= {name: _off(name) for name in OFF_THE_TAPE if hasattr(np.ndarray, name)}
-    for name in ("real", "imag"):
-        methods[name] = property(ENTRIES[name].function)
-    methods["mT"] = property(ENTRIES["matrix_transpose"].function)
-    LATER_METHODS.update({name: method for name, method in methods.items() if name not in dir(Tensor)})
-    for name, method in LATER_METHODS.items():
+    for name in LATER_METHODS:
+        entry = ENTRIES.get(_PROPERTIES.get(name, _OTHER_NAMES.get(name, name)))
+        method = _off(name) if entry is None else property(entry.function) if name in _PROPERTIES else entry.function
         setattr(Tensor, name, method)
 
 

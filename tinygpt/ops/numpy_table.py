@@ -22,8 +22,8 @@ from ..arrays import Array, array_module, from_numpy
 from ..autograd import Tensor
 from ..backend import on_device
 
-__all__ = ["ENTRIES", "Entry", "METHOD_NAMES", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "module_of", "no_out",
-           "of_numpy", "plain"]
+__all__ = ["ENTRIES", "Entry", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "module_of", "no_out", "of_numpy",
+           "plain"]
 
 
 class Entry(NamedTuple):
@@ -78,7 +78,6 @@ def no_out(name: str, out: Any) -> None:
 
 ENTRIES: dict[str, Entry] = {}  # by the name in tinygpt.ops
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy's function -> ours
-METHOD_NAMES: dict[str, str] = {}  # a method of Tensors that is to be there beside NumPy's own -> our function
 
 
 def enter(function: Callable[..., Any], *names: str, derivative: str, ours: str = "") -> None:
