@@ -140,8 +140,8 @@ class Choice:
     one; ALL may be.
 
     Args:
-        try_all: a small job, done with ALL and with ONE: whether ALL was not far worse, and how many seconds it took. It
-            is done before each look at ALL, since a whole step beside many other processes may take a minute.
+        try_all: a small job, done with ONE and with ALL: whether ALL was not far worse, and how many seconds it took.
+            It is done before each look at ALL, since a whole step beside many other processes may take a minute.
 
     >>> choice = Choice()
     >>> for step in range(20):                            # ALL takes 0.1 seconds, ONE 0.2

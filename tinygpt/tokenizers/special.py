@@ -83,8 +83,8 @@ class SpecialTokens:
                 raise ValueError(f"the id of the special token {token.content!r} is {token.id!r}, expected an integer "
                                  f"from 0 to {MAX_IDS - 1}")
             if len(token.content) > LONGEST_NAME:
-                raise ValueError(f"the special token {shown(token.content)} has {len(token.content):,} characters, expected at "
-                                 f"most {LONGEST_NAME:,}")
+                raise ValueError(f"the special token {shown(token.content)} has {len(token.content):,} characters, "
+                                 f"expected at most {LONGEST_NAME:,}")
             if any(0xD800 <= ord(char) <= 0xDFFF for char in token.content):
                 raise ValueError(f"the special token {token.content!r} has a lone surrogate, which no text can hold")
             if token.content in by_name or token.id in by_id:
