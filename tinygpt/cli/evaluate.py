@@ -35,20 +35,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", required=True, metavar="MODEL",
                         help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     parser.add_argument("--data", required=True, metavar="FILE",
-                        help="a file or a named corpus: texts, questions (HellaSwag's or ARC's JSON Lines), labelled "
-                             "texts, or two columns to translate")
+                        help="a file or a named corpus: texts, questions of a benchmark, labelled texts, or two columns "
+                             "to translate")
     parser.add_argument("--task", choices=sorted(TASKS), default=None, help="what to measure [follows model and data]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--limit", type=whole, default=None, metavar="N",
                         help=f"use the first N documents, questions, texts or pairs [all; {N_PROMPTS} prompts]")
+    parser.add_argument("--shots", type=whole, default=0, metavar="K",
+                        help="questions: show K others with their answers before each, drawn by --seed [0]")
     parser.add_argument("--text-column", default="text", metavar="C",
                         help="classification: the column of texts; a number from 0 if there is no header line [text]")
     parser.add_argument("--label-column", default="label", metavar="C",
                         help="classification: the column of labels, likewise [label]")
     parser.add_argument("--num-beams", type=whole, default=1, metavar="N", help="translation: beam search [1: greedy]")
-    parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N", help="generation: tokens a text [64]")
+    parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N", help="generation, free answers: tokens a text [64]")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="generation: as for generate [0.8]")
-    parser.add_argument("--seed", type=whole, default=0, metavar="S", help="generation: same seed, same texts [0]")
+    parser.add_argument("--seed", type=whole, default=0, metavar="S", help="generation: same seed, same texts; of the draw of examples [0]")
     add_device(parser)
 
 
@@ -87,7 +89,8 @@ T = TypeVar("T")
 
 
 def watch(batches: Iterable[T], total: int, /) -> Iterator[T]:
-    """The batches; how many are done goes to standard error: a bar on a terminal, elsewhere a line now and then."""
+    """The batches; how many are done goes to standard error: a bar on a terminal, elsewhere a line now and then, the
+    first after the first batch of what takes long."""
     if sys.stderr.isatty():
         from tqdm import tqdm
         yield from tqdm(batches, total=total, unit="batch", dynamic_ncols=True, leave=False, delay=0.5)
@@ -95,8 +98,8 @@ def watch(batches: Iterable[T], total: int, /) -> Iterator[T]:
     start = said = time.perf_counter()
     for done, batch in enumerate(batches):
         now = time.perf_counter()
-        if done and now - said >= EVERY:
+        left = (now - start) / max(done, 1) * (total - done)
+        if done and (now - said >= EVERY or done == 1 and left >= EVERY):
             said = now
-            left = (now - start) / done * (total - done)
             print(f"{done:,} of {total:,} batches  {duration(left)} left", file=sys.stderr, flush=True)
         yield batch

@@ -1,9 +1,10 @@
 """What can be measured of a model in a folder, from data in a file: one function for each task, and the table of them.
 
-A decoder and a masked model predict text, a classifier labels it, an encoder-decoder translates. Three more tasks are
-for decoders: multiple choice by likelihood, answers to instructions, and the variety of what they write.
+A decoder and a masked model predict text and choose between texts, a classifier labels, an encoder-decoder
+translates. Three more tasks are for decoders: free answers, answers to instructions, and the variety of what they
+write. The name of a benchmark is a task as well: how it is scored stands in its row of benchmarks.py.
 
-A new task is one function here, and one row in TASKS.
+A new task is one function here, and one row in TASKS; a new benchmark is one row of BENCHMARKS.
 
 Prerequisites: the other files of evaluation/. Next: cli/evaluate.py.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,18 +27,23 @@ from ..data.tokens import TextEncoder
 from ..models import BERT, GPT, EncoderDecoder, PretrainedModel
 from ..tokenizers import Tokenizer
 from .answers import answer_conversations, exact_match
+from .benchmarks import BENCHMARKS, benchmark_of, located_questions, read_questions
 from .classification import Classification
 from .confidence import wilson_interval
 from .continuations import continue_texts
 from .diversity import measure_diversity
+from .free_answers import write_answers
 from .labelling import label_numbers, label_probabilities
 from .language_modeling import byte_lengths
+from .last_word import guess_last_words
 from .masked_words import masked_words, masking_of
-from .multiple_choice import answer_questions, is_multiple_choice, read_questions
+from .multiple_choice import answer_questions
 from .next_token import predict_text
+from .questions import Question, with_shots
 from .robustness import probe_special_tokens
 from .running import Track, untracked
 from .table import format_table
+from .text_pairs import pair_scorer
 from .translation import score_translations, translate
 
 __all__ = ["N_PROMPTS", "TASKS", "Asked", "Result", "task_for"]
@@ -57,7 +64,9 @@ class Asked:
         limit: use the first so many documents, questions, texts or pairs; None: all, or N_PROMPTS prompts.
         text_column, label_column: of classification; a number from 0 where there is no header line.
         num_beams: of translation: beam search, above 1.
-        max_new_tokens, temperature, seed: of generation.
+        shots: of questions: so many examples with their answers stand before each.
+        max_new_tokens, temperature: of generation; the first of free answers too.
+        seed: of generation, and of the draw of examples.
         track: watches the batches.
     """
 
@@ -67,6 +76,7 @@ class Asked:
     text_column: str = "text"
     label_column: str = "label"
     num_beams: int = 1
+    shots: int = 0
     max_new_tokens: int = 64
     temperature: float = 0.8
     seed: int = 0
@@ -90,12 +100,14 @@ def task_for(model: PretrainedModel, tokenizer: Tokenizer, data: str) -> str:
     if isinstance(model, (GPT, BERT)) and model.config.head == "classification":
         return "classification"
     path, chats = _path(data), tokenizer.chat_template is not None
-    if data != "-" and (file_format(path) == "jsonl" or chats and (path in SYNTHETIC or path.endswith(".json"))):
-        record = next(located_records(path))[1]
-        if is_multiple_choice(record):
-            return "multiple-choice"
+    if data != "-" and file_format(path) in ("jsonl", "csv"):
+        record = next(located_questions(path))[1]
+        if (name := benchmark_of(record)) is not None:
+            return BENCHMARKS[name].task
         if chats and is_conversation(record):
             return "instruction"
+    elif chats and (path in SYNTHETIC or path.endswith(".json")) and is_conversation(next(located_records(path))[1]):
+        return "instruction"
     return "text"
 
 
@@ -155,14 +167,51 @@ def _hidden_tokens(model: BERT, tokenizer: Tokenizer, asked: Asked) -> Result:
         "most_frequent": "… of one answer for all", "n_tokens": "hidden tokens"})
 
 
-def _multiple_choice(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
-    """Which ending is the likeliest."""
-    decoder = _decoder(model, asked)
-    questions = read_questions(find_table(asked.data), asked.limit)
-    figures = answer_questions(decoder, tokenizer, questions, track=asked.track).to_dict()
+def _questions(asked: Asked, task: str, name: str | None) -> tuple[str, list[Question]]:
+    """The benchmark of the data, and its questions, each after as many examples as are asked for."""
+    path = find_table(asked.data)
+    name, questions = read_questions(path, name, None if asked.shots else asked.limit, task)
+    return name, with_shots(questions, asked.shots, asked.seed)[:asked.limit]
+
+
+def _scoring(model: PretrainedModel, asked: Asked) -> PretrainedModel:
+    """The model, if it can say which of two texts is the likelier."""
+    if pair_scorer(model) is None:
+        raise asked.misfit(model, "a decoder or a masked language model")
+    return model
+
+
+def _choices(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked, *, task: str,
+             name: str | None = None) -> Result:
+    """Which choice is the likeliest, or which of two sentences."""
+    model = _scoring(model, asked)
+    name, questions = _questions(asked, task, name)
+    figures = {"benchmark": name} | answer_questions(model, tokenizer, questions, track=asked.track).to_dict()
+    groups = [[f"  {group}", share] for group, share in figures.get("groups", {}).items()]
     return figures, _rows(figures, {
-        "accuracy": "accuracy", "accuracy_per_byte": "accuracy per byte", "accuracy_per_token": "accuracy per token",
-        "chance": "chance", "n_questions": "questions"}) + CONFIDENCE
+        "accuracy": "accuracy", "accuracy_per_character": "accuracy per character",
+        "accuracy_per_byte": "accuracy per byte", "accuracy_per_token": "accuracy per token",
+        "chance": "chance", "n_questions": "questions"}) + CONFIDENCE + (f"\n{format_table(groups)}" if groups else "")
+
+
+def _last_word(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked, *, name: str | None = None) -> Result:
+    """Whether the last word of a passage is what the model would have written."""
+    model = _scoring(model, asked)
+    name, questions = _questions(asked, "last-word", name)
+    figures = {"benchmark": name} | guess_last_words(model, tokenizer, questions, track=asked.track).to_dict()
+    return figures, _rows(figures, {"accuracy": "accuracy", "perplexity": "perplexity of the word",
+                                    "n_questions": "passages"}) + CONFIDENCE
+
+
+def _free_answers(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked, *, name: str | None = None) -> Result:
+    """Which answers a check finds right."""
+    decoder = _decoder(model, asked)
+    name, questions = _questions(asked, "free-answers", name)
+    found = write_answers(decoder, tokenizer, questions, BENCHMARKS[name].check, max_new_tokens=asked.max_new_tokens,
+                          track=asked.track)
+    figures = {"benchmark": name, "check": BENCHMARKS[name].check} | found.to_dict()
+    return figures, _rows(figures, {"accuracy": "accuracy", "check": "checked by", "n_questions": "questions"}) \
+        + CONFIDENCE
 
 
 def _instruction(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
@@ -233,11 +282,19 @@ def _as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     return lambda text: template.prompt([{"role": "user", "content": text}])
 
 
+_SCORED: dict[str, Callable[..., Result]] = {
+    "multiple-choice": partial(_choices, task="multiple-choice"),
+    "minimal-pairs": partial(_choices, task="minimal-pairs"),
+    "last-word": _last_word,
+    "free-answers": _free_answers,
+}
+
 TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
     "text": _text,
-    "multiple-choice": _multiple_choice,
+    **_SCORED,
     "classification": _classification,
     "instruction": _instruction,
     "translation": _translation,
     "generation": _generation,
+    **{name: partial(_SCORED[row.task], name=name) for name, row in BENCHMARKS.items()},
 }
