@@ -48,17 +48,17 @@ class Benchmark:
 
     Attributes:
         task: how it is scored: a row of TASKS in tasks.py.
-        fields: a record that has all of them is one of its; numbers for a table without a header.
+        fields: a record that has all of them is one of its.
         ask: record -> context, choices, number of the right choice. Where there is one choice, that is the answer.
         headline: the figure that is reported of it.
         group: the field that says what a record belongs to, if there is one.
         check: of answers that are written freely: a row of CHECKS in free_answers.py.
         about: what it measures, in a few words.
-        suits: whether a record that has the fields really is one of its.
+        suits: whether a record that has the fields is one of its, where nobody has said what the data are.
     """
 
     task: str
-    fields: tuple[str | int, ...]
+    fields: tuple[str, ...]
     ask: Callable[[Record], Asked]
     headline: str = "accuracy"
     group: str = ""
@@ -100,7 +100,9 @@ def _hellaswag(record: Record) -> Asked:
 def _named_choices(record: Record, choices: Any) -> Asked:
     """A question whose choices have names, of which `answerKey` is one."""
     if isinstance(choices, dict):
-        choices = [{"text": text, "label": label} for text, label in zip(choices["text"], choices["label"], strict=True)]
+        if len(choices["text"]) != len(choices["label"]):
+            raise ValueError("the choices need as many texts as labels")
+        choices = [dict(text=text, label=label) for text, label in zip(choices["text"], choices["label"])]
     names = [choice["label"] for choice in choices]
     key = record["answerKey"].strip() if isinstance(record["answerKey"], str) else record["answerKey"]
     if key not in names:
@@ -139,15 +141,24 @@ def _copa(record: Record) -> Asked:
 LETTERS = "ABCD"
 
 
-def _mmlu(question: str, choices: Any, answer: Any) -> Asked:
+def _mmlu(record: Record) -> Asked:
+    choices = record["choices"]
     if not isinstance(choices, list) or len(choices) != len(LETTERS):
         raise ValueError(f"expected four choices, got {shown(choices, 30)}")
     lines = "".join(f"{letter}. {choice}\n" for letter, choice in zip(LETTERS, choices))
-    return f"{question.strip()}\n{lines}Answer:", list(LETTERS), answer
+    return f"{record['question'].strip()}\n{lines}Answer:", list(LETTERS), _number(record["answer"])
 
 
-def _mmlu_table(record: Record) -> Asked:
-    return _mmlu(record[0], [record[column] for column in range(1, 5)], LETTERS.index(record[5].strip()))
+def _is_mmlu_row(record: Record) -> bool:
+    """Whether a row of a table without a header is one of MMLU's own: question, four choices, the right one's letter."""
+    return len(record) == 6 and record[5].strip() in tuple(LETTERS)
+
+
+def _mmlu_record(where: str, row: Record) -> Record:
+    if not _is_mmlu_row(row):
+        raise ValueError(f"{where}: expected a question, four choices, and a letter of {LETTERS}")
+    return {"question": row[0], "choices": [row[column] for column in range(1, 5)],
+            "answer": LETTERS.index(row[5].strip())}
 
 
 def _lambada(record: Record) -> Asked:
@@ -163,8 +174,8 @@ def _asked(record: Record) -> Asked:
 BENCHMARKS: dict[str, Benchmark] = {
     "hellaswag": Benchmark("multiple-choice", ("endings",), _hellaswag, "accuracy_per_character",
                            about="how a scene goes on"),
-    "openbookqa": Benchmark("multiple-choice", ("question_stem", "answerKey"), _stem_and_choices,
-                            "accuracy_per_character", about="science that needs a fact and a step"),
+    "openbookqa": Benchmark("multiple-choice", ("answerKey",), _stem_and_choices, "accuracy_per_character",
+                            about="science that needs a fact and a step", suits=lambda r: "question_stem" in r),
     "arc": Benchmark("multiple-choice", ("question", "answerKey"), _arc, "accuracy_per_character",
                      about="science questions of schools"),
     "piqa": Benchmark("multiple-choice", ("goal", "sol1", "sol2"),
@@ -173,10 +184,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "winogrande": Benchmark("multiple-choice", ("sentence", "option1", "option2"), _winogrande,
                             about="whom a pronoun means"),
     "copa": Benchmark("multiple-choice", ("premise", "choice1", "choice2"), _copa, about="causes and effects"),
-    "mmlu": Benchmark("multiple-choice", ("question", "choices", "answer"), lambda r: _mmlu(
-        r["question"], r["choices"], _number(r["answer"])), group="subject", about="examinations in 57 subjects"),
-    "mmlu-table": Benchmark("multiple-choice", tuple(range(6)), _mmlu_table, about="MMLU's own files, without a header",
-                            suits=lambda r: len(r) == 6 and isinstance(r[5], str) and r[5].strip() in tuple(LETTERS)),
+    "mmlu": Benchmark("multiple-choice", ("question", "choices", "answer"), _mmlu, group="subject",
+                      about="examinations in 57 subjects"),
     "choices": Benchmark("multiple-choice", ("query", "choices", "gold"), lambda r: (
         r["query"], r["choices"], _number(r["gold"])), group="group", about="questions of your own"),
     "blimp": Benchmark("minimal-pairs", ("sentence_good", "sentence_bad"), lambda r: (
@@ -208,8 +217,8 @@ def _checked(where: str, name: str, record: Record) -> Question:
         ValueError: what a field holds makes no question, named by its place.
     """
     row = BENCHMARKS[name]
-    if not row.known(record):
-        raise ValueError(f"{where}: expected a record of {name} with {', '.join(map(str, row.fields))}, got "
+    if not all(field in record for field in row.fields):
+        raise ValueError(f"{where}: expected a record of {name} with {', '.join(row.fields)}, got "
                          f"{listed(record)[:60]}")
     try:
         context, choices, answer = row.ask(record)
@@ -235,13 +244,13 @@ def _checked(where: str, name: str, record: Record) -> Question:
 
 
 def located_questions(path: str | Path) -> Iterator[tuple[str, Record]]:
-    """The records of a file; of MMLU's tables, which have no header, with numbered columns; and where a file beside it
-    holds the labels, such as valid-labels.lst beside valid.jsonl, each with its own."""
+    """The records of a file, also of MMLU's tables, which have no header; and where a file beside it holds the labels,
+    such as valid-labels.lst beside valid.jsonl, each with its own."""
     if file_format(path) == "csv":
         rows = located_records(path, header=False)
         first = next(rows)
-        if BENCHMARKS["mmlu-table"].known(first[1]):
-            yield from chain([first], rows)
+        if _is_mmlu_row(first[1]):
+            yield from ((where, _mmlu_record(where, row)) for where, row in chain([first], rows))
             return
     labels = Path(path).with_name(f"{Path(path).stem}-labels.lst")
     if not labels.is_file():
@@ -262,7 +271,7 @@ def read_questions(path: str | Path, name: str | None = None, limit: int | None 
     Args:
         path: a file of any format that `located_records` reads.
         name: the benchmark; None: the one whose fields the first record has.
-        limit: at most so many.
+        limit: at most so many: the first, or where records come in groups, at even distances.
         task: None, or how it is to be scored: a benchmark that is scored in another way is refused.
 
     Raises:
@@ -276,4 +285,9 @@ def read_questions(path: str | Path, name: str | None = None, limit: int | None 
         raise ValueError(f"{where}: expected the fields of a record of {', '.join(known)} (docs/evaluating.md lists "
                          f"them), got {listed(record)[:60]}")
     name = name or fitting[0]
-    return name, [_checked(where, name, record) for where, record in islice(chain([(where, record)], records), limit)]
+    grouped = bool(BENCHMARKS[name].group) and limit is not None
+    found = [_checked(where, name, record)
+             for where, record in islice(chain([(where, record)], records), None if grouped else limit)]
+    if grouped and limit is not None and limit < len(found):
+        found = [found[number * len(found) // limit] for number in range(limit)]
+    return name, found

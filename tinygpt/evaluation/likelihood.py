@@ -12,6 +12,7 @@ Prerequisites: language_modeling.py. Next: next_token.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -96,23 +97,27 @@ def _n_shared(windows: Sequence[_Window]) -> int:
     return max(length - 1, 0)
 
 
-def _batches(groups: list[list[_Window]], batch_size: int) -> list[tuple[list[list[_Window]], list[int]]]:
+def _batches(groups: list[list[_Window]], batch_size: int,
+             room: float) -> list[tuple[list[list[_Window]], list[int]]]:
     """Groups in batches of about `batch_size` windows, the longest first, each with how many ids its windows share.
 
-    Groups that share nothing come in batches of their own.
+    Groups that share nothing come in batches of their own. Beginnings are padded to the longest, and so are rests:
+    both together have `room` columns at most.
     """
     found: list[tuple[list[list[_Window]], list[int]]] = []
     sized = [(_n_shared(group), group) for group in groups]
     sized = [entry for shared, group in sized for entry in ([(shared, group)] if shared else [(0, [w]) for w in group])]
     sized.sort(key=lambda entry: (entry[0], max(len(window.ids) for window in entry[1])), reverse=True)
-    n_windows = batch_size
+    n_windows, rest = batch_size, 0
     for shared, group in sized:
-        if n_windows + len(group) > batch_size or (shared > 0) != (found[-1][1][0] > 0):
+        own = max(len(window.ids) for window in group) - 1 - shared
+        if n_windows + len(group) > batch_size or (shared > 0) != (found[-1][1][0] > 0) \
+                or found[-1][1][0] + max(rest, own) > room:
             found.append(([], []))
-            n_windows = 0
+            n_windows = rest = 0
         found[-1][0].append(group)
         found[-1][1].append(shared)
-        n_windows += len(group)
+        n_windows, rest = n_windows + len(group), max(rest, own)
     return found
 
 
@@ -184,7 +189,8 @@ def score_continuations(model: GPT, pairs: Sequence[IdPair], sizes: Sequence[int
                for window in _windows(owner, *pairs[owner], model.config.block_size)] for end, size in zip(ends, sizes)]
     nats, first = np.zeros(len(pairs)), np.ones(len(pairs), dtype=bool)
     with evaluating(model):
-        batches = _batches([group for group in groups if group], batch_size)
+        room = math.inf if model.config.endless else model.config.block_size
+        batches = _batches([group for group in groups if group], batch_size, room)
         for batch, shared in track(batches, len(batches)):
             windows = [window for group in batch for window in group]
             scored = _score_shared(model, batch, shared) if shared[0] else zip(

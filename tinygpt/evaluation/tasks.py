@@ -46,7 +46,7 @@ from .table import format_table
 from .text_pairs import pair_scorer
 from .translation import score_translations, translate
 
-__all__ = ["N_PROMPTS", "TASKS", "Asked", "Result", "task_for"]
+__all__ = ["N_PROMPTS", "TASKS", "Asked", "Result", "as_a_user_writes", "task_for"]
 
 N_PROMPTS = 50  # of a generation, unless a limit is given
 CONFIDENCE = "\n(in brackets: 95% confidence)"
@@ -264,7 +264,7 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> R
         raise ValueError(f"{asked.data} has no line to begin a text with")
     written = continue_texts(decoder, tokenizer, texts, max_new_tokens=asked.max_new_tokens,
                              temperature=asked.temperature, seed=asked.seed, track=asked.track)
-    probe = probe_special_tokens(_as_a_user_writes(tokenizer), tokenizer.special_tokens)
+    probe = probe_special_tokens(as_a_user_writes(tokenizer), tokenizer.special_tokens)
     figures = measure_diversity(written).to_dict() | {
         "forging_prompts": probe.n_prompts, "forged": len(probe.forgeries), "refused": probe.n_refused}
     return figures, _rows(figures, {
@@ -274,7 +274,7 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> R
         "refused": "… refused: no such character"})
 
 
-def _as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
+def as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     """How an untrusted text becomes ids: as a turn of a chat where there is a template for that."""
     if tokenizer.chat_template is None:
         return tokenizer.encode

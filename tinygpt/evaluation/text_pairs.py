@@ -97,16 +97,17 @@ def _by_pseudo_likelihood(model: Any, tokenizer: Tokenizer, pairs: Sequence[tupl
         raise ValueError("a pseudo-likelihood needs a tokenizer with a mask token")
     prefix, suffix = list(tokenizer.prefix_ids), list(tokenizer.suffix_ids)
     room = model.config.block_size - len(prefix) - len(suffix)
-    rows, places, targets, owners = [], [], [], []
+    rows: list[list[int]] = []
+    places, targets, owners = [], [], []
     for owner, (before, after) in enumerate(pairs):
         if len(after) > room:
             raise ValueError(f"a text of {len(after)} tokens does not fit the model's context of "
                              f"{model.config.block_size}")
-        ids = [*prefix, *(before[-(room - len(after)):] if len(after) < room else []), *after, *suffix]
-        for place in range(len(ids) - len(suffix) - len(after), len(ids) - len(suffix)):
-            rows.append([*ids[:place], tokenizer.mask_token_id, *ids[place + 1:]])
+        text = [*prefix, *(before[-(room - len(after)):] if len(after) < room else []), *after, *suffix]
+        for place in range(len(text) - len(suffix) - len(after), len(text) - len(suffix)):
+            rows.append([*text[:place], tokenizer.mask_token_id, *text[place + 1:]])
             places.append(place)
-            targets.append(ids[place])
+            targets.append(text[place])
             owners.append(owner)
     nats, first = np.zeros(len(pairs)), np.ones(len(pairs), dtype=bool)
     with evaluating(model), no_grad():
@@ -144,7 +145,7 @@ def score_texts(model: PretrainedModel, tokenizer: Tokenizer, pairs: Sequence[Te
     scorer = pair_scorer(model)
     if scorer is None:
         raise ValueError("scoring texts needs a decoder, or an encoder with a masked-word head")
-    owners = np.repeat(np.arange(len(sizes)), sizes)
+    owners = np.repeat(np.arange(len(sizes)), sizes).tolist()
     encoded = []
     for owner, (context, continuation) in zip(owners, pairs):
         try:
