@@ -44,6 +44,7 @@ __all__ = ["PARTS", "SUITES", "Figure", "Missing", "Row", "at_hand"]
 
 PARTS = ("capability", "alignment", "safety")
 ANSWER_TOKENS = 64
+N_PAGES, PAGE = 20, 2_000  # of the text that is predicted, and characters of each
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,10 @@ def _benchmark(name: str) -> Row:
 
 
 def _prediction(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    """Bits per byte of this Python's documentation."""
-    tokens = token_array(islice(Documents([]), min(asked.limit or 20, 20)), tokenizer)
-    found = predict_text(_writer(model), tokens[:20_000], lengths=byte_lengths(tokenizer), track=asked.track)
+    """Bits per byte of the beginnings of some pages of this Python's documentation."""
+    decoder = _writer(model)
+    pages = [page[:PAGE] for page in islice(Documents([]), min(asked.limit or N_PAGES, N_PAGES))]
+    found = predict_text(decoder, token_array(pages, tokenizer), lengths=byte_lengths(tokenizer), track=asked.track)
     return [Figure("bits per byte", found.bits_per_byte, "less", n=found.n_bytes),
             Figure("next token right", found.accuracy, n=found.n_tokens)]
 
