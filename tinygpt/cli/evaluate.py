@@ -1,6 +1,6 @@
 """`tinygpt evaluate`: measure a model on data, as a table or as JSON.
 
-The tasks themselves are in evaluation/tasks.py; docs/evaluation.md says what the figures mean.
+The tasks themselves are in evaluation/tasks.py; docs/evaluating.md says what the figures mean.
 
 Prerequisites: arguments.py, evaluation/tasks.py.
 """

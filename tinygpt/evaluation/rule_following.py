@@ -186,7 +186,7 @@ def rule_prompts(n: int, seed: int = 0) -> list[RulePrompt]:
     """n prompts, the rules in turn, each with a thing to write about.
 
     >>> rule_prompts(1)[0].text
-    'Describe a library to a child. Use at most 10 words.'
+    'What is good about a library? Use at most 50 words.'
     """
     rng, found = random.Random(f"rules {seed}"), []
     for number in range(n):
