@@ -19,7 +19,7 @@ def drawn(seed: int, n: int, k: int, sharpness: float = 2.0) -> tuple[np.ndarray
 
 
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(2, 5), st.integers(1, 20))
-@settings(derandomize=True, max_examples=50)
+@settings(derandomize=True, max_examples=30)
 def test_the_error_is_the_mean_distance_of_confidence_and_accuracy(seed, n, k, n_bins):
     p, labels = drawn(seed, n, k)
     expected = 0.0
@@ -33,7 +33,7 @@ def test_the_error_is_the_mean_distance_of_confidence_and_accuracy(seed, n, k, n
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 5.0))
-@settings(derandomize=True, max_examples=25)
+@settings(derandomize=True, max_examples=8)
 def test_a_temperature_that_was_laid_on_is_found_again(seed, temperature):
     """Labels drawn from p are calibrated; p sharpened by 1 / T needs about T, and no answer changes."""
     p, labels = drawn(seed, 4000, 3)
