@@ -17,6 +17,7 @@ import numpy as np
 from .. import ops
 from ..autograd import no_grad
 from ..backend import to_device, to_numpy
+from ..blas import chooses_threads
 from ..data import IGNORE, pad
 from ..models import GPT
 from .running import Track, evaluating, untracked
@@ -29,6 +30,7 @@ IdPair = tuple[Sequence[int], Sequence[int]]
 
 
 @no_grad()
+@chooses_threads
 def predict_targets(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predict the targets of ids, both (B, T); those of −100 do not count.
 

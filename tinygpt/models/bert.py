@@ -20,6 +20,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, on_device, to_device, wide_dtype
+from ..blas import chooses_threads
 from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter
 from ..nn.linear import normal
 from .base import PretrainedModel
@@ -139,6 +140,7 @@ class BERT(PretrainedModel):
         tokens = ids != c.pad_token_id
         return xp.cumsum(tokens, axis=1) * tokens + (c.position_offset - 1)
 
+    @chooses_threads
     def features(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """ids (B, T) -> what the last block gives, (B, T, C); arguments as for `forward`."""
         c = self.config
@@ -168,6 +170,7 @@ class BERT(PretrainedModel):
         own = None if self.lm_head is None else self.lm_head.weight
         return self.token_embedding.weight if own is None else own
 
+    @chooses_threads
     def forward(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """The head's scores, or the features themselves for head=None.
 
@@ -188,6 +191,7 @@ class BERT(PretrainedModel):
             return ops.linear(self.lm_head(x), self.output_weight, self.lm_head.bias)
         return x if self.classifier is None else self.classifier(x[:, 0])
 
+    @chooses_threads
     def embed(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None, *,
               pooling: Literal["mean", "first"] = "mean") -> Tensor:
         """One vector for each text, (B, C), to compare texts with (by cosine, say).

@@ -21,6 +21,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device, to_numpy
+from ..blas import chooses_threads
 from ..generation import (Rules, Sampling, as_list, beam_search, check_beams, check_suppressed, generate, stream,
                           stream_text)
 from ..nn import (Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
@@ -81,6 +82,7 @@ class GPT(gpt.GPT, PretrainedModel):
         x = self.token_embedding(ids) * math.sqrt(self.config.n_embd)
         return self.activations(self.dropout(self.positions.add(x, where)))
 
+    @chooses_threads
     def features(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """ids (B, T) -> what the last norm gives, (B, T, C); arguments as for `forward`."""
         device = self.token_embedding.weight.device
@@ -116,6 +118,7 @@ class GPT(gpt.GPT, PretrainedModel):
         loss = balance_loss(self) if coefficient else None
         return None if loss is None else loss * coefficient
 
+    @chooses_threads
     def forward(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """Logits for the token that follows each position; for a classifier, of each text's label.
 
@@ -167,6 +170,7 @@ class GPT(gpt.GPT, PretrainedModel):
                      dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
     @no_grad()
+    @chooses_threads
     def step(self, ids: Any, cache: Cache | None = None, attention_mask: Any = None) -> Array:
         """Logits (B, V) for the token after the last of ids (B, T): one step of the decoding loop."""
         x = self.features(ids, attention_mask, cache)

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backend import Array, allow_tf32, array_module, device_memory, on_device, to_numpy
+from ..blas import blas_can_be_held, blas_threads
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
 from ..optim import OPTIMIZERS, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
@@ -32,7 +33,6 @@ from .metrics import MetricsLog
 from .loop_options import TrainingOptions
 from .parallel import Replicas, default_threads, processes_pay
 from .progress import Progress
-from .workers import blas_can_be_held, blas_threads
 
 __all__ = ["BatchSource", "Best", "DivergedError", "Trainer"]
 
@@ -191,6 +191,7 @@ class Trainer:
         self.model.train()  # before it is copied
         with (self.stop as stop, on_device(self.optimizer.flat.device), _tf32(self.optimizer.flat.device, o.tf32),
               np.errstate(all="ignore"),  # what is not finite is reported here, once
+              blas_threads(1),  # one for each replica
               Replicas(self.model, self.criterion, self.optimizer.flat, self.threads, o.accumulate,
                        processes=processes_pay(self.optimizer.flat, self.threads)) as replicas):
             while True:
@@ -204,13 +205,12 @@ class Trainer:
                                         o.steps - self.step)
                 if self.progress is not None:
                     self.progress.resume_clock()
-                with blas_threads(1):  # one for each replica; between the pauses BLAS has all cores
-                    try:
-                        while self.step < pause and not stop.received:
-                            self._train_step(replicas)
-                        self._read()
-                    except MemoryError as error:
-                        raise MemoryError(self._out_of_memory(error)) from None
+                try:
+                    while self.step < pause and not stop.received:
+                        self._train_step(replicas)
+                    self._read()
+                except MemoryError as error:
+                    raise MemoryError(self._out_of_memory(error)) from None
             self.interrupted = stop.received
             self._save()
 
