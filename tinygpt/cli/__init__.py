@@ -18,13 +18,13 @@ from ..blas import blas_threads
 from .. import starting
 from ..files import printable
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
-from . import chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from . import align, chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .streams import reader_left, standard_streams, written
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, convert, gradcheck)
+SUBCOMMANDS = (tokenizer, pretrain, finetune, align, generate, chat, evaluate, convert, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):

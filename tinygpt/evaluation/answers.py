@@ -13,26 +13,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..data.chat_template import ChatTemplate
-from ..data.conversations import Conversation, EncodedConversation, text_of
+from ..data.conversations import Conversation, text_of
 from ..generation import absent, left_pad
 from ..models import GPT
 from .running import evaluating
 
-__all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer", "last_answer"]
-
-
-def last_answer(conversation: EncodedConversation) -> tuple[np.ndarray, np.ndarray]:
-    """(prompt, answer) of an encoded conversation: the ids before its last answer, and that answer's.
-
-    >>> prompt, answer = last_answer((np.array([7, 1, 8, 2, 9]), np.array([False, True, False, True, True])))
-    >>> prompt.tolist(), answer.tolist()
-    ([7, 1, 8], [2, 9])
-    """
-    ids, learnt = conversation
-    end = int(np.flatnonzero(learnt)[-1]) + 1
-    before = np.flatnonzero(~learnt[:end])
-    start = int(before[-1]) + 1 if len(before) else 0
-    return ids[:start], ids[start:end]
+__all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer"]
 
 
 def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],

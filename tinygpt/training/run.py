@@ -361,6 +361,7 @@ class _Run:
         self.objective.adapt(model)
         self.objective.use_config(model.config)
         self.model = model.to(self.options.device)
+        self.objective.take(self.model)
 
     def _write_token_files(self, parts: tuple[Any, Any]) -> None:
         for name, part in zip(PARTS, parts):

@@ -71,6 +71,7 @@ class _StepFigures:
     norm: Any
     lr: float
     tokens: float
+    more: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,8 @@ class Trainer:
         batch = self.source.batch(self.step)
         loss = replicas.gradient(batch, o.seed, self.step)
         norm = grad_norm(flat, replicas.spread) if flat.device == "cpu" else grad_norm_on_device(flat)
-        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, self.criterion.count(batch)))
+        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, self.criterion.count(batch),
+                                         self.criterion.figures(batch)))
         if len(self._unread) >= self._read_every:
             self._read()  # before the optimizer's step: what is not finite stays out of the weights
         self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip), spread=replicas.spread)
@@ -239,10 +241,10 @@ class Trainer:
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise self._diverged(figures.step, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
             timing = {} if self.progress is None else self.progress.step(
-                figures.step, loss, figures.lr, figures.tokens, seconds)
+                figures.step, loss, figures.lr, figures.tokens, seconds, figures.more)
             if self.metrics is not None:
                 self.metrics.write(step=figures.step, loss=round(loss, 6), lr=figures.lr, grad_norm=round(norm, 6),
-                                   **timing)
+                                   **{name: round(value, 6) for name, value in figures.more.items()}, **timing)
 
     def _evaluate(self, stop: StopSignals) -> None:
         if self.validate is None or self.validated == self.step or stop.received:
