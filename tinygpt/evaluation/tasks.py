@@ -22,7 +22,7 @@ from ..data.conversations import is_conversation, read_conversations
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
 from ..data.tokens import TextEncoder
-from ..models import BERT, GPT, EncoderDecoder, PretrainedModel
+from ..models import BERT, GPT, CausalLM, EncoderDecoder, PretrainedModel
 from ..tokenizers import Tokenizer
 from .answers import answer_conversations, exact_match
 from .classification import Classification
@@ -118,9 +118,9 @@ def _rows(figures: dict[str, Any], names: dict[str, str]) -> str:
     return "\n".join(f"{name:<{width}}  {shown}" for name, shown in rows)
 
 
-def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> GPT:
+def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> CausalLM:
     """The model, if it writes texts."""
-    if not isinstance(model, GPT) or model.config.head != "lm":
+    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
         raise asked.misfit(model, needed)
     return model
 

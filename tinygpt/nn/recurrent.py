@@ -113,7 +113,8 @@ class Recurrent(Module):
 
     def _last(self, x: Tensor, lengths: Any) -> Any:
         """Each row's last place, (B,) on the device."""
-        found = np.asarray(lengths if isinstance(lengths, (list, tuple)) else to_numpy(getattr(lengths, "data", lengths)))
+        lengths = lengths.data if isinstance(lengths, Tensor) else lengths
+        found = to_numpy(lengths) if hasattr(lengths, "dtype") else np.asarray(lengths)
         if found.shape != x.shape[:1] or found.dtype.kind not in "iu" or (
                 found.size and not 1 <= found.min() <= found.max() <= x.shape[1]):
             raise ValueError(f"{type(self).__name__}: lengths must be {x.shape[0]} integers from 1 to {x.shape[1]}, got "
