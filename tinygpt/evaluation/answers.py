@@ -15,13 +15,13 @@ import numpy as np
 from ..data.chat_template import ChatTemplate
 from ..data.conversations import Conversation, text_of
 from ..generation import absent, left_pad
-from ..models import GPT
+from ..models import CausalLM
 from .running import evaluating
 
 __all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer"]
 
 
-def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],
+def answer_prompts(model: CausalLM, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],
                    max_new_tokens: Sequence[int], *, batch_size: int = 64,
                    keep_going: Callable[[], bool] = lambda: True) -> list[str]:
     """The model's greedy answers, without the space around them, in the order given.
@@ -73,7 +73,7 @@ def expected_answer(conversation: Conversation) -> str:
     return text_of(conversation[_place(conversation)]).strip()
 
 
-def answer_conversations(model: GPT, template: ChatTemplate, conversations: Sequence[Conversation],
+def answer_conversations(model: CausalLM, template: ChatTemplate, conversations: Sequence[Conversation],
                          **options: object) -> list[str]:
     """The model's answer in place of the last one of each conversation; other arguments as for `answer_prompts`.
 

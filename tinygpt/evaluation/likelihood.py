@@ -19,7 +19,7 @@ from ..autograd import no_grad
 from ..backend import to_device, to_numpy
 from ..blas import chooses_threads
 from ..data import IGNORE, pad
-from ..models import GPT
+from ..models import CausalLM
 from .running import Track, evaluating, untracked
 
 __all__ = ["continuation_nats", "predict_targets"]
@@ -31,7 +31,7 @@ IdPair = tuple[Sequence[int], Sequence[int]]
 
 @no_grad()
 @chooses_threads
-def predict_targets(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predict_targets(model: CausalLM, ids: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predict the targets of ids, both (B, T); those of −100 do not count.
 
     Only features that a target needs become logits, a few rows at a time, so a large vocabulary costs no memory.
@@ -68,7 +68,7 @@ def _windows(context: Sequence[int], continuation: Sequence[int], block_size: in
             for start, end in zip([0, *ends], ends)]
 
 
-def continuation_nats(model: GPT, pairs: Sequence[IdPair], batch_size: int = 32,
+def continuation_nats(model: CausalLM, pairs: Sequence[IdPair], batch_size: int = 32,
                       track: Track = untracked) -> np.ndarray:
     """−log p of each continuation after its context, in nats: (len(pairs),) float64.
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..data import located_records
-from ..models import GPT
+from ..models import CausalLM
 from ..tokenizers import Tokenizer
 from .confidence import wilson_interval
 from .likelihood import continuation_nats
@@ -138,7 +138,7 @@ class MultipleChoice:
         return figures | {"chance": self.chance}
 
 
-def answer_questions(model: GPT, tokenizer: Tokenizer, questions: Sequence[Question],
+def answer_questions(model: CausalLM, tokenizer: Tokenizer, questions: Sequence[Question],
                      batch_size: int = 32, track: Track = untracked) -> MultipleChoice:
     """Answer questions by the likelihood of their choices, each written after its context and a space.
 

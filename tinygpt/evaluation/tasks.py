@@ -26,7 +26,7 @@ from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
 from ..data.tokens import TextEncoder
 from ..files import shown
-from ..models import BERT, GPT, EncoderDecoder, PretrainedModel, SentenceEncoder, cosines
+from ..models import BERT, GPT, CausalLM, EncoderDecoder, PretrainedModel, SentenceEncoder, cosines
 from ..pretrained import resolve_folder
 from ..pretrained.sentence_folder import read_modules
 from ..tokenizers import Tokenizer
@@ -127,9 +127,9 @@ def _rows(figures: dict[str, Any], names: dict[str, str]) -> str:
     return "\n".join(f"{name:<{width}}  {shown}" for name, shown in rows)
 
 
-def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> GPT:
+def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> CausalLM:
     """The model, if it writes texts."""
-    if not isinstance(model, GPT) or model.config.head != "lm":
+    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
         raise asked.misfit(model, needed)
     return model
 
