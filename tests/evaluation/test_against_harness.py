@@ -28,8 +28,8 @@ def records(rng, n=30) -> dict[str, list[dict]]:
     """Questions of every shape, of random words."""
     letters = "ABCD"
     return {
-        "hellaswag": [{"activity_label": sentence(rng, 1, 3), "ctx_a": f"{sentence(rng)} [step]", "ctx_b": sentence(rng),
-                       "endings": [sentence(rng) for _ in letters], "label": int(rng.integers(4))} for _ in range(n)],
+        "hellaswag": [{"activity_label": sentence(rng, 1, 3), "ctx_a": f"{sentence(rng)} [step]",
+                       "ctx_b": sentence(rng), "endings": [sentence(rng) for _ in letters], "label": int(rng.integers(4))} for _ in range(n)],
         "arc": [{"question": sentence(rng), "choices": {"text": [sentence(rng) for _ in letters],
                                                         "label": list(letters)},
                  "answerKey": letters[rng.integers(4)]} for _ in range(n)],
@@ -100,7 +100,8 @@ def test_choices_are_those_of_the_harness(folder, name, monkeypatch):
                     "doc_to_target": "{{' '+text.split(' ')[-1]}}", "metric_list": [{"metric": "acc"}]}}
     task = {"task": f"own_{name}", "dataset_path": "json", "validation_split": "validation", "num_fewshot": 0,
             "dataset_kwargs": {"data_files": {"validation": str(folder / f"{name}.jsonl")}},
-            "output_type": "multiple_choice", "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}], **prompts[name]}
+            "output_type": "multiple_choice", "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+            **prompts[name]}
     found = harness.simple_evaluate(model=HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=8),
                                     tasks=[task], log_samples=True, bootstrap_iters=0)
     samples = sorted(found["samples"][f"own_{name}"], key=lambda sample: sample["doc_id"])

@@ -1,4 +1,4 @@
-"""Rules that answers follow or not, refusals, hidden orders, leaks, and reasoning by sampling: examples and properties."""
+"""Rules that answers follow or not, refusals, hidden orders, leaks, and reasoning by sampling."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_prompts_are_drawn_by_a_seed_and_use_all_rules():
 
 def test_loose_forgives_a_first_line_a_last_line_and_asterisks():
     prompt = RulePrompt("…", "capitals", RULES["capitals"](random.Random(0))[1])
-    for answer in ("Sure:\nRAIN FALLS", "RAIN FALLS\nIs that what you want?", "Sure:\nRAIN\nAnything else?", "**RAIN**"):
+    for answer in ("Sure:\nRAIN FALLS", "RAIN FALLS\nIs that what you want?", "Sure:\nRAIN\nMore?", "**RAIN**"):
         assert follows_loosely(prompt, answer) and not (answer != "**RAIN**" and follows(prompt, answer))
     assert not follows_loosely(prompt, "rain") and not follows_loosely(prompt, "")
 
@@ -150,7 +150,8 @@ class Parrot:
     def generate(self, ids, n, **options):
         rows = []
         for row in ids:
-            start = next(place for place in range(len(self.tokens)) if (self.tokens[place:place + len(row)] == row).all())
+            n_read = len(row)
+            start = next(k for k in range(len(self.tokens)) if (self.tokens[k:k + n_read] == row).all())
             ahead = self.tokens[start + len(row):start + len(row) + n].copy()
             ahead[10::11] += 1000
             rows.append(np.concatenate([row, ahead]))
@@ -191,8 +192,8 @@ def test_a_vote_over_drawn_choices_is_near_that_over_all():
     assert vote_at_k(answers, "a", 5) == pytest.approx(share, abs=0.04)
 
 
-@pytest.mark.parametrize("call", [lambda: pass_at_k(3, 1, 4), lambda: pass_at_k(3, 4, 1), lambda: vote_at_k(["a"], "a", 0),
-                                  lambda: best_of([1.0], [True, False], 1)])
+@pytest.mark.parametrize("call", [lambda: pass_at_k(3, 1, 4), lambda: pass_at_k(3, 4, 1),
+                                  lambda: vote_at_k(["a"], "a", 0), lambda: best_of([1.0], [True, False], 1)])
 def test_impossible_numbers(call):
     with pytest.raises(ValueError, match="needs 1 ≤ k ≤ n"):
         call()

@@ -62,8 +62,6 @@ def test_next_tokens_cost_what_the_loss_says():
 IDS = st.lists(st.integers(0, 10), min_size=1, max_size=7)
 
 
-
-
 def expected_of(model, pairs) -> tuple[list[float], list[bool]]:
     """Costs by the definition, and whether each token was the first choice."""
     costs = [sum(nats_of(model, [*context, *ending][:-1], [IGNORE] * (len(context) - 1) + ending))

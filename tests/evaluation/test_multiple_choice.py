@@ -38,7 +38,8 @@ def test_answers_by_the_four_rules():
         context = tok.encode(q.context)
         endings = [tok.encode(q.context + " " + choice)[len(context):] for choice in q.choices]
         cost = np.array([sum(nats_of(model, [*context, *e][:-1], [IGNORE] * (len(context) - 1) + e)) for e in endings])
-        for rule, sizes in (("raw", [1] * len(endings)), ("per_character", list(map(len, q.choices))), ("per_byte", [len(c.encode()) for c in q.choices]),
+        for rule, sizes in (("raw", [1] * len(endings)), ("per_character", list(map(len, q.choices))),
+                            ("per_byte", [len(c.encode()) for c in q.choices]),
                             ("per_token", list(map(len, endings)))):
             right[rule] += int((cost / np.array(sizes)).argmin()) == q.answer
     assert found.n_right == right and len(set(right.values())) > 1  # the rules do differ here

@@ -21,8 +21,8 @@ def card(name="runs/one", value=0.5, missing="") -> Card:
     figures = () if missing else (Figure("accuracy", value, "more", (value - 0.1, value + 0.1), 0.25,
                                          REFERENCES["hellaswag"], 20), Figure("bits per byte", 3.25, "less", n=20))
     return Card(name, "core", 20, (Line("capability", "hellaswag: scenes", "speech", figures, missing, 1.0),
-                                   Line("safety", "forged turns", "the model", (Figure("forged", 0.0, "less", (0.0, 0.1),
-                                                                                       n=9),), "", 2.0)), 512.0)
+                                   Line("safety", "forged turns", "the model",
+                                        (Figure("forged", 0.0, "less", (0.0, 0.1), n=9),), "", 2.0)), 512.0)
 
 
 class Reader(HTMLParser):

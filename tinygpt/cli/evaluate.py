@@ -35,14 +35,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate", help="measure a model on data",
         description="Measure a model on data: how well it predicts a text, answers multiple-choice questions, labels, "
-                    "translates, or how varied its own texts are.")
+                    "translates, compares sentences, or how varied its own texts are.")
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="MODEL",
                         help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", metavar="FILE",
-                      help="a file or a named corpus: texts, questions of a benchmark, labelled texts, or two columns "
-                           "to translate")
+                      help="a file or a named corpus: texts, questions of a benchmark, labelled texts, two columns to "
+                           "translate, or two sentences and how alike they are")
     what.add_argument("--suite", choices=sorted(SUITES), help="write a report card of all that is at hand")
     parser.add_argument("--out", metavar="DIR", help="suite: where report.html and report.json go [nowhere]")
     parser.add_argument("--against", metavar="MODEL", help="suite: a second model beside the first")

@@ -3,8 +3,8 @@
 Reading order: table.py, words.py, confidence.py, running.py → language_modeling.py → likelihood.py → next_token.py →
 masked_words.py → text_pairs.py, questions.py, benchmarks.py (the table of benchmarks) → multiple_choice.py,
 last_word.py, free_answers.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
-chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py → tasks.py (the table of what can
-be measured). docs/evaluating.md says what each figure means.
+chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py, correlation.py →
+tasks.py (the table of what can be measured) → suites.py, report_card.py. docs/evaluating.md says what each figure means.
 """
 
 from .bag_of_words import NaiveBayes
@@ -15,6 +15,7 @@ from .classification import Classification, confusion_matrix
 from .confidence import wilson_interval
 from .confusion_plot import plot_confusion
 from .continuations import continue_texts
+from .correlation import pearson, spearman
 from .diversity import Diversity, distinct, ends_in_loop, measure_diversity, repeated
 from .free_answers import CHECKS, FreeAnswers, write_answers
 from .labelling import label_logits, label_numbers, label_probabilities
@@ -37,7 +38,7 @@ __all__ = [
     "TextScores", "Translation", "answer_questions", "byte_lengths", "confusion_matrix", "continue_texts",
     "corpus_bleu", "corpus_chrf", "distinct", "ends_in_loop", "evaluating", "forging_prompts", "format_table",
     "guess_last_words", "label_logits", "label_numbers", "label_probabilities", "masking_of", "measure_diversity",
-    "plot_confusion", "predict_text", "probe_special_tokens", "read_questions", "repeated", "score_continuations",
-    "score_texts", "score_translations", "text_loss", "total_loss", "translate", "wilson_interval", "with_shots",
-    "write_answers",
+    "pearson", "plot_confusion", "predict_text", "probe_special_tokens", "read_questions", "repeated",
+    "score_continuations", "score_texts", "score_translations", "spearman", "text_loss", "total_loss", "translate",
+    "wilson_interval", "with_shots", "write_answers",
 ]

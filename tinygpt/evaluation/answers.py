@@ -13,29 +13,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..data.chat_template import ChatTemplate
-from ..data.conversations import Conversation, EncodedConversation, text_of
+from ..data.conversations import Conversation, text_of
 from ..generation import absent, left_pad
-from ..models import GPT
+from ..models import CausalLM
 from .running import Track, evaluating, untracked
 
-__all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer", "last_answer"]
+__all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer"]
 
 
-def last_answer(conversation: EncodedConversation) -> tuple[np.ndarray, np.ndarray]:
-    """(prompt, answer) of an encoded conversation: the ids before its last answer, and that answer's.
-
-    >>> prompt, answer = last_answer((np.array([7, 1, 8, 2, 9]), np.array([False, True, False, True, True])))
-    >>> prompt.tolist(), answer.tolist()
-    ([7, 1, 8], [2, 9])
-    """
-    ids, learnt = conversation
-    end = int(np.flatnonzero(learnt)[-1]) + 1
-    before = np.flatnonzero(~learnt[:end])
-    start = int(before[-1]) + 1 if len(before) else 0
-    return ids[:start], ids[start:end]
-
-
-def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],
+def answer_prompts(model: CausalLM, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],
                    max_new_tokens: Sequence[int], *, batch_size: int = 64,
                    keep_going: Callable[[], bool] = lambda: True, track: Track = untracked) -> list[str]:
     """The model's greedy answers, without the space around them, in the order given.
@@ -89,7 +75,7 @@ def expected_answer(conversation: Conversation) -> str:
     return text_of(conversation[_place(conversation)]).strip()
 
 
-def answer_conversations(model: GPT, template: ChatTemplate, conversations: Sequence[Conversation],
+def answer_conversations(model: CausalLM, template: ChatTemplate, conversations: Sequence[Conversation],
                          **options: object) -> list[str]:
     """The model's answer in place of the last one of each conversation; other arguments as for `answer_prompts`.
 

@@ -15,7 +15,7 @@ from typing import Any
 import regex
 
 from ..generation import absent, left_pad
-from ..models import GPT
+from ..models import CausalLM
 from ..tokenizers import Tokenizer
 from .confidence import wilson_interval
 from .questions import Question
@@ -79,7 +79,7 @@ class FreeAnswers:
         return {"accuracy": n_right / n, "accuracy_interval": list(wilson_interval(n_right, n)), "n_questions": n}
 
 
-def write_answers(model: GPT, tokenizer: Tokenizer, questions: Sequence[Question], check: str, *,
+def write_answers(model: CausalLM, tokenizer: Tokenizer, questions: Sequence[Question], check: str, *,
                   max_new_tokens: int = 128, batch_size: int = 16, track: Track = untracked) -> FreeAnswers:
     """Answer questions greedily and check each answer against the one choice.
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..models import GPT
+from ..models import CausalLM
 from .running import Track, evaluating, untracked
 
 __all__ = ["LENGTHS", "Leak", "leaked"]
@@ -44,7 +44,7 @@ class Leak:
     near: dict[int, int]
 
 
-def leaked(model: GPT, tokens: np.ndarray, *, n_spans: int = 100, prompt_tokens: int = 32,
+def leaked(model: CausalLM, tokens: np.ndarray, *, n_spans: int = 100, prompt_tokens: int = 32,
            lengths: Sequence[int] = LENGTHS, seed: int = 0, batch_size: int = 32, track: Track = untracked) -> Leak:
     """Continue spans of a text and compare.
 

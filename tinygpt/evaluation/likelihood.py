@@ -16,16 +16,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..autograd import no_grad
 from ..backend import to_device, to_numpy
+from ..blas import chooses_threads
 from ..data import IGNORE, pad
 from ..generation import left_pad
-from ..models import GPT
-from ..nn import Cache
+from ..models import CausalLM
 from .running import Track, evaluating, untracked
 
 __all__ = ["predict_targets", "score_continuations"]
@@ -36,8 +37,9 @@ IdPair = tuple[Sequence[int], Sequence[int]]
 
 
 @no_grad()
-def predict_targets(model: GPT, ids: np.ndarray, targets: np.ndarray, attention_mask: np.ndarray | None = None,
-                    cache: Cache | None = None) -> tuple[np.ndarray, np.ndarray]:
+@chooses_threads
+def predict_targets(model: CausalLM, ids: np.ndarray, targets: np.ndarray, attention_mask: np.ndarray | None = None,
+                    cache: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Predict the targets of ids, both (B, T); those of −100 do not count.
 
     Only features that a target needs become logits, a few rows at a time, so a large vocabulary costs no memory.
@@ -124,7 +126,7 @@ def _batches(groups: list[list[_Window]], batch_size: int,
 Scored = tuple[_Window, float, bool]
 
 
-def _score_shared(model: GPT, groups: list[list[_Window]], shared: list[int]) -> Iterator[Scored]:
+def _score_shared(model: CausalLM, groups: list[list[_Window]], shared: list[int]) -> Iterator[Scored]:
     """Windows whose beginnings are read once for each group."""
     ids, mask = left_pad([group[0].ids[:n] for group, n in zip(groups, shared)])  # (groups, T)
     cache = model.new_cache(len(groups), ids.shape[1])
@@ -150,8 +152,8 @@ def _score_shared(model: GPT, groups: list[list[_Window]], shared: list[int]) ->
             yield window, own_nats + float(nats[before].sum()), own_first and bool(first[before].all())
 
 
-def _score_rows(model: GPT, rows: Sequence[list[int]], counts: Sequence[int], mask: np.ndarray | None = None,
-                cache: Cache | None = None) -> tuple[list[float], list[bool]]:
+def _score_rows(model: CausalLM, rows: Sequence[list[int]], counts: Sequence[int], mask: np.ndarray | None = None,
+                cache: Any = None) -> tuple[list[float], list[bool]]:
     """For each row, the nats of the last so many ids, and whether each of them was the first choice."""
     ids = pad([row[:-1] for row in rows], 0)  # (B, T); no token looks to its right, at filling
     targets = pad([[IGNORE] * (len(row) - 1 - n) + row[-n:] for row, n in zip(rows, counts)], IGNORE)
@@ -161,7 +163,7 @@ def _score_rows(model: GPT, rows: Sequence[list[int]], counts: Sequence[int], ma
             [bool(first[a:b].all()) for a, b in zip(starts, starts[1:])])
 
 
-def score_continuations(model: GPT, pairs: Sequence[IdPair], sizes: Sequence[int] | None = None, batch_size: int = 64,
+def score_continuations(model: CausalLM, pairs: Sequence[IdPair], sizes: Sequence[int] | None = None, batch_size: int = 64,
                         track: Track = untracked) -> tuple[np.ndarray, np.ndarray]:
     """What each continuation costs after its context, and whether the model would have written just that.
 

@@ -22,7 +22,7 @@ import numpy as np
 from ..data import Documents, read_columns, token_array
 from ..data.chat_template import ChatTemplate, chat_template
 from ..data.corpora import CORPORA, find_corpus
-from ..models import GPT, PretrainedModel
+from ..models import CausalLM, PretrainedModel
 from ..tokenizers import Tokenizer
 from .answers import answer_prompts
 from .benchmarks import BENCHMARKS
@@ -109,13 +109,13 @@ def at_hand(name: str) -> Path:
         raise Missing(f"{corpus.filename} is not at hand ({corpus.url})") from None
 
 
-def _writer(model: PretrainedModel) -> GPT:
-    if not isinstance(model, GPT) or model.config.head != "lm":
+def _writer(model: PretrainedModel) -> CausalLM:
+    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
         raise Missing("it needs a model that writes")
     return model
 
 
-def _chats(model: PretrainedModel, tokenizer: Tokenizer) -> tuple[GPT, ChatTemplate]:
+def _chats(model: PretrainedModel, tokenizer: Tokenizer) -> tuple[CausalLM, ChatTemplate]:
     decoder = _writer(model)
     if tokenizer.chat_template is None:
         raise Missing("it needs a model with a chat template")
@@ -177,7 +177,7 @@ def _rules(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[F
 
 
 def _paraphrases(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    if not isinstance(model, GPT) or model.config.head != "lm":
+    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
         raise Missing("it needs a decoder")
     found = measure_consistency(model, tokenizer, asked.limit, asked.track)
     return [_share("same choice in three wordings", found.n_alike, found.n_facts, chance=1 / 16),

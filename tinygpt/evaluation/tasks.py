@@ -1,8 +1,9 @@
 """What can be measured of a model in a folder, from data in a file: one function for each task, and the table of them.
 
 A decoder and a masked model predict text and choose between texts, a classifier labels, an encoder-decoder
-translates. Three more tasks are for decoders: free answers, answers to instructions, and the variety of what they
-write. The name of a benchmark is a task as well: how it is scored stands in its row of benchmarks.py.
+translates; all but the last compare sentences. Three more tasks are for decoders: free answers, answers to
+instructions, and the variety of what they write. The name of a benchmark is a task as well: how it is scored stands in
+its row of benchmarks.py.
 
 A new task is one function here, and one row in TASKS; a new benchmark is one row of BENCHMARKS.
 
@@ -11,11 +12,13 @@ Prerequisites: the other files of evaluation/. Next: cli/evaluate.py.
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from ..data import SYNTHETIC, Documents, file_format, find_table, located_columns, located_records, token_array
@@ -24,13 +27,17 @@ from ..data.conversations import is_conversation, read_conversations
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
 from ..data.tokens import TextEncoder
-from ..models import BERT, GPT, EncoderDecoder, PretrainedModel
+from ..files import shown
+from ..models import BERT, GPT, CausalLM, EncoderDecoder, PretrainedModel, SentenceEncoder, cosines
+from ..pretrained import resolve_folder
+from ..pretrained.sentence_folder import read_modules
 from ..tokenizers import Tokenizer
 from .answers import answer_conversations, exact_match
 from .benchmarks import BENCHMARKS, benchmark_of, located_questions, read_questions
 from .classification import Classification
 from .confidence import wilson_interval
 from .continuations import continue_texts
+from .correlation import pearson, spearman
 from .diversity import measure_diversity
 from .free_answers import write_answers
 from .labelling import label_numbers, label_probabilities
@@ -60,7 +67,7 @@ class Asked:
 
     Attributes:
         data: a file or a named corpus.
-        model_name: where the model comes from, for messages.
+        model_name: where the model comes from: a folder, say, which may hold more than the model.
         limit: use the first so many documents, questions, texts or pairs; None: all, or N_PROMPTS prompts.
         text_column, label_column: of classification; a number from 0 where there is no header line.
         num_beams: of translation: beam search, above 1.
@@ -99,6 +106,8 @@ def task_for(model: PretrainedModel, tokenizer: Tokenizer, data: str) -> str:
         return "translation"
     if isinstance(model, (GPT, BERT)) and model.config.head == "classification":
         return "classification"
+    if isinstance(model, BERT) and model.config.head is None:
+        return "sentence-similarity"
     path, chats = _path(data), tokenizer.chat_template is not None
     if data != "-" and file_format(path) in ("jsonl", "csv"):
         record = next(located_questions(path))[1]
@@ -130,9 +139,9 @@ def _rows(figures: dict[str, Any], names: dict[str, str]) -> str:
     return "\n".join(f"{name:<{width}}  {shown}" for name, shown in rows)
 
 
-def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> GPT:
+def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> CausalLM:
     """The model, if it writes texts."""
-    if not isinstance(model, GPT) or model.config.head != "lm":
+    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
         raise asked.misfit(model, needed)
     return model
 
@@ -255,6 +264,38 @@ def _translation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> 
                                     "brevity_penalty": "brevity penalty", "n_pairs": "pairs"})
 
 
+def _similarity(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
+    """How alike two sentences are, beside what people say."""
+    if not isinstance(model, (GPT, BERT)):
+        raise asked.misfit(model, "a decoder or an encoder")
+    rows = list(islice(_scored_pairs(find_table(asked.data)), asked.limit))
+    encoder = SentenceEncoder(model, tokenizer, read_modules(resolve_folder(asked.model_name)))
+    first, second, scores = zip(*rows)
+    vectors = encoder.encode([*first, *second], track=asked.track)
+    found = cosines(vectors[:len(rows)], vectors[len(rows):])
+    figures = {"spearman": spearman(found, scores), "pearson": pearson(found, scores), "n_pairs": len(rows)}
+    return figures, _rows(figures, {"spearman": "Spearman's correlation", "pearson": "Pearson's correlation",
+                                    "n_pairs": "pairs"})
+
+
+SCORED = ("sentence1", "sentence2", "score")
+
+
+def _scored_pairs(path: str | Path) -> Iterator[tuple[str, str, float]]:
+    """Two texts and how alike they are: the columns of these names where there is a header, or the first three."""
+    first = next(located_records(path, header=False))[1]
+    named = set(SCORED) <= {*first, *first.values()}
+    for where, (one, other, score) in located_columns(path, SCORED if named else [0, 1, 2]):
+        try:
+            value = float(score)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: expected two texts and a number, how alike they are (columns "
+                             f"{', '.join(SCORED)}, or without a header the first three), got {shown(score)}")
+        yield one, other, value
+
+
 def _generation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
     """How varied, and whether text can pass for special tokens."""
     decoder = _decoder(model, asked)
@@ -295,6 +336,7 @@ TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
     "classification": _classification,
     "instruction": _instruction,
     "translation": _translation,
+    "sentence-similarity": _similarity,
     "generation": _generation,
     **{name: partial(_SCORED[row.task], name=name) for name, row in BENCHMARKS.items()},
 }

@@ -27,7 +27,7 @@ import numpy as np
 from .. import ops
 from ..autograd import no_grad
 from ..data import similar_lengths
-from ..models import BERT, GPT, PretrainedModel
+from ..models import BERT, CausalLM, PretrainedModel
 from ..tokenizers import Tokenizer
 from .likelihood import score_continuations
 from .masked_words import guess_masked
@@ -124,7 +124,7 @@ def _by_pseudo_likelihood(model: Any, tokenizer: Tokenizer, pairs: Sequence[tupl
 
 def pair_scorer(model: PretrainedModel) -> Callable[..., TextScores] | None:
     """What scores texts with this model; None where it can score none."""
-    if isinstance(model, GPT) and model.config.head == "lm":
+    if isinstance(model, CausalLM) and getattr(model.config, "head") == "lm":
         return _by_likelihood
     return _by_pseudo_likelihood if isinstance(model, BERT) and model.config.head == "masked_lm" else None
 

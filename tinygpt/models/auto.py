@@ -13,12 +13,13 @@ from ..pretrained import read_folder, resolve_folder
 from .adapter import ADAPTER, read_adapter
 from .base import PretrainedModel
 from .bert import BERT
-from .encoder_decoder import EncoderDecoder
 from .decoder import GPT
+from .encoder_decoder import EncoderDecoder
+from .recurrent import RecurrentLM
 
 __all__ = ["load_adapted", "load_model", "model_class", "new_model"]
 
-CLASSES: tuple[type[PretrainedModel], ...] = (GPT, BERT, EncoderDecoder)
+CLASSES: tuple[type[PretrainedModel], ...] = (GPT, RecurrentLM, BERT, EncoderDecoder)
 DEPTH = 8  # adapters that stand upon one another
 
 

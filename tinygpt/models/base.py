@@ -1,6 +1,6 @@
 """PretrainedModel: a model that is made from a configuration and lives in a Hugging Face folder.
 
-Prerequisites: inputs.py, pretrained/folder.py. Next: gpt.py.
+Prerequisites: inputs.py, pretrained/folder.py. Next: causal.py.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "ALWAYS_BIASED", "ARGUMENTS", "COUNTS_TOKENS",
-           "DECODERS", "LAYER_TYPES", "NOT_FOLLOWED", "PARTS", "PART_OPTIONS", "RULES", "THETAS", "WITH_BEAMS",
+           "DECODERS", "LAYER_TYPES", "NOT_FOLLOWED", "OWN", "PARTS", "PART_OPTIONS", "RULES", "THETAS", "WITH_BEAMS",
            "WITH_WINDOWS"]
 
 
@@ -188,9 +188,21 @@ BART = (
 MARIAN = _with_defaults(BART, vocab_size=58101, bos_token_id=None, eos_token_id=0, pad_token_id=58100,
                         decoder_start_token_id=58100, forced_eos_token_id=0)
 
+RECURRENT = (                                                 # of our own type: the names are ours
+    *(Option(name, name, "size", default) for name, default in (
+        ("vocab_size", 1), ("block_size", 64), ("n_layer", 1), ("n_embd", 128))),
+    Option("dropout", "dropout", "number", 0.0),
+    Option("initializer_range", "initializer_range", "number", 0.02),
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),
+    Option("bos_token_id", "bos_token_id", "id", None),
+    Option("eos_token_id", "eos_token_id", "ids", None),
+    Option("pad_token_id", "pad_token_id", "id", None),
+)
+
 OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
            "olmo2": OLMO2, "smollm3": SMOLLM3, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
-           "roberta": ROBERTA, "xlm-roberta": XLM_ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN}
+           "roberta": ROBERTA, "xlm-roberta": XLM_ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
+           "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT}
 
 DECODERS = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox", "gemma3_text")
 THETAS = {"llama": 1e4, "mistral": 1e4, "mixtral": 1e6, "qwen2": 1e4, "qwen3": 1e4, "olmo2": 1e4, "smollm3": 2e6,
@@ -227,6 +239,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
     "marian": EVERYWHERE | {"share_encoder_decoder_embeddings": True},
+    "lstm": {}, "gru": {}, "rnn": {},
 }
 
 # What generation_config.json may ask for: rules that an encoder-decoder's configuration keeps; arguments of `generate`,
@@ -266,4 +279,6 @@ CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "xlm-roberta": _encoder("XLMRoberta"), "distilbert": _encoder("DistilBert"),
     "bart": {"lm": ("BartForConditionalGeneration", "BartModel")},
     "marian": {"lm": ("MarianMTModel", "MarianModel")},
+    **dict.fromkeys(("lstm", "gru", "rnn"), {"lm": ()}),
 }
+OWN = tuple(name for name, heads in CLASSES.items() if not any(heads.values()))  # no class there: always our own type

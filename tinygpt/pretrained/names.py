@@ -6,6 +6,7 @@ checked, and fused rows split, without building a model:
     V vocabulary   T rows of the position table   C, 3C channels, three times as many   S kinds of segments   N labels
     Q, K rows of all queries, of all keys         I, J width of the feed-forward (the encoder's, the decoder's)
     E experts                                     D channels of a head
+    G rows of all gates of a recurrent layer
 
 In a name the first `{}` is the block's number, a second one the number of a part of the block (an expert).
 
@@ -21,6 +22,9 @@ from typing import Any
 from .config_fields import COUNTS_TOKENS
 
 __all__ = ["Entry", "Names", "linear", "norm", "matrix", "vector", "sizes"]
+
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,13 @@ def norm(ours: str, theirs: str, *, option: str | None = None, bias: bool = True
 
 def sizes(fields: dict[str, Any]) -> dict[str, int]:
     """What the symbols stand for in the model that `fields` describe."""
-    channels, heads = fields["n_embd"], fields["n_head"]
+    channels, heads = fields["n_embd"], fields.get("n_head") or 1
     head_dim = fields.get("head_dim") or channels // heads
     architecture = fields["architecture"]
     offset = (fields.get("pad_token_id") or 0) + 1 if architecture in COUNTS_TOKENS else 2 * (architecture == "bart")
-    inner = fields["n_inner"] or 4 * channels
+    inner = fields.get("n_inner") or 4 * channels
     return {"V": fields["vocab_size"], "T": fields["block_size"] + offset, "C": channels, "3C": 3 * channels,
             "I": inner, "J": fields.get("n_decoder_inner") or inner, "Q": heads * head_dim,
             "K": (fields.get("n_kv_head") or heads) * head_dim, "S": fields.get("type_vocab_size") or 0,
-            "N": fields.get("n_labels") or 0, "E": fields.get("n_experts") or 0, "D": head_dim, "H": heads}
+            "N": fields.get("n_labels") or 0, "E": fields.get("n_experts") or 0, "D": head_dim, "H": heads,
+            "G": GATES.get(architecture, 0) * channels}

@@ -253,9 +253,21 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
+RECURRENT = Names(
+    prefix="",
+    **_vocabulary("token_embedding"),
+    entries=(),
+    blocks=(("n_layer", (
+        *(Entry(f"layers.weight_{name}_l{{}}", (f"layers.weight_{name}_l{{}}",), ("G",), "C") for name in ("ih", "hh")),
+        *(vector(f"layers.bias_{name}_l{{}}", f"layers.bias_{name}_l{{}}", "G") for name in ("ih", "hh")),
+    )),),
+    heads={"lm": ()},
+)
+
 TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
           "olmo2": OLMO2, "smollm3": LLAMA, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
-          "roberta": ROBERTA, "xlm-roberta": ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN}
+          "roberta": ROBERTA, "xlm-roberta": ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
+          "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT}
 
 
 def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:

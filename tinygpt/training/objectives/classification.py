@@ -26,7 +26,7 @@ from ...tokenizers.splitter import Splitter, Stage
 from ..losses import classification_loss
 from .base import KeepGoing
 from .masked import FRAME, SPECIAL_TOKENS
-from .task import Task
+from .task import Task, classifier_of
 
 __all__ = ["Labels"]
 
@@ -75,15 +75,7 @@ class Labels(Task):
             raise self._misfit(model, "an encoder or a decoder")
         if model.config.head == "classification" and set(self.names) <= set((model.config.id2label or {}).values()):
             return model
-        labels: dict[str, Any] = dict(n_labels=len(self.names), id2label=dict(enumerate(self.names)))
-        if isinstance(model, BERT):
-            return model.for_classification(**labels)
-        eos = model.config.eos_token_id  # a decoder's label is read at the last token that is no padding
-        if model.config.pad_token_id is None and eos is not None:
-            labels["pad_token_id"] = eos if isinstance(eos, int) else eos[0]
-        if model.config.head == "classification":
-            model = model.with_options(head="lm", n_labels=None, id2label=None, problem_type=None)
-        return model.with_options(head="classification", **labels)
+        return classifier_of(model, dict(enumerate(self.names)))
 
     def use_config(self, config: Any) -> None:
         """The labels are numbered as in the model."""
