@@ -256,8 +256,9 @@ class _Run:
                     self._restore(trainer, self.checkpoint)
                     self.notes.append(f"resuming {self.out} at step {trainer.step} of {o.steps}")
                     if self.numerics not in ("", now):
-                        self.notes.append(f"this run began with {printable(self.numerics):.120} and goes on with {now}: its "
-                                          "numbers may differ in their last digits from those of a run left alone")
+                        self.notes.append(
+                            f"this run began with {printable(self.numerics):.120} and goes on with {now}: its numbers "
+                            "may differ in their last digits from those of a run left alone")
                 else:
                     self._written(lambda: self._write_state(trainer))  # from here on --resume needs the folder alone
                     self.notes += [self._headline(o), *self.objective.overview()]
@@ -415,8 +416,8 @@ class _Run:
     def _write_state(self, trainer: Trainer) -> None:
         best = trainer.best
         state = RunState(
-            **self._told(), config=self.model.config.to_dict(), numerics=self.numerics, tokenizer=_tokenizer_files(self.objective.tokenizer),
-            tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
+            **self._told(), config=self.model.config.to_dict(), numerics=self.numerics,
+            tokenizer=_tokenizer_files(self.objective.tokenizer), tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
             validation=_finite(trainer.validation), before=_finite(trainer.before), peaks=trainer.peaks,
             waited=trainer.waited,
             best=None if best is None else BestState(best.step, best.score, _finite(best.figures)))

@@ -47,7 +47,7 @@ class RunState:
     Attributes:
         command: the subcommand that began it. options: as JSON has them.
         config: the model's, as its `to_dict` gives it. tokenizer: the text of each of its files, by name.
-        numerics: what computed when the run began: NumPy, BLAS and its kernels; "" in states of runs before that was noted.
+        numerics: what computed when the run began: NumPy, BLAS and its kernels; "" where nobody noted it.
         tokens: sha256 of each token file, None for one that there is not. memory: the objective's.
         validated, validation, before, peaks, waited: as in Trainer. best: of its Best, all but the weights.
     """
