@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate", help="measure a model on data",
         description="Measure a model on data: how well it predicts a text, answers multiple-choice questions, labels, "
-                    "translates, or how varied its own texts are.")
+                    "translates, which answers it prefers, or how varied its own texts are.")
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="MODEL",
                         help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
@@ -46,9 +46,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--label-column", default="label", metavar="C",
                         help="classification: the column of labels, likewise [label]")
     parser.add_argument("--num-beams", type=whole, default=1, metavar="N", help="translation: beam search [1: greedy]")
-    parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N", help="generation: tokens a text [64]")
-    parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="generation: as for generate [0.8]")
-    parser.add_argument("--seed", type=whole, default=0, metavar="S", help="generation: same seed, same texts [0]")
+    parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N",
+                        help="generation, win-rate: tokens a text [64]")
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="T",
+                        help="generation, win-rate: as for generate [0.8]")
+    parser.add_argument("--seed", type=whole, default=0, metavar="S",
+                        help="generation, win-rate: same seed, same texts [0]")
+    parser.add_argument("--reference", default=None, metavar="MODEL",
+                        help="preference: subtract this model's log-probabilities, as DPO does")
+    parser.add_argument("--reward-model", default=None, metavar="MODEL", help="win-rate: the judge")
+    parser.add_argument("--against", default=None, metavar="MODEL", help="win-rate: the other model [the same one]")
+    parser.add_argument("--best-of", type=whole, default=1, metavar="N",
+                        help="win-rate: the judge chooses the model's answer from N [1]")
     add_device(parser)
 
 
