@@ -307,10 +307,10 @@ class AlignOptions(TuneOptions):
     reference: str | None = option(None, "dpo, grpo: the model to stay near [the one to start from]")
     reward: str | None = option(None, "grpo: what an answer is worth: exact, number, regex, length, or the folder of a "
                                       "reward model; several with weights: exact,length=-0.1")
-    loss: str = option(None, f"{_losses(lambda loss, row: loss)} [the first]", choices=tuple(dict.fromkeys(
-        loss for kind in METHODS.values() for loss in kind.losses)))
-    beta: float = option(None, "dpo: scale of the scores; grpo: weight of the divergence from the reference "
-                                      f"[{_losses(lambda loss, row: f'{loss} {row.beta}')}]")
+    loss: str = option(None, f"{_losses(lambda loss, row: loss)} [the first]",
+                       choices=tuple(loss for kind in METHODS.values() for loss in kind.losses))
+    beta: float = option(None, "dpo: scale of the scores; grpo: weight of the divergence from the reference ["
+                         + _losses(lambda loss, row: f"{loss} {row.beta}") + "]")
     label_smoothing: float = option(0.0, "dpo: the probability that a label is wrong")
     gamma: float = option(0.5, "dpo, loss simpo: the margin between the two scores")
     clip_range: float = option(0.2, "grpo: how far a ratio of probabilities may move")
