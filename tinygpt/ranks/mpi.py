@@ -29,11 +29,10 @@ class OverMPI(Group):
     """
 
     def __init__(self, world: Any) -> None:
-        from mpi4py import MPI, util
+        from mpi4py import MPI
 
         self._all_done = MPI.Request.Testall
         self._comm = world.Dup()
-        self._pickles = util.pkl5.Intracomm(self._comm)  # from our own processes: values of any size
         self.rank, self.size = world.Get_rank(), world.Get_size()
         machine = world.Split_type(MPI.COMM_TYPE_SHARED)
         self.local = tuple(machine.allgather(self.rank))
@@ -54,11 +53,11 @@ class OverMPI(Group):
 
     def collect(self, value: Any) -> list[Any]:
         self._meet()
-        return self._pickles.allgather(value)
+        return self._comm.allgather(value)  # pickled, by processes of our own
 
     def broadcast(self, value: Any) -> Any:
         self._meet()
-        return self._pickles.bcast(value)
+        return self._comm.bcast(value)
 
     def _meet(self) -> None:
         """Wait for the others politely; the calls above do not."""
