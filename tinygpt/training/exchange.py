@@ -8,7 +8,7 @@ moments exist once among all ranks, 1 / size of them in each (ZeRO, stage 1), an
 bit. This sends as many bytes as if each rank got the whole sum: gradients go out once, weights come back once.
 
 The norm is a sum over blocks from the beginning of the flat array. A block that goes over the end of a part is squared
-where it begins, so that rank gets the few elements beyond its part too.
+where it begins, so that rank gets the few elements beyond its part too, its tail.
 
 Prerequisites: ranks/, optim/flat_optimizer.py, interrupt.py. Next: parallel.py. Paper: Rajbhandari et al., "ZeRO:
 Memory optimizations toward training trillion parameter models" (2020).
@@ -55,11 +55,12 @@ class Exchange:
         self.group, self.flat, self.bounds, self.stop = group, flat, list(bounds), stop
         self._begun = False
         self._squares: list[Any] = []
-        block, parts = block_size(flat.grad), list(zip(bounds, bounds[1:]))
-        # The blocks that each rank squares begin at these elements; it needs the sum as far as the last one goes.
-        self._starts = [range(-(-start // block) * block, stop_, block) for start, stop_ in parts]
-        self._needs = [(start, max(stop_, min(flat.size, starts[-1] + block) if starts else 0))
-                       for (start, stop_), starts in zip(parts, self._starts)]
+        block = block_size(flat.grad)
+        self._parts = [slice(start, end) for start, end in zip(bounds, bounds[1:])]
+        self._starts = [range(-(-part.start // block) * block, part.stop, block) for part in self._parts]  # of blocks
+        self._tails = [slice(part.stop, max(part.stop, min(flat.size, starts[-1] + block) if starts else 0))
+                       for part, starts in zip(self._parts, self._starts)]
+        self._tail = flat.grad[:0]
 
     @property
     def alone(self) -> bool:
@@ -86,7 +87,7 @@ class Exchange:
         """Put the sum over all ranks' gradients into `flat.grad`, as far as this rank needs it.
 
         Args:
-            gradients: this rank's nodes of the tree of sums, (N,) each; the first is `flat.grad`. They are overwritten.
+            gradients: this rank's nodes of the tree of sums, (N,) each; the first is `flat.grad`.
             leaves: how many leaves of the tree each rank has.
             losses: of this rank's replicas.
 
@@ -97,31 +98,38 @@ class Exchange:
             return losses
         nodes = [_nodes(rank, leaves) for rank in range(self.group.size)]
         pairs, _ = additions([node for of_rank in nodes for node in of_rank], whole=True)
-        chunk = max(CHUNK, block_size(self.flat.grad))
-        for at in range(0, max(stop - start for start, stop in self._needs), chunk):
-            stretches = [slice(min(start + at, stop), min(start + at + chunk, stop)) for start, stop in self._needs]
-            self._add_chunk(gradients, [len(of_rank) for of_rank in nodes], pairs, stretches, spread)
+        n_nodes = [len(of_rank) for of_rank in nodes]
+        own = self._tails[self.group.rank]
+        self._tail = np.empty(own.stop - own.start, self.flat.grad.dtype)
+        # First, for the sums that follow take the place of what other ranks' tails are made of.
+        self._add_stretches(gradients, n_nodes, pairs, self._tails, self._tail, spread)
+        for at in range(0, max(part.stop - part.start for part in self._parts), CHUNK):
+            stretches = [slice(min(part.start + at, part.stop), min(part.start + at + CHUNK, part.stop))
+                         for part in self._parts]
+            self._add_stretches(gradients, n_nodes, pairs, stretches, self.flat.grad[stretches[self.group.rank]],
+                                spread)
         return self._share_figures(losses, spread)
 
-    def _add_chunk(self, gradients: Sequence[Array], n_nodes: list[int], pairs: list[tuple[int, int]],
-                   stretches: list[slice], spread: Spread) -> None:
-        rank, own = self.group.rank, stretches[self.group.rank]
-        size, empty = own.stop - own.start, self.flat.grad[:0]
+    def _add_stretches(self, gradients: Sequence[Array], n_nodes: list[int], pairs: list[tuple[int, int]],
+                       stretches: list[slice], out: Array, spread: Spread) -> None:
+        """Add up, over all ranks, the stretch of the flat array that each rank wants; this one's goes to `out`."""
+        rank, empty = self.group.rank, self.flat.grad[:0]
         parts: list[Any] = [[gradient[stretch] for gradient in gradients] for stretch in stretches]
         sends = [empty if p == rank else part[0] if len(part) == 1 else np.concatenate(part)
                  for p, part in enumerate(parts)]
-        arrived = [empty if p == rank else np.empty(n * size, empty.dtype) for p, n in enumerate(n_nodes)]
+        arrived = [empty if p == rank else np.empty(n * out.size, empty.dtype) for p, n in enumerate(n_nodes)]
         self.group.swap(sends, arrived)
         summands = [part for p, n in enumerate(n_nodes)
-                    for part in (parts[p] if p == rank else arrived[p].reshape(n, size))]
+                    for part in (parts[p] if p == rank else arrived[p].reshape(n, out.size))]
         block = block_size(empty)
 
         def add(blocks: list[slice]) -> None:
             for one in blocks:
+                sums = [summand[one] for summand in summands]
                 for i, j in pairs:
-                    summands[i][one] += summands[j][one]
-                self.flat.grad[own][one] = summands[0][one]
-        spread(add, [slice(start, start + block) for start in range(0, size, block)])
+                    sums[i] = sums[i] + sums[j]  # not in place: gradients of a tail belong to another rank's sum too
+                out[one] = sums[0]
+        spread(add, [slice(start, start + block) for start in range(0, out.size, block)])
 
     def _share_figures(self, losses: list[Any], spread: Spread) -> list[Any]:
         """Tell all ranks one another's losses, sums of squares, and whether a signal asks to end."""
@@ -129,7 +137,10 @@ class Exchange:
         counts = [n + 1 + len(starts) for starts in self._starts]
         bounds = np.cumsum([0, *counts]).tolist()
         figures, block = np.empty(bounds[-1]), block_size(self.flat.grad)
-        blocks = [self.flat.grad[start:start + block] for start in self._starts[self.group.rank]]
+        end = self._parts[self.group.rank].stop
+        blocks = [self.flat.grad[start:min(start + block, end)] for start in self._starts[self.group.rank]]
+        if self._tail.size:
+            blocks[-1] = np.concatenate([blocks[-1], self._tail])
         asked = [0.0 if self.stop.asked is None else 1.0 + [signal.name for signal in signals].index(self.stop.asked)]
         own = slice(*bounds[self.group.rank:self.group.rank + 2])
         figures[own] = [*losses, *asked, *squares(blocks, spread)]

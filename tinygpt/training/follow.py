@@ -1,8 +1,8 @@
 """The ranks that follow the first one, which alone reads the data, writes the folder and speaks.
 
 They get from it what they need of the run: options, configuration, tokenizer, token files, weights. So a rank on
-another machine needs no file of the run, and none can have another. On the first one's machine they read its token files; on
-any other machine one of them keeps a copy while it runs.
+another machine needs no file of the run, and none can have another. On the first one's machine they read its token
+files; on any other machine one of them keeps a copy for a moment.
 
 Prerequisites: run_state.py, trainer.py, ranks/. Next: run.py.
 """
