@@ -6,7 +6,7 @@ chrf.py, translation.py → diversity.py, continuations.py → answers.py, robus
 of what can be measured). docs/evaluation.md says what each figure means.
 """
 
-from .bag_of_words import NaiveBayes
+from .bag_of_words import LogisticRegression, NaiveBayes, baselines
 from .bleu import Bleu, corpus_bleu
 from .chrf import ChrF, corpus_chrf
 from .classification import Classification, confusion_matrix
@@ -26,11 +26,11 @@ from .table import format_table
 from .translation import Translation, score_translations, translate
 
 __all__ = [
-    "Bleu", "ChrF", "Classification", "Diversity", "Forgery", "MaskedWords", "MultipleChoice", "NaiveBayes",
-    "NextToken", "Probe", "Question", "TextLoss", "Translation", "answer_questions", "byte_lengths",
-    "confusion_matrix", "continuation_nats", "continue_texts", "corpus_bleu", "corpus_chrf", "distinct",
-    "ends_in_loop", "evaluating", "forging_prompts", "format_table", "is_multiple_choice", "label_logits",
-    "label_numbers", "label_probabilities", "masking_of", "measure_diversity", "plot_confusion", "predict_text",
-    "probe_special_tokens", "read_questions", "repeated", "score_translations", "text_loss", "total_loss", "translate",
-    "wilson_interval",
+    "Bleu", "ChrF", "Classification", "Diversity", "Forgery", "LogisticRegression", "MaskedWords", "MultipleChoice",
+    "NaiveBayes", "NextToken", "Probe", "Question", "TextLoss", "Translation", "answer_questions", "baselines",
+    "byte_lengths", "confusion_matrix", "continuation_nats", "continue_texts", "corpus_bleu", "corpus_chrf",
+    "distinct", "ends_in_loop", "evaluating", "forging_prompts", "format_table", "is_multiple_choice",
+    "label_logits", "label_numbers", "label_probabilities", "masking_of", "measure_diversity", "plot_confusion",
+    "predict_text", "probe_special_tokens", "read_questions", "repeated", "score_translations", "text_loss",
+    "total_loss", "translate", "wilson_interval",
 ]

@@ -87,7 +87,7 @@ def task_for(model: PretrainedModel, tokenizer: Tokenizer, data: str) -> str:
     """The name of the task that model and data suggest."""
     if isinstance(model, EncoderDecoder):
         return "translation"
-    if isinstance(model, (GPT, BERT)) and model.config.head == "classification":
+    if getattr(model.config, "head", None) == "classification":
         return "classification"
     path, chats = _path(data), tokenizer.chat_template is not None
     if data != "-" and (file_format(path) == "jsonl" or chats and (path in SYNTHETIC or path.endswith(".json"))):
@@ -178,7 +178,7 @@ def _instruction(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> 
 
 def _classification(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
     """Which label."""
-    if not isinstance(model, (GPT, BERT)) or model.config.head != "classification":
+    if getattr(model.config, "head", None) != "classification":
         raise asked.misfit(model, "a model with a classification head")
     rows = list(islice(located_columns(find_table(asked.data), [asked.text_column, asked.label_column]), asked.limit))
     if empty := [place for place, (text, _) in rows if not text.strip()]:

@@ -25,6 +25,10 @@ __all__ = ["FinetuneOptions", "PretrainOptions", "RunOptions"]
 OBJECTIVES, TASKS = kinds_of("pretrain"), kinds_of("finetune")
 
 
+NEW_MODEL = ("n_layer", "n_head", "n_embd", "block_size", "activation", "dropout", "initializer_range", "vocab_size",
+             "tokenizer", *dict.fromkeys(name for kind in KINDS.values() for name in kind.own_options))
+
+
 def _is_a(value: Any, kind: Any) -> bool:
     """Whether a value of JSON is what a field's annotation says: int, float, bool, str, tuple[str, ...], or None."""
     if isinstance(kind, types.UnionType):
@@ -56,7 +60,8 @@ class RunOptions(TrainingOptions):
     command: ClassVar[str]
 
     data: tuple[str, ...] = option((), "files, folders, - for standard input, or named corpora")
-    tokenizer: str = option("bpe", "char, bpe, or a folder that holds a tokenizer")
+    tokenizer: str = option(None, "char, bpe, words, or a folder that holds a tokenizer [words for the architectures bag "
+                                  "and cnn; else bpe]")
     vocab_size: int = option(1024, "tokens of a new bpe tokenizer")
     validation: float = option(0.1, "part of the data that only validates")
     architecture: str = option(None, "the layout of a new model", choices=tuple(dict.fromkeys(
@@ -126,10 +131,19 @@ class RunOptions(TrainingOptions):
         """
         if self.kind not in kinds_of(self.command):
             return  # which the check of choices reports
-        self._default("architecture", self.row.layouts[0])
-        for name, value in self.row.new.items():
+        given = [name for name in NEW_MODEL if getattr(self, name, None) != self._own_default(name)]
+        if self.architecture is None:
+            object.__setattr__(self, "architecture", next(
+                layout for layout in self.row.layouts
+                if layout not in self.row.others or {*given} <= {*self.row.others[layout]}))
+        if self.architecture in self.row.others:
+            sizes = self.row.others[self.architecture]
+            if other := [name for name in given if name not in sizes and name != "vocab_size"]:
+                raise ValueError(f"{other[0]} is no option of the architecture {self.architecture}; it has "
+                                 f"{', '.join(sizes)}")
+        for name, value in self.row.sizes(self.architecture).items():
             self._default(name, value)
-        if self.n_embd > 0:
+        if self.architecture not in self.row.others and self.n_embd > 0:
             self._default("initializer_range", 0.02 * math.sqrt(768 / self.n_embd) if self.row.pre_norm
                           else 1 / math.sqrt(self.n_embd))
 
@@ -139,6 +153,10 @@ class RunOptions(TrainingOptions):
             owners = [name for name, row in KINDS.items() if field.name in row.own_options]
             if owners and self.kind not in owners and getattr(self, field.name) != field.default:
                 raise ValueError(f"{field.name} is an option of the {what} {' and '.join(owners)}, not of {self.kind}")
+
+    @classmethod
+    def _own_default(cls, name: str) -> Any:
+        return next((field.default for field in dataclasses.fields(cls) if field.name == name), None)
 
     def _check_layout(self, what: str) -> None:
         if self.architecture not in self.row.layouts:
