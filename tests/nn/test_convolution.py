@@ -17,7 +17,7 @@ drawn = settings(max_examples=30, deadline=None)
 def written_out(x, weight, stride, padding, dilation, groups):
     """The definition, one output after the other."""
     x = np.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)))
-    (batch, channels), (n_out, n_in), kernel = x.shape[:2], weight.shape[:2], weight.shape[2:]
+    batch, (n_out, n_in), kernel = len(x), weight.shape[:2], weight.shape[2:]
     places = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation)]
     out = np.zeros((batch, n_out, *places))
     for b, o, *place in itertools.product(range(batch), range(n_out), *map(range, places)):
@@ -88,8 +88,9 @@ def test_a_side_is_an_integer():
        dilation=st.integers(1, 2), bias=st.booleans())
 def test_convolutions_as_pytorch(n, groups, stride, padding, dilation, bias):
     torch = pytest.importorskip("torch")
-    ours = getattr(nn, f"Conv{n}d")(2 * groups, 2 * groups, 3, stride, padding, dilation, groups, bias).to(dtype="float64")
-    theirs = getattr(torch.nn, f"Conv{n}d")(2 * groups, 2 * groups, 3, stride, padding, dilation, groups, bias).double()
+    options = (2 * groups, 2 * groups, 3, stride, padding, dilation, groups, bias)
+    ours = getattr(nn, f"Conv{n}d")(*options).to(dtype="float64")
+    theirs = getattr(torch.nn, f"Conv{n}d")(*options).double()
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()})
     compare(torch, ours, theirs, (2, 2 * groups, *(7, 8)[:n]))
 
@@ -117,4 +118,5 @@ def compare(torch, ours, theirs, shape):
     expected.backward(torch.tensor(g))
     np.testing.assert_allclose(x.grad, their_x.grad.numpy(), rtol=0, atol=1e-10)
     for name, parameter in ours.named_parameters():
-        np.testing.assert_allclose(parameter.grad, dict(theirs.named_parameters())[name].grad.numpy(), rtol=0, atol=1e-10)
+        their_grad = dict(theirs.named_parameters())[name].grad.numpy()
+        np.testing.assert_allclose(parameter.grad, their_grad, rtol=0, atol=1e-10)

@@ -55,7 +55,7 @@ class _Heap:
     def split(self, text: str) -> list[str | tuple[str, str]]:
         """The words of a text, and its pairs."""
         found = words(text)
-        return found + runs(found, 2) if self.pairs else found
+        return [*found, *runs(found, 2)] if self.pairs else [*found]
 
     def known(self, text: str) -> list[int]:
         """The places of those that the training texts have."""

@@ -22,7 +22,7 @@ from ..data.conversations import is_conversation, read_conversations
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
 from ..data.tokens import TextEncoder
-from ..models import BERT, GPT, CausalLM, EncoderDecoder, PretrainedModel
+from ..models import BERT, CausalLM, EncoderDecoder, PretrainedModel
 from ..tokenizers import Tokenizer
 from .answers import answer_conversations, exact_match
 from .classification import Classification
@@ -120,7 +120,7 @@ def _rows(figures: dict[str, Any], names: dict[str, str]) -> str:
 
 def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> CausalLM:
     """The model, if it writes texts."""
-    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
+    if not isinstance(model, CausalLM) or model.config.head != "lm":
         raise asked.misfit(model, needed)
     return model
 

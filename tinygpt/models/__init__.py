@@ -1,8 +1,9 @@
 """The models, and their configurations.
 
 gpt.py is the book's GPT. Reading order of the rest: layout.py, kinds.py, config_base.py, config.py (what a model is)
-→ inputs.py, base.py, causal.py (what models share) → decoder.py (the public GPT) → recurrent.py → bag.py → text_cnn.py → wide.py → bert.py →
-encoder_decoder.py → resize.py (new tokens) → adapter.py (what LoRA trained) → auto.py (which class a folder needs).
+→ inputs.py, base.py, causal.py (what models share) → decoder.py (the public GPT) → recurrent.py → bag.py →
+text_cnn.py → wide.py → bert.py → encoder_decoder.py → resize.py (new tokens) → adapter.py (what LoRA trained) →
+auto.py (which class a folder needs).
 """
 
 from .config import BERTConfig, EncoderDecoderConfig, GPTConfig

@@ -22,8 +22,8 @@ from .wide import WideClassifier
 
 __all__ = ["load_adapted", "load_model", "model_class", "new_model"]
 
-CLASSES: tuple[type[PretrainedModel], ...] = (GPT, RecurrentLM, BERT, BagClassifier, TextCNN, WideClassifier,
-                                               EncoderDecoder)
+CLASSES: tuple[type[PretrainedModel], ...] = (
+    GPT, RecurrentLM, BERT, BagClassifier, TextCNN, WideClassifier, EncoderDecoder)
 DEPTH = 8  # adapters that stand upon one another
 
 

@@ -32,7 +32,7 @@ from .inputs import attention_mask_on, token_ids
 
 __all__ = ["BagClassifier", "BagConfig", "buckets_for"]
 
-GAIN = 10.0  # a step of AdamW moves every weight alike, and scores of rare words have to move further than other weights
+GAIN = 10.0  # a step of AdamW moves all weights alike, and scores of rare words have to move further than others
 MAX_SCORES = 1 << 22  # of the table of pairs: 16 MB
 
 

@@ -112,8 +112,9 @@ class TextCNN(PretrainedModel):
         for width, kernel in zip(WIDTHS, self.kernels):
             answers = ops.relu(kernel(x))  # (B, F, T + width − 1)
             if mask is not None:  # where a kernel sees nothing but padding, it has no answer
-                seen = np.lib.stride_tricks.sliding_window_view(
-                    np.pad(mask, ((0, 0), (width - 1, width - 1))), width, axis=1).any(axis=-1)
+                windows = np.lib.stride_tricks.sliding_window_view(
+                    np.pad(mask, ((0, 0), (width - 1, width - 1))), width, axis=1)  # (B, T + width − 1, width)
+                seen: np.ndarray = windows.any(axis=-1)
                 answers = ops.where(to_device(seen[:, None], self.device), answers, -math.inf)
             found.append(ops.max(answers, axis=2))
         return ops.concatenate(found, axis=1)

@@ -283,6 +283,7 @@ CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "xlm-roberta": _encoder("XLMRoberta"), "distilbert": _encoder("DistilBert"),
     "bart": {"lm": ("BartForConditionalGeneration", "BartModel")},
     "marian": {"lm": ("MarianMTModel", "MarianModel")},
-    **dict.fromkeys(("lstm", "gru", "rnn"), {"lm": ()}), **dict.fromkeys(("bag", "cnn", "wide"), {"classification": ()}),
+    **dict.fromkeys(("lstm", "gru", "rnn"), {"lm": ()}),
+    **dict.fromkeys(("bag", "cnn", "wide"), {"classification": ()}),
 }
 OWN = tuple(name for name, heads in CLASSES.items() if not any(heads.values()))  # no class there: always our own type

@@ -60,8 +60,8 @@ class RunOptions(TrainingOptions):
     command: ClassVar[str]
 
     data: tuple[str, ...] = option((), "files, folders, - for standard input, or named corpora")
-    tokenizer: str = option(None, "char, bpe, words, or a folder that holds a tokenizer [words for the architectures bag "
-                                  "and cnn; else bpe]")
+    tokenizer: str = option(None, "char, bpe, words, or a folder that holds a tokenizer [words for wide, bag and cnn; "
+                                  "else bpe]")
     vocab_size: int = option(1024, "tokens of a new bpe tokenizer")
     validation: float = option(0.1, "part of the data that only validates")
     architecture: str = option(None, "the layout of a new model", choices=tuple(dict.fromkeys(

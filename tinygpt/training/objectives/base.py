@@ -112,8 +112,8 @@ class Objective(Criterion, ABC):
         return tokenizer
 
     def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
-        """The tokenizer that the options name. BPE and words come from the training part alone; characters are taken from all
-        of the data, so that validation meets no unknown one.
+        """The tokenizer that the options name. BPE and words come from the training part alone; characters are taken from
+        all of the data, so that validation meets no unknown one.
 
         Raises:
             FileNotFoundError: the options name a folder, and there is none.
@@ -128,7 +128,8 @@ class Objective(Criterion, ABC):
         try:
             return load_tokenizer(name)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"--tokenizer is char, bpe, words, or a folder that holds a tokenizer; {error}") from None
+            raise FileNotFoundError(
+                f"--tokenizer is char, bpe, words, or a folder that holds a tokenizer; {error}") from None
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Take a tokenizer, new or from a checkpoint; from here on the objective has one.

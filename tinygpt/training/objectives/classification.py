@@ -175,7 +175,8 @@ class Labels(Task):
             warnings.simplefilter("ignore", UserWarning)  # a font that lacks a label's characters
             plot_confusion(found, out / "confusion.png")
         bars = self._baselines()
-        write_text(out / "validation.json", json.dumps(found.to_dict() | {"baselines": bars}, ensure_ascii=False) + "\n")
+        figures = found.to_dict() | {"baselines": bars}
+        write_text(out / "validation.json", json.dumps(figures, ensure_ascii=False) + "\n")
         mistakes = self.sample(model, final=True)
         text = f"{found.table()}\n" + (f"\nsome mistakes:\n{mistakes}\n" if mistakes else "") \
             + f"\naccuracy {found.accuracy:.4f}; of what only counts: " \
