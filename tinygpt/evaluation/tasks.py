@@ -120,7 +120,7 @@ def task_for(model: PretrainedModel, tokenizer: Tokenizer, data: str) -> str:
         return "translation"
     if is_reward_model(model):
         return "preference"
-    if isinstance(model, (GPT, BERT)) and model.config.head == "classification":
+    if getattr(model.config, "head", None) == "classification":
         return "classification"
     if isinstance(model, BERT) and model.config.head is None:
         return "sentence-similarity"
@@ -159,7 +159,7 @@ def _rows(figures: dict[str, Any], names: dict[str, str]) -> str:
 
 def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> CausalLM:
     """The model, if it writes texts."""
-    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
+    if not isinstance(model, CausalLM) or model.config.head != "lm":
         raise asked.misfit(model, needed)
     return model
 
@@ -254,7 +254,7 @@ def _instruction(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> 
 
 def _classification(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
     """Which label."""
-    if not isinstance(model, (GPT, BERT)) or model.config.head != "classification":
+    if getattr(model.config, "head", None) != "classification":
         raise asked.misfit(model, "a model with a classification head")
     rows = list(islice(located_columns(find_table(asked.data), [asked.text_column, asked.label_column]), asked.limit))
     if empty := [place for place, (text, _) in rows if not text.strip()]:

@@ -188,21 +188,25 @@ BART = (
 MARIAN = _with_defaults(BART, vocab_size=58101, bos_token_id=None, eos_token_id=0, pad_token_id=58100,
                         decoder_start_token_id=58100, forced_eos_token_id=0)
 
-RECURRENT = (                                                 # of our own type: the names are ours
-    *(Option(name, name, "size", default) for name, default in (
-        ("vocab_size", 1), ("block_size", 64), ("n_layer", 1), ("n_embd", 128))),
-    Option("dropout", "dropout", "number", 0.0),
-    Option("initializer_range", "initializer_range", "number", 0.02),
-    Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),
-    Option("bos_token_id", "bos_token_id", "id", None),
-    Option("eos_token_id", "eos_token_id", "ids", None),
-    Option("pad_token_id", "pad_token_id", "id", None),
-)
+
+def _own(*sizes: str, tied: bool = False, **numbers: float) -> tuple[Option, ...]:
+    """Options of an architecture of our own, whose names are ours and stand in every file that is written."""
+    return (*(Option(name, name, "size", 1) for name in ("vocab_size", "block_size", *sizes)),
+            *(Option(name, name, "number", default) for name, default in numbers.items()),
+            *(Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),) * tied,
+            Option("bos_token_id", "bos_token_id", "id", None), Option("eos_token_id", "eos_token_id", "ids", None),
+            Option("pad_token_id", "pad_token_id", "id", None))
+
+
+RECURRENT = _own("n_layer", "n_embd", tied=True, dropout=0.0, initializer_range=0.02)
+BAG = _own("n_buckets", dropout=0.0)
+CNN = _own("n_embd", "n_kernels", dropout=0.5, initializer_range=0.1)
+WIDE = (*CNN, Option("n_buckets", "n_buckets", "size", 1))
 
 OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
            "olmo2": OLMO2, "smollm3": SMOLLM3, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
            "roberta": ROBERTA, "xlm-roberta": XLM_ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
-           "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT}
+           "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN, "wide": WIDE}
 
 DECODERS = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox", "gemma3_text")
 THETAS = {"llama": 1e4, "mistral": 1e4, "mixtral": 1e6, "qwen2": 1e4, "qwen3": 1e4, "olmo2": 1e4, "smollm3": 2e6,
@@ -239,7 +243,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
     "marian": EVERYWHERE | {"share_encoder_decoder_embeddings": True},
-    "lstm": {}, "gru": {}, "rnn": {},
+    "lstm": {}, "gru": {}, "rnn": {}, "bag": {}, "cnn": {}, "wide": {},
 }
 
 # What generation_config.json may ask for: rules that an encoder-decoder's configuration keeps; arguments of `generate`,
@@ -280,5 +284,6 @@ CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "bart": {"lm": ("BartForConditionalGeneration", "BartModel")},
     "marian": {"lm": ("MarianMTModel", "MarianModel")},
     **dict.fromkeys(("lstm", "gru", "rnn"), {"lm": ()}),
+    **dict.fromkeys(("bag", "cnn", "wide"), {"classification": ()}),
 }
 OWN = tuple(name for name, heads in CLASSES.items() if not any(heads.values()))  # no class there: always our own type

@@ -313,7 +313,8 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
     """
     architecture, head, deviating = fields["architecture"], fields.get("head", "lm"), _deviating(fields)
     config: dict[str, Any] = {"model_type": OWN_TYPE, "layout": architecture, "head": head} | deviating \
-        if deviating or architecture in OWN else {"model_type": architecture, "architectures": [CLASSES[architecture][head][0]]}
+        if deviating or architecture in OWN \
+        else {"model_type": architecture, "architectures": [CLASSES[architecture][head][0]]}
     config["dtype"] = "float32"
     for row in OPTIONS[architecture]:
         if row.kind == "activation" and "activation" in deviating:

@@ -264,10 +264,35 @@ RECURRENT = Names(
     heads={"lm": ()},
 )
 
+BAG = Names(
+    prefix="",
+    tied=(matrix("words", "words", "V", "N"),), untied=(),
+    entries=(matrix("pairs", "pairs", "P", "N"), vector("bias", "bias", "N")),
+    blocks=(), heads={"classification": ()},
+)
+
+CNN = Names(
+    prefix="",
+    tied=(matrix("token_embedding", "token_embedding", "V", "C"),), untied=(),
+    entries=(*(entry for i, width in enumerate((3, 4, 5)) for entry in (
+        matrix(f"kernels.{i}", f"kernels.{i}", "F", "C", further=(width,)),
+        vector(f"kernels.{i}.bias", f"kernels.{i}.bias", "F"))),
+        *linear("classifier", "classifier", "N", "3F")),
+    blocks=(), heads={"classification": ()},
+)
+
+WIDE = Names(
+    prefix="",
+    tied=tuple(entry.under("bag.") for entry in BAG.tied) + tuple(entry.under("cnn.") for entry in CNN.tied), untied=(),
+    entries=(*(entry.under("bag.") for entry in BAG.entries), *(entry.under("cnn.") for entry in CNN.entries)),
+    blocks=(), heads={"classification": ()},
+)
+
 TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
           "olmo2": OLMO2, "smollm3": LLAMA, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
           "roberta": ROBERTA, "xlm-roberta": ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
-          "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT}
+          "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN,
+          "wide": WIDE}
 
 
 def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:
@@ -297,6 +322,8 @@ BLOCK_PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
 def names_of(fields: Mapping[str, Any]) -> Names:
     """The name table of the model that `fields` describe: its layout's, with the parts exchanged that deviate."""
     names: Names = TABLES[fields["architecture"]]
+    if not names.blocks:
+        return names
     entries, ((count, block), *others) = names.entries, names.blocks
     for part, kinds in PARTS.items():
         entries = _exchanged(entries, kinds, fields.get(part))
@@ -313,8 +340,7 @@ def shapes_of(fields: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]
     symbols = sizes(dict(fields))
     for entry in names_of(fields).of(dict(fields)):
         if entry.option is None or fields.get("bias", True):
-            rows = sum(symbols[symbol] for symbol in entry.rows)
-            yield entry.ours, (rows, symbols[entry.columns]) if entry.columns else (rows,)
+            yield entry.ours, entry.shape(symbols)
 
 
 def _exchanged(entries: tuple[Entry, ...], kinds: Mapping[str, tuple[Entry, ...]],
