@@ -52,8 +52,8 @@ def bases(files, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 KINDS = {  # the base, and what else is said
     "new": (None, dict(**TINY)), "new-space": (None, dict(**TINY, add_prefix_space=True)),
     "new-bert-char": (None, dict(**TINY, architecture="bert", tokenizer="char")),
-    "encoder": ("masked", {}), "decoder": ("causal", {}),
-    "freeze": ("masked", dict(freeze=1)), "lora": ("masked", dict(lora=2)),
+    "encoder": ("masked", dict(lr=0.03)), "decoder": ("causal", {}),
+    "freeze": ("masked", dict(freeze=1, lr=0.03)), "lora": ("masked", dict(lora=2)),
     "lora-decoder": ("causal", dict(lora=1, lora_targets="q,k,v,out,up,down", lora_alpha=1.0)),
     "lora-merged": ("masked", dict(lora=2, merge=True)), "lora-new": (None, dict(lora=2, **TINY)),
     "translation": ("seq2seq", dict(task="translation")), "translation-new": (None, dict(task="translation", **TINY)),

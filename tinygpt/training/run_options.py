@@ -205,7 +205,8 @@ class FinetuneOptions(RunOptions):
     lora_targets: str = option(None, "what has an adapter: any of q, k, v, out, up, gate, down, embedding ["
                                + "; ".join(f"{name} {kind.adapters}" for name, kind in TASKS.items()) + "]")
     merge: bool = option(False, "save the model with its adapters worked into the weights")
-    steps: int = option(None, "training steps [10 epochs, but at least 200 steps and at most 5000]")
+    steps: int = option(None, "training steps [10 epochs, but at least 200 steps, and at most 5000; of a model that is "
+                              "given, at most 800, or 3 epochs if that is more]")
     epochs: float | None = option(None, "passes over the training examples, instead of --steps")
     batch_size: int = option(32, "examples in a step")
     lr: float = option(None, "highest learning rate [from random weights as for pretrain; else 0.04 / n_embd, at most "

@@ -1,6 +1,6 @@
 """A label for each text: sentiment, spam, topic.
 
-Prerequisites: task.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
+Prerequisites: task.py, label_layer.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ...tokenizers.base import Tokenizer
 from ...tokenizers.splitter import Splitter, Stage
 from ..losses import classification_loss
 from .base import KeepGoing
+from .label_layer import teach_label_layer
 from .masked import FRAME, SPECIAL_TOKENS
 from .task import Task
 
@@ -47,7 +48,9 @@ class Labels(Task):
         o = self.options
         examples = read_labelled(o.data, o.text_column, o.label_column)
         self.names = label_names(examples)
-        return split_labelled(examples, o.validation, o.seed)
+        parts = split_labelled(examples, o.validation, o.seed)
+        self._training = parts[0]
+        return parts
 
     def texts(self, part: list[Labelled]) -> Iterable[str]:
         """The texts without their labels."""
@@ -70,11 +73,17 @@ class Labels(Task):
         return BERT.for_classification(BERTConfig(**self._sizes()), id2label=dict(enumerate(self.names)))
 
     def fit(self, model: PretrainedModel) -> PretrainedModel:
-        """An encoder or a decoder with a new classification head; one that knows all these labels keeps its own."""
+        """An encoder or a decoder with a new classification head, whose last layer has had its first lesson; one that
+        knows all these labels keeps its own."""
         if not isinstance(model, (BERT, GPT)):
             raise self._misfit(model, "an encoder or a decoder")
         if model.config.head == "classification" and set(self.names) <= set((model.config.id2label or {}).values()):
             return model
+        model = self._with_new_head(model)
+        teach_label_layer(model, *self._encoded(self._training, model.config.block_size))
+        return model
+
+    def _with_new_head(self, model: BERT | GPT) -> BERT | GPT:
         labels: dict[str, Any] = dict(n_labels=len(self.names), id2label=dict(enumerate(self.names)))
         if isinstance(model, BERT):
             return model.for_classification(**labels)
@@ -85,15 +94,19 @@ class Labels(Task):
             model = model.with_options(head="lm", n_labels=None, id2label=None, problem_type=None)
         return model.with_options(head="classification", **labels)
 
+    def _encoded(self, part: list[Labelled], length: int) -> tuple[list[list[int]], list[int]]:
+        """The ids of each text in the tokenizer's template, and the number of its label."""
+        rows = encode_within(self.tokenizer, [text for text, _ in part], length)
+        return rows, label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
+
     def use_config(self, config: Any) -> None:
         """The labels are numbered as in the model."""
         super().use_config(config)
         self.names = list((config.id2label or {}).values())
 
     def write(self, path: Path, part: list[Labelled]) -> None:
-        """The ids of each text in the tokenizer's template, and the number of its label."""
-        rows = encode_within(self.tokenizer, [text for text, _ in part], self.config.block_size)
-        numbers = label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
+        """Ids and label of each text."""
+        rows, numbers = self._encoded(part, self.config.block_size)
         write_example_file(path, ((row, [number]) for row, number in zip(rows, numbers)))
 
     def read(self, path: Path) -> list[IdPair]:
