@@ -19,9 +19,11 @@ LINES = {
     "classification": "text\tlabel\nthe fox\tham\nthe dog\tspam\n",
     "instruction": json.dumps({"instruction": "say fox", "input": "", "output": "fox"}) + "\n",
     "translation": "the fox\tel zorro\n",
+    "sentence-similarity": "the fox,the dog,2.5\nquick,brown,0\n",
 }
-ENDINGS = {"multiple-choice": "jsonl", "instruction": "jsonl", "classification": "tsv", "translation": "tsv"}
-KIND = {"classification": "classifier", "translation": "translator"}  # a decoder otherwise
+ENDINGS = {"multiple-choice": "jsonl", "instruction": "jsonl", "classification": "tsv", "translation": "tsv",
+           "sentence-similarity": "csv"}
+KIND = {"classification": "classifier", "translation": "translator", "sentence-similarity": "encoder"}  # a decoder otherwise
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def tokenizer():
 def models(tokenizer):
     manual_seed(0)
     n, pad = len(tokenizer), dict(pad_token_id=tokenizer.pad_token_id)
-    return {"decoder": GPT(GPTConfig(vocab_size=n, **SIZES)),
+    return {"decoder": GPT(GPTConfig(vocab_size=n, **SIZES)), "encoder": BERT(BERTConfig(vocab_size=n, **pad, **SIZES)),
             "classifier": BERT.for_classification(BERTConfig(vocab_size=n, **pad, **SIZES),
                                                   id2label={0: "ham", 1: "spam"}),
             "translator": EncoderDecoder(EncoderDecoderConfig(vocab_size=n, eos_token_id=1, **pad, **SIZES))}
@@ -42,7 +44,7 @@ def models(tokenizer):
 def asked_of(task: str, folder) -> Asked:
     path = folder / f"data.{ENDINGS.get(task, 'txt')}"
     path.write_text(LINES[task], encoding="utf-8")
-    return Asked(data=str(path), model_name="runs/mine", max_new_tokens=4)
+    return Asked(data=str(path), model_name=str(folder), max_new_tokens=4)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -56,8 +58,8 @@ def test_every_task_gives_figures_for_json_and_the_same_as_a_table(task, models,
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_refuses_a_model_of_another_kind(task, models, tokenizer, tmp_path):
-    other = models["decoder" if task in KIND else "translator"]
-    with pytest.raises(ValueError, match=f"this task needs an? .*, and runs/mine holds a {type(other).__name__} "):
+    other = models["decoder" if KIND.get(task) in ("classifier", "translator") else "translator"]
+    with pytest.raises(ValueError, match=f"this task needs an? .*, and .* holds a {type(other).__name__} "):
         TASKS[task](other, tokenizer, asked_of(task, tmp_path))
 
 

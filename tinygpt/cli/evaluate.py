@@ -30,13 +30,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate", help="measure a model on data",
         description="Measure a model on data: how well it predicts a text, answers multiple-choice questions, labels, "
-                    "translates, or how varied its own texts are.")
+                    "translates, compares sentences, or how varied its own texts are.")
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="MODEL",
                         help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     parser.add_argument("--data", required=True, metavar="FILE",
                         help="a file or a named corpus: texts, questions (HellaSwag's or ARC's JSON Lines), labelled "
-                             "texts, or two columns to translate")
+                             "texts, two columns to translate, or two sentences and how alike they are")
     parser.add_argument("--task", choices=sorted(TASKS), default=None, help="what to measure [follows model and data]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--limit", type=whole, default=None, metavar="N",

@@ -2,7 +2,7 @@
 
 Reading order: table.py, words.py, confidence.py, running.py → language_modeling.py → likelihood.py → next_token.py →
 masked_words.py → multiple_choice.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
-chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py → tasks.py (the table
+chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py, correlation.py → tasks.py (the table
 of what can be measured). docs/evaluation.md says what each figure means.
 """
 
@@ -13,6 +13,7 @@ from .classification import Classification, confusion_matrix
 from .confidence import wilson_interval
 from .confusion_plot import plot_confusion
 from .continuations import continue_texts
+from .correlation import pearson, spearman
 from .diversity import Diversity, distinct, ends_in_loop, measure_diversity, repeated
 from .labelling import label_logits, label_numbers, label_probabilities
 from .language_modeling import TextLoss, byte_lengths, text_loss, total_loss
@@ -30,7 +31,7 @@ __all__ = [
     "NextToken", "Probe", "Question", "TextLoss", "Translation", "answer_questions", "byte_lengths",
     "confusion_matrix", "continuation_nats", "continue_texts", "corpus_bleu", "corpus_chrf", "distinct",
     "ends_in_loop", "evaluating", "forging_prompts", "format_table", "is_multiple_choice", "label_logits",
-    "label_numbers", "label_probabilities", "masking_of", "measure_diversity", "plot_confusion", "predict_text",
-    "probe_special_tokens", "read_questions", "repeated", "score_translations", "text_loss", "total_loss", "translate",
+    "label_numbers", "label_probabilities", "masking_of", "measure_diversity", "pearson", "plot_confusion", "predict_text",
+    "probe_special_tokens", "read_questions", "repeated", "score_translations", "spearman", "text_loss", "total_loss", "translate",
     "wilson_interval",
 ]

@@ -1,7 +1,8 @@
 """What can be measured of a model in a folder, from data in a file: one function for each task, and the table of them.
 
-A decoder and a masked model predict text, a classifier labels it, an encoder-decoder translates. Three more tasks are
-for decoders: multiple choice by likelihood, answers to instructions, and the variety of what they write.
+A decoder and a masked model predict text, a classifier labels it, an encoder-decoder translates; all but the last
+compare sentences. Three more tasks are for decoders: multiple choice by likelihood, answers to instructions, and the
+variety of what they write.
 
 A new task is one function here, and one row in TASKS.
 
@@ -10,10 +11,12 @@ Prerequisites: the other files of evaluation/. Next: cli/evaluate.py.
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from ..data import SYNTHETIC, Documents, file_format, find_table, located_columns, located_records, token_array
@@ -22,12 +25,16 @@ from ..data.conversations import is_conversation, read_conversations
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
 from ..data.tokens import TextEncoder
-from ..models import BERT, GPT, EncoderDecoder, PretrainedModel
+from ..files import shown
+from ..models import BERT, GPT, EncoderDecoder, PretrainedModel, SentenceEncoder, cosines
+from ..pretrained import resolve_folder
+from ..pretrained.sentence_folder import read_modules
 from ..tokenizers import Tokenizer
 from .answers import answer_conversations, exact_match
 from .classification import Classification
 from .confidence import wilson_interval
 from .continuations import continue_texts
+from .correlation import pearson, spearman
 from .diversity import measure_diversity
 from .labelling import label_numbers, label_probabilities
 from .language_modeling import byte_lengths
@@ -53,7 +60,7 @@ class Asked:
 
     Attributes:
         data: a file or a named corpus.
-        model_name: where the model comes from, for messages.
+        model_name: where the model comes from: a folder, say, which may hold more than the model.
         limit: use the first so many documents, questions, texts or pairs; None: all, or N_PROMPTS prompts.
         text_column, label_column: of classification; a number from 0 where there is no header line.
         num_beams: of translation: beam search, above 1.
@@ -89,6 +96,8 @@ def task_for(model: PretrainedModel, tokenizer: Tokenizer, data: str) -> str:
         return "translation"
     if isinstance(model, (GPT, BERT)) and model.config.head == "classification":
         return "classification"
+    if isinstance(model, BERT) and model.config.head is None:
+        return "sentence-similarity"
     path, chats = _path(data), tokenizer.chat_template is not None
     if data != "-" and (file_format(path) == "jsonl" or chats and (path in SYNTHETIC or path.endswith(".json"))):
         record = next(located_records(path))[1]
@@ -206,6 +215,38 @@ def _translation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> 
                                     "brevity_penalty": "brevity penalty", "n_pairs": "pairs"})
 
 
+def _similarity(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
+    """How alike two sentences are, beside what people say."""
+    if not isinstance(model, (GPT, BERT)):
+        raise asked.misfit(model, "a decoder or an encoder")
+    rows = list(islice(_scored_pairs(find_table(asked.data)), asked.limit))
+    encoder = SentenceEncoder(model, tokenizer, read_modules(resolve_folder(asked.model_name)))
+    first, second, scores = zip(*rows)
+    vectors = encoder.encode([*first, *second], track=asked.track)
+    found = cosines(vectors[:len(rows)], vectors[len(rows):])
+    figures = {"spearman": spearman(found, scores), "pearson": pearson(found, scores), "n_pairs": len(rows)}
+    return figures, _rows(figures, {"spearman": "Spearman's correlation", "pearson": "Pearson's correlation",
+                                    "n_pairs": "pairs"})
+
+
+SCORED = ("sentence1", "sentence2", "score")
+
+
+def _scored_pairs(path: str | Path) -> Iterator[tuple[str, str, float]]:
+    """Two texts and how alike they are: the columns of these names where there is a header, or the first three."""
+    first = next(located_records(path, header=False))[1]
+    named = set(SCORED) <= {*first, *first.values()}
+    for where, (one, other, score) in located_columns(path, SCORED if named else [0, 1, 2]):
+        try:
+            value = float(score)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: expected two texts and a number, how alike they are (columns "
+                             f"{', '.join(SCORED)}, or without a header the first three), got {shown(score)}")
+        yield one, other, value
+
+
 def _generation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
     """How varied, and whether text can pass for special tokens."""
     decoder = _decoder(model, asked)
@@ -239,5 +280,6 @@ TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
     "classification": _classification,
     "instruction": _instruction,
     "translation": _translation,
+    "sentence-similarity": _similarity,
     "generation": _generation,
 }

@@ -1,8 +1,9 @@
 """The models, and their configurations.
 
 gpt.py is the book's GPT. Reading order of the rest: layout.py, kinds.py, config_base.py, config.py (what a model is)
-→ inputs.py, base.py (what models share) → decoder.py (the public GPT) → bert.py → encoder_decoder.py → resize.py (new
-tokens) → adapter.py (what LoRA trained) → auto.py (which class a folder needs).
+→ inputs.py, base.py, pooling.py (what models share) → decoder.py (the public GPT) → bert.py → encoder_decoder.py → resize.py (new
+tokens) → adapter.py (what LoRA trained) → auto.py (which class a folder needs) →
+sentences.py (vectors of texts).
 """
 
 from .config import BERTConfig, EncoderDecoderConfig, GPTConfig
@@ -13,6 +14,7 @@ from .encoder_decoder import EncoderDecoder
 from .resize import resize_vocabulary
 from .adapter import ADAPTER
 from .auto import load_adapted, load_model, new_model
+from .sentences import SentenceEncoder, cosines
 
 __all__ = ["ADAPTER", "BERT", "BERTConfig", "EncoderDecoder", "EncoderDecoderConfig", "GPT", "GPTConfig",
-           "PretrainedModel", "load_adapted", "load_model", "new_model", "resize_vocabulary"]
+           "PretrainedModel", "SentenceEncoder", "cosines", "load_adapted", "load_model", "new_model", "resize_vocabulary"]
