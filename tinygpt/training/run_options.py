@@ -264,6 +264,8 @@ class FinetuneOptions(TuneOptions, NewModelOptions):
                                            "its first word is a token like any other")
     lora_targets: str = option(None, "what has an adapter: any of q, k, v, out, up, gate, down, embedding ["
                                + "; ".join(f"{name} {kind.adapters}" for name, kind in TASKS.items()) + "]")
+    steps: int = option(None, "training steps [10 epochs, but at least 200 steps, and at most 5000; of a model that is "
+                              "given, at most 800, or 3 epochs if that is more]")
     batch_size: int = option(32, "examples in a step")
     lr: float = option(None, "highest learning rate [from random weights as for pretrain; else 0.04 / n_embd, at most "
                              "0.001, and ten times that for adapters, at most 0.01]")

@@ -1,6 +1,6 @@
 """A label for each text: sentiment, spam, topic.
 
-Prerequisites: task.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
+Prerequisites: task.py, label_layer.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ...tokenizers.base import Tokenizer
 from ...tokenizers.splitter import Splitter, Stage
 from ..losses import classification_loss
 from .base import KeepGoing
+from .label_layer import teach_label_layer
 from .masked import FRAME, SPECIAL_TOKENS
 from .task import Task, classifier_of
 
@@ -89,12 +90,20 @@ class Labels(Task):
         return model
 
     def fit(self, model: PretrainedModel) -> PretrainedModel:
-        """An encoder or a decoder with a new classification head; one that knows all these labels keeps its own."""
+        """An encoder or a decoder with a new classification head, whose last layer has had its first lesson; one that
+        knows all these labels keeps its own."""
         if not isinstance(model, (BERT, GPT)):
             raise self._misfit(model, "an encoder or a decoder")
         if model.config.head == "classification" and set(self.names) <= set((model.config.id2label or {}).values()):
             return model
-        return classifier_of(model, dict(enumerate(self.names)))
+        model = classifier_of(model, dict(enumerate(self.names)))
+        teach_label_layer(model, *self._encoded(self._examples[0], model.config.block_size))
+        return model
+
+    def _encoded(self, part: list[Labelled], length: int) -> tuple[list[list[int]], list[int]]:
+        """The ids of each text in the tokenizer's template, and the number of its label."""
+        rows = encode_within(self.tokenizer, [text for text, _ in part], length)
+        return rows, label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
 
     def use_config(self, config: Any) -> None:
         """The labels are numbered as in the model."""
@@ -102,9 +111,8 @@ class Labels(Task):
         self.names = list((config.id2label or {}).values())
 
     def write(self, path: Path, part: list[Labelled]) -> None:
-        """The ids of each text in the tokenizer's template, and the number of its label."""
-        rows = encode_within(self.tokenizer, [text for text, _ in part], self.config.block_size)
-        numbers = label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
+        """Ids and label of each text."""
+        rows, numbers = self._encoded(part, self.config.block_size)
         write_example_file(path, ((row, [number]) for row, number in zip(rows, numbers)))
 
     def read(self, path: Path) -> list[IdPair]:
