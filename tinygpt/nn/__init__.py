@@ -1,6 +1,6 @@
 """The layers of a transformer, each a Module of a few lines.
 
-docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, alibi.py,
+docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, relative.py, alibi.py,
 rms_norm.py, experts.py, padding.py, window.py, post_norm.py, residual.py, normed_attention.py, cross_attention.py),
 what takes the place of the book's (gated.py, cache.py), lora.py, blank.py, evaluating.py, and placement.py, which
 machinery.py puts into Module.
@@ -22,12 +22,13 @@ from .feedforward import FeedForward
 from .block import Block
 from .sinusoidal import SinusoidalPositions
 from .rotary import RotaryPositions
+from .relative import RelativePositions
 from .alibi import AlibiPositions
 from .rms_norm import OffsetRMSNorm, RMSNorm
 from .gated import FusedFeedForward, GatedFeedForward
 from .experts import MixtureOfExperts, balance_loss
 from .padding import Both, Padding
-from .post_norm import CrossBlock, PostNormBlock
+from .post_norm import CrossBlock, PostNormBlock, PreNormCrossBlock
 from .residual import BranchNormBlock, ParallelBlock, SandwichBlock
 from .cache import Cache, CachedSight, DecoderSight, LayerCache
 from .window import Window, WindowCache
@@ -41,6 +42,6 @@ __all__ = [
     "CrossBlock", "DecoderSight", "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward",
     "LayerCache", "LayerNorm", "LearnedPositions", "Linear", "Mask", "MixtureOfExperts", "Module",
     "MultiHeadAttention", "NormedAttention", "OffsetRMSNorm", "Padding", "ParallelBlock", "Parameter", "Positions",
-    "PostNormBlock", "RMSNorm", "RotaryPositions", "SandwichBlock", "Sight", "SinusoidalPositions", "Window",
+    "PostNormBlock", "PreNormCrossBlock", "RMSNorm", "RelativePositions", "RotaryPositions", "SandwichBlock", "Sight", "SinusoidalPositions", "Window",
     "WindowCache", "balance_loss", "evaluating", "seed_dropout",
 ]
