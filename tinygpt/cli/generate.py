@@ -7,7 +7,7 @@ import sys
 
 from ..files import printable, read_stream
 from ..generation import absent
-from ..models import GPT
+from ..models import CausalLM
 from ..tokenizers import load_tokenizer
 from .arguments import MOST_INPUT, add_device, add_sampling, load_placed, sampling_of, whole
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Stream the text."""
     tokenizer = load_tokenizer(args.model)
     model = load_placed(args)
-    if not isinstance(model, GPT):
+    if not isinstance(model, CausalLM):
         raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
     sampling = sampling_of(args)
     prompt = _standard_input() if args.prompt == "-" else args.prompt

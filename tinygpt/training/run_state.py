@@ -105,8 +105,7 @@ def _shapes(fields: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
     symbols = sizes(fields)
     for entry in names_of(fields).of(fields):
         if entry.option is None or fields.get("bias", True):
-            rows = sum(symbols[symbol] for symbol in entry.rows)
-            yield entry.ours, (rows, symbols[entry.columns]) if entry.columns else (rows,)
+            yield entry.ours, entry.shape(symbols)
 
 
 def find_state(folder: str | Path, whole: bool = True) -> tuple[Checkpoint, RunState, str | None] | None:
