@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -195,8 +194,8 @@ def _fluency(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list
                              max_new_tokens=ANSWER_TOKENS, temperature=0.8, seed=asked.seed, track=asked.track)
     found = measure_diversity(written)
     figures = [_share("texts that end in a loop", round(found.loop_rate * found.n_texts), found.n_texts, "less")]
-    for name, value, better in (("distinct-2", found.distinct_2, "more"), ("repeated 4-grams", found.repeated_4,
-                                                                              "less")):
+    for name, value, better in (("distinct-2", found.distinct_2, "more"),
+                                ("repeated 4-grams", found.repeated_4, "less")):
         if value is not None:
             figures.append(Figure(name, value, better, n=found.n_texts))
     return figures
@@ -255,7 +254,8 @@ def _stereotypes(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> 
 
 SUITES: dict[str, tuple[Row, ...]] = {
     "core": (
-        Row("capability", "prediction: documentation of Python", _prediction, "what the text is about; only its tokens"),
+        Row("capability", "prediction: documentation of Python", _prediction,
+            "what the text is about; only its tokens"),
         *(_benchmark(name) for name in ("hellaswag", "arc", "piqa", "winogrande", "copa", "openbookqa", "mmlu",
                                         "lambada", "blimp", "gsm8k")),
         Row("alignment", "instructions that a rule can check", _rules,
