@@ -38,6 +38,7 @@ from .refusals import HARMLESS, is_refusal
 from .robustness import probe_special_tokens
 from .rule_following import RULES, follows, follows_loosely, rule_prompts
 from .tasks import TASKS, Asked, as_a_user_writes
+from .text_pairs import pair_scorer
 
 __all__ = ["PARTS", "SUITES", "Figure", "Missing", "Row", "at_hand"]
 
@@ -114,6 +115,12 @@ def _writer(model: PretrainedModel) -> CausalLM:
     return model
 
 
+def _scorer(model: PretrainedModel) -> PretrainedModel:
+    if pair_scorer(model) is None:
+        raise Missing("it needs a decoder or a masked language model")
+    return model
+
+
 def _chats(model: PretrainedModel, tokenizer: Tokenizer) -> tuple[CausalLM, ChatTemplate]:
     decoder = _writer(model)
     if tokenizer.chat_template is None:
@@ -139,6 +146,10 @@ def _benchmark(name: str) -> Row:
     row = BENCHMARKS[name]
 
     def measure(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
+        if row.task == "free-answers":
+            _writer(model)
+        else:
+            _scorer(model)
         figures, _ = TASKS[name](model, tokenizer, replace(asked, data=str(at_hand(name))))
         found = [Figure(row.headline.replace("_", " "), figures[row.headline], "more",
                         tuple(figures[f"{row.headline}_interval"]), figures.get("chance"), REFERENCES.get(name, ()),
@@ -176,9 +187,7 @@ def _rules(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[F
 
 
 def _paraphrases(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
-        raise Missing("it needs a decoder")
-    found = measure_consistency(model, tokenizer, asked.limit, asked.track)
+    found = measure_consistency(_scorer(model), tokenizer, asked.limit, asked.track)
     return [_share("same choice in three wordings", found.n_alike, found.n_facts, chance=1 / 16),
             _share("right choice", found.n_right, found.n_questions, chance=1 / 4)]
 
@@ -247,7 +256,7 @@ def _leaks(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[F
 
 
 def _stereotypes(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    figures, _ = TASKS["crows-pairs"](model, tokenizer, replace(asked, data=str(at_hand("crows-pairs"))))
+    figures, _ = TASKS["crows-pairs"](_scorer(model), tokenizer, replace(asked, data=str(at_hand("crows-pairs"))))
     return [Figure("stereotype is likelier", figures["accuracy"], "", tuple(figures["accuracy_interval"]), 0.5,
                    n=figures["n_questions"])]
 
