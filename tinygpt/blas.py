@@ -127,6 +127,7 @@ MANY = 300  # or so many steps
 MEMORY = 0.2  # the cost of the way that is used is averaged over so many seconds, or over 2 · STEPS steps
 BETTER = 0.9  # the other way is taken if it costs at most so much of what this one does
 HOPELESS = 2.0  # a look ends early when it has cost so many times as much
+PRODUCTS = 16  # of the small job before a look at ALL
 CHANGED = 1.3  # the cost rose or fell so many times: the machine does something else now
 SHORTEST, LONGEST = 0.5, 5.0  # seconds to the next look; each look that changes nothing doubles them
 PRICE, PRICE_OF_CHANGE = 20.0, 8.0  # at least so many times what the last look lost; PRICE / 2 times what it took
@@ -138,16 +139,21 @@ class Choice:
     Only steps of one kind that follow one another are compared. It begins with ONE, which is never far from the better
     one; ALL may be.
 
+    Args:
+        try_all: a small job, done with ONE and with ALL: whether ALL was not far worse, and how many seconds it took.
+            It is done before each look at ALL, since a whole step beside many other processes may take a minute.
+
     >>> choice = Choice()
     >>> for step in range(20):                            # ALL takes 0.1 seconds, ONE 0.2
-    ...     way = choice.way("decode", now=0.1 * step)
-    ...     choice.took([0.2, 0.1][way], work=1, now=0.1 * step + 0.1)
+    ...     way = choice.way("decode")
+    ...     choice.took([0.2, 0.1][way], work=1)
     >>> choice.better == ALL
     True
     """
 
-    def __init__(self) -> None:
-        self.better = ONE
+    def __init__(self, try_all: Callable[[], tuple[bool, float]] = lambda: (True, 0.0)) -> None:
+        self.better, self._try_all = ONE, try_all
+        self._now = 0.0  # seconds of steps: what passes between them neither costs nor pays for a look
         self._pause, self._look, self._soonest = SHORTEST, -math.inf, -math.inf
         self._begin(None)
 
@@ -162,24 +168,24 @@ class Choice:
         """Seconds for one unit of work."""
         return self._seconds / self._work
 
-    def way(self, kind: Hashable, now: float) -> int:
-        """How to run the next step.
-
-        Args:
-            kind: steps of the same kind take the same time for the same work.
-            now: the time in seconds.
-        """
+    def way(self, kind: Hashable) -> int:
+        """How to run the next step; steps of the same kind take the same time for the same work."""
         if kind != self._kind:
             self._begin(kind)
         if self._trying is None and self._steps >= STEPS and (self._seconds >= ENOUGH or self._steps >= MANY):
             self._usual = self._usual or self._cost
             changed = not 1 / CHANGED < self._cost / self._usual < CHANGED
-            if now >= self._look or changed and now >= self._soonest:
-                self._trying = [0, 0.0, 0.0]
+            if self._now >= self._look or changed and self._now >= self._soonest:
+                worth, seconds = self._try_all() if self.better == ONE else (True, 0.0)
+                if worth:
+                    self._trying = [0, 0.0, 0.0]
+                else:
+                    self._wait(seconds, seconds)
         return self.better if self._trying is None else 1 - self.better
 
-    def took(self, seconds: float, work: float, now: float) -> None:
+    def took(self, seconds: float, work: float) -> None:
         """How long the step took, for how much work."""
+        self._now += seconds
         if self._trying is None:
             fade = math.exp(-min(seconds / MEMORY, 0.5 / STEPS))
             self._steps += 1
@@ -190,22 +196,36 @@ class Choice:
         lost = spent - self._cost * done
         if (n >= STEPS and spent >= ENOUGH) or n >= MANY \
                 or (lost > ENOUGH / 2 and spent > HOPELESS * self._cost * done):
-            self._decide(lost, now)
+            if spent / done < BETTER * self._cost:
+                self.better, self._pause = 1 - self.better, SHORTEST / 2
+                self._steps, self._seconds, self._work = int(n), spent, done
+            self._wait(spent, lost)
 
-    def _decide(self, lost: float, now: float) -> None:
-        """End the look, in which so many seconds were lost."""
-        n, spent, done = self._trying or [0, 0.0, 0.0]
-        if spent / done < BETTER * self._cost:
-            self.better, self._pause = 1 - self.better, SHORTEST
-            self._steps, self._seconds, self._work = int(n), spent, done
-        else:
-            self._pause = min(2 * self._pause, LONGEST)
-        self._look = now + max(self._pause, PRICE * lost, PRICE / 2 * spent)
-        self._soonest = now + max(SHORTEST, PRICE_OF_CHANGE * lost)
+    def _wait(self, spent: float, lost: float) -> None:
+        """End a look that took so many seconds, so many of them in vain."""
+        self._pause = min(2 * self._pause, LONGEST)
+        self._look = self._now + max(self._pause, PRICE * lost, PRICE / 2 * spent)
+        self._soonest = self._now + max(SHORTEST, PRICE_OF_CHANGE * lost)
         self._usual, self._trying = self._cost, None
 
 
-_choice = Choice()
+def _try_all() -> tuple[bool, float]:
+    """A few matrix products on one thread and on all: see `Choice`."""
+    rows, square = np.ones((64, 512), dtype=np.float32), np.ones((512, 512), dtype=np.float32)
+    start = time.perf_counter()
+    _blas.choose(1)
+    for _ in range(PRODUCTS):
+        rows @ square
+    _blas.choose(None)
+    middle = time.perf_counter()
+    for _ in range(PRODUCTS):
+        rows @ square
+        if time.perf_counter() - middle > HOPELESS * (middle - start) + 1e-3:  # the threads may have to wake up
+            return False, time.perf_counter() - start
+    return True, time.perf_counter() - start
+
+
+_choice = Choice(_try_all)
 _owner = threading.Lock()  # held by the thread that chooses, while its step runs
 
 
@@ -220,17 +240,16 @@ def chooses_threads(function: Function) -> Function:
             if not _blas.open():
                 return function(model, ids, *args, **kwargs)
             work = max(1, np.size(ids))
-            before = time.perf_counter()
-            way = _choice.way((id(model), function.__qualname__, work.bit_length()), before)
+            way = _choice.way((id(model), function.__qualname__, work.bit_length()))
             if way == ONE:
                 _blas.choose(1)
+            start = time.perf_counter()
             try:
                 result = function(model, ids, *args, **kwargs)
             finally:
                 if way == ONE:
                     _blas.choose(None)
-            after = time.perf_counter()
-            _choice.took(after - before, work, after)
+            _choice.took(time.perf_counter() - start, work)
             return result
         finally:
             _owner.release()

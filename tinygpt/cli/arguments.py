@@ -17,8 +17,10 @@ from ..models import PretrainedModel, load_model
 from ..training import TrainingOptions
 from ..training.loop_options import MOST_THREADS
 
-__all__ = ["add_device", "add_options", "add_sampling", "check_vocabulary", "flag", "given_options", "load_placed",
-           "require_agreement", "sampling_of", "whole"]
+__all__ = ["MOST_INPUT", "add_device", "add_options", "add_sampling", "check_vocabulary", "flag", "given_options",
+           "load_placed", "require_agreement", "sampling_of", "whole"]
+
+MOST_INPUT = 1 << 28  # bytes or characters of standard input that are taken as one text
 
 
 def whole(text: str) -> int:

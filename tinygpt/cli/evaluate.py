@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate", help="measure a model on data",
         description="Measure a model on data: how well it predicts a text, answers multiple-choice questions, labels, "
-                    "translates, compares sentences, or how varied its own texts are.")
+                    "translates, compares sentences, which answers it prefers, or how varied its own texts are.")
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="MODEL",
                         help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                            "translate, or two sentences and how alike they are")
     what.add_argument("--suite", choices=sorted(SUITES), help="write a report card of all that is at hand")
     parser.add_argument("--out", metavar="DIR", help="suite: where report.html and report.json go [nowhere]")
-    parser.add_argument("--against", metavar="MODEL", help="suite: a second model beside the first")
+    parser.add_argument("--against", metavar="MODEL", help="suite: a second model beside the first; win-rate: the other model [the same one]")
     parser.add_argument("--task", choices=sorted(TASKS), default=None, help="what to measure [follows model and data]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--limit", type=whole, default=None, metavar="N",
@@ -58,17 +58,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="classification: the column of labels, likewise [label]")
     parser.add_argument("--num-beams", type=whole, default=1, metavar="N", help="translation: beam search [1: greedy]")
     parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N",
-                        help="generation, free answers: tokens a text [64]")
-    parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="generation: as for generate [0.8]")
+                        help="generation, free answers, win-rate: tokens a text [64]")
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="T",
+                        help="generation, win-rate: as for generate [0.8]")
     parser.add_argument("--seed", type=whole, default=0, metavar="S",
-                        help="generation: same seed, same texts; of the draw of examples [0]")
+                        help="generation, win-rate: same seed, same texts; of the draw of examples [0]")
+    parser.add_argument("--reference", default=None, metavar="MODEL",
+                        help="preference: subtract this model's log-probabilities, as DPO does")
+    parser.add_argument("--reward-model", default=None, metavar="MODEL", help="win-rate: the judge")
+    parser.add_argument("--best-of", type=whole, default=1, metavar="N",
+                        help="win-rate: the judge chooses the model's answer from N [1]")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    if args.suite is None and (args.out or args.against):
-        raise ValueError("--out and --against belong to --suite, which writes a report card")
+    if args.suite is None and args.out:
+        raise ValueError("--out belongs to --suite, which writes a report card")
+    if args.suite is None and args.against and args.task != "win-rate":
+        raise ValueError("--against belongs to --suite and to --task win-rate, which compare two models")
     if args.suite is not None and args.task is not None:
         raise ValueError("--task chooses what to measure on --data; a suite has its own rows")
     if args.suite is not None:

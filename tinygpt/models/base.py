@@ -35,7 +35,7 @@ class PretrainedModel(Module):
     """
 
     config_class: ClassVar[type[Configuration]]
-    config: Configuration
+    config: Any  # of the class that `config_class` names
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str | None = None, dtype: Any = None) -> Self:

@@ -35,12 +35,12 @@ class Output(Module):
     """The output's bias, and its matrix where that is not the token embedding.
 
     Attributes:
-        weight: (V, C) or None. bias: (V,).
+        weight: (V, C) or None. bias: (V,), or None in a model without biases.
     """
 
     def __init__(self, config: BERTConfig | EncoderDecoderConfig) -> None:
         c = config
-        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
+        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32)) if c.bias else None
         self.weight = None if c.tie_word_embeddings \
             else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
 
@@ -69,9 +69,13 @@ class ClassificationHead(Module):
         self.dropout = Dropout(config.dropout)
         self.out = Linear(config.n_embd, config.n_labels, std=config.initializer_range)
 
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C) -> (B, C): what the scores are a linear function of."""
+        return self.dropout(getattr(ops, self.pooler)(self.dense(x)))
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> (B, N)."""
-        return self.out(self.dropout(getattr(ops, self.pooler)(self.dense(x))))
+        return self.out(self.features(x))
 
 
 class BERT(PretrainedModel):
@@ -190,6 +194,16 @@ class BERT(PretrainedModel):
         if self.lm_head is not None:
             return ops.linear(self.lm_head(x), self.output_weight, self.lm_head.bias)
         return x if self.classifier is None else self.classifier(x[:, 0])
+
+    @property
+    def label_layer(self) -> Linear | None:
+        """The last layer of a classifier, (N, C)."""
+        return None if self.classifier is None else self.classifier.out
+
+    def label_features(self, ids: Any, attention_mask: Any = None) -> Tensor:
+        """What a classifier's `label_layer` takes, (B, C); arguments as for `forward`."""
+        assert self.classifier is not None
+        return self.classifier.features(self.features(ids, attention_mask)[:, 0])
 
     @chooses_threads
     def embed(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None, *,

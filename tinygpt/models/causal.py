@@ -51,7 +51,7 @@ class CausalLM(PretrainedModel):
     def _decoding(self, ids: Any, max_new_tokens: int, eos_token_id: Any, pad_token_id: int | None, use_cache: bool,
                   chosen: Sampling) -> dict[str, Any]:
         """What the decoding loop needs to know of this model, and the rules that its texts follow."""
-        c: Any = self.config
+        c = self.config
         if c.head != "lm":
             what = "classifier" if c.head else "model without a head"
             raise ValueError(f"{type(self).__name__}: a {what} does not generate text; load a model with head='lm'")
@@ -127,7 +127,7 @@ class CausalLM(PretrainedModel):
         if cache is not None:
             new_cache, given = settings["make_cache"], iter([cache])
             length = np.shape(ids)[-1] + max_new_tokens
-            c: Any = self.config
+            c = self.config
             cache.grow(length if c.endless else min(c.block_size, length))
             settings["make_cache"] = lambda batch_size: next(given, None) or new_cache(batch_size)
         return stream(self.step, np.asarray(ids), sampling=chosen, seed=seed, stop=stop, decode=decode,

@@ -137,6 +137,15 @@ class GPT(gpt.GPT, CausalLM):
             return self.score(self._last(x, ids, attention_mask))
         return x if self.config.head is None else ops.linear(x, self.output_weight)
 
+    @property
+    def label_layer(self) -> Linear | None:
+        """The last layer of a classifier, (n_labels, C)."""
+        return self.score
+
+    def label_features(self, ids: Any, attention_mask: Any = None) -> Tensor:
+        """What a classifier's `label_layer` takes, (B, C); arguments as for `forward`."""
+        return self._last(self.features(ids, attention_mask), ids, attention_mask)
+
     def _last(self, x: Tensor, ids: Any, attention_mask: Any) -> Tensor:
         """(B, T, C) -> (B, C): each row's features at its last token that is no padding.
 

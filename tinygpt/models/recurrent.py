@@ -165,8 +165,8 @@ class RecurrentLM(CausalLM):
 
         Args:
             ids: (B, T) integers.
-            attention_mask: (B, S), 1 at tokens and 0 at padding, over all S tokens so far, the cache's included. Padding
-                changes nothing, wherever it stands.
+            attention_mask: (B, S), 1 at tokens and 0 at padding, over all S tokens so far, the cache's included.
+                Padding changes nothing, wherever it stands.
             cache: from `new_cache`; holds the state after the earlier tokens, and takes that after these.
 
         Raises:

@@ -117,8 +117,8 @@ class Recurrent(Module):
         found = to_numpy(lengths) if hasattr(lengths, "dtype") else np.asarray(lengths)
         if found.shape != x.shape[:1] or found.dtype.kind not in "iu" or (
                 found.size and not 1 <= found.min() <= found.max() <= x.shape[1]):
-            raise ValueError(f"{type(self).__name__}: lengths must be {x.shape[0]} integers from 1 to {x.shape[1]}, got "
-                             f"{str(lengths):.80}")
+            raise ValueError(f"{type(self).__name__}: lengths must be {x.shape[0]} integers from 1 to {x.shape[1]}, "
+                             f"got {str(lengths):.80}")
         return to_device(found - 1, x.device)
 
 

@@ -35,7 +35,7 @@ def sides(name: str, value: Sides, n: int, least: int = 1) -> tuple[int, ...]:
     """
     try:
         found = tuple(operator.index(v) for v in value) if isinstance(value, Sequence) and not isinstance(value, str) \
-            else (operator.index(value),) * n  # type: ignore[arg-type]
+            else (operator.index(value),) * n
     except TypeError:
         raise TypeError(f"{name} must be an integer, or one for each axis, got {value!r:.80}") from None
     if len(found) != n or min(found, default=least) < least:
@@ -96,8 +96,8 @@ def convolution(xp: Any, x: Array, weight: Array, bias: Array | None = None, *, 
     n_out, n_in, *kernel = weight.shape
     if groups < 1 or n_out % groups or x.shape[1:2] != (n_in * groups,) or (
             bias is not None and bias.shape != (n_out,)):
-        raise ValueError(f"convolution: a weight (O, C / groups, …) of shape {weight.shape} in {groups} groups needs an "
-                         f"input of {n_in * groups} channels and a bias {(n_out,)} or None, and O divisible by the "
+        raise ValueError(f"convolution: a weight (O, C / groups, …) of shape {weight.shape} in {groups} groups needs "
+                         f"an input of {n_in * groups} channels and a bias {(n_out,)} or None, and O divisible by the "
                          f"groups; got {x.shape} and {None if bias is None else bias.shape}")
     windows = _Windows("convolution", xp, x, tuple(kernel), stride, padding, dilation)
     batch, places, n = x.shape[0], windows.places, len(kernel)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Array
-from ..autograd import Output, Rule, differentiable, unbroadcast
+from ..autograd import OPS, Output, differentiable, unbroadcast
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]
 
@@ -107,11 +107,11 @@ def gru_cell(xp: Any, x: Array, h: Array, weight: Array, bias: Array | None = No
     return (1 - z) * n + z * h, backward
 
 
-def _unrolled(cell: Rule, xp: Any, x: Array, state: tuple[Array, ...], weight: Array, bias: Array | None) -> Output:
+def _unrolled(cell: str, xp: Any, x: Array, state: tuple[Array, ...], weight: Array, bias: Array | None) -> Output:
     """The states after each token, (B, T, H) each: the cell applied to x[:, 0], then to x[:, 1], …"""
-    first, steps, states = state, [], []
+    first, steps, states, rule = state, [], [], OPS[cell].rule
     for t in range(x.shape[1]):
-        after, back = cell(xp, x[:, t], *state, weight, bias)
+        after, back = rule(xp, x[:, t], *state, weight, bias)
         state = after if isinstance(after, tuple) else (after,)
         steps.append(back)
         states.append(state)
@@ -136,18 +136,18 @@ def _unrolled(cell: Rule, xp: Any, x: Array, state: tuple[Array, ...], weight: A
 def rnn(xp: Any, x: Array, h: Array, weight: Array, bias: Array | None = None) -> Output:
     """`rnn_cell` over time: x (B, T, H) from the state h (B, H) gives all states (B, T, H)."""
     _recurrent("rnn", 1, x, h, weight, bias)
-    return _unrolled(rnn_cell.operation.rule, xp, x, (h,), weight, bias)
+    return _unrolled("rnn_cell", xp, x, (h,), weight, bias)
 
 
 @differentiable
 def lstm(xp: Any, x: Array, h: Array, c: Array, weight: Array, bias: Array | None = None) -> Output:
     """`lstm_cell` over time: x (B, T, 4H) from the states h and c (B, H) gives all h and all c, (B, T, H) each."""
     _recurrent("lstm", 4, x, h, weight, bias)
-    return _unrolled(lstm_cell.operation.rule, xp, x, (h, c), weight, bias)
+    return _unrolled("lstm_cell", xp, x, (h, c), weight, bias)
 
 
 @differentiable
 def gru(xp: Any, x: Array, h: Array, weight: Array, bias: Array | None = None) -> Output:
     """`gru_cell` over time: x (B, T, 3H) from the state h (B, H) gives all states (B, T, H)."""
     _recurrent("gru", 3, x, h, weight, bias)
-    return _unrolled(gru_cell.operation.rule, xp, x, (h,), weight, bias)
+    return _unrolled("gru_cell", xp, x, (h,), weight, bias)

@@ -108,7 +108,7 @@ class TextGenerationPipeline(Pipeline):
     @classmethod
     def serves(cls, model: PretrainedModel) -> bool:
         """A model that predicts tokens."""
-        return isinstance(model, CausalLM) and getattr(model.config, "head") == "lm"
+        return isinstance(model, CausalLM) and model.config.head == "lm"
 
     def is_input(self, value: Any) -> bool:
         """A text, or a list of messages."""

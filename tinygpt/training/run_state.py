@@ -47,7 +47,7 @@ class RunState:
     Attributes:
         command: the subcommand that began it. options: as JSON has them.
         config: the model's, as its `to_dict` gives it. tokenizer: the text of each of its files, by name.
-        numerics: what computed when the run began: NumPy, BLAS and its kernels; "" in states of runs before that was noted.
+        numerics: what computed when the run began: NumPy, BLAS and its kernels; "" where nobody noted it.
         tokens: sha256 of each token file, None for one that there is not. memory: the objective's.
         validated, validation, before, peaks, waited: as in Trainer. best: of its Best, all but the weights.
     """
@@ -105,8 +105,7 @@ def _shapes(fields: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
     symbols = sizes(fields)
     for entry in names_of(fields).of(fields):
         if entry.option is None or fields.get("bias", True):
-            rows = sum(symbols[symbol] for symbol in entry.rows)
-            yield entry.ours, (rows, symbols[entry.columns]) if entry.columns else (rows,)
+            yield entry.ours, entry.shape(symbols)
 
 
 def find_state(folder: str | Path, whole: bool = True) -> tuple[Checkpoint, RunState, str | None] | None:

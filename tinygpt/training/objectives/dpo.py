@@ -20,7 +20,7 @@ for IPO; Meng et al., "SimPO" (2024); Mitchell, "A note on DPO with noisy prefer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ import numpy as np
 
 from ...autograd import Tensor, no_grad
 from ...backend import to_device, to_numpy
-from ...data.preferences import EncodedPair, PairedSampler, pair_batch
+from ...data.preferences import EncodedPair, PairedSampler
 from ...data.sampler import IGNORE
 from ...evaluation.running import evaluating
 from ...models import GPT, PretrainedModel
@@ -144,18 +144,11 @@ class DPO(Preferences):
         found: dict[str, list[list[float]]] = {}
         with self.reference.use() as model, evaluating(model):
             for part in ("train", "validation"):
-                pairs = getattr(self, part)
-                order = sorted(range(len(pairs)), key=lambda i: max(len(ids) for ids, _ in pairs[i]))
-                rows: list[list[float]] = [[]] * len(pairs)
-                for start in range(0, len(order), BATCH):
-                    some = order[start:start + BATCH]
-                    batch = pair_batch([pairs[i] for i in some], self._pad_id)
-                    for i, row in zip(some, to_numpy(pair_log_probs(model, batch).data).tolist()):
-                        rows[i] = row
-                found[part] = rows
+                found[part] = [row for batch in super()._batches(part)  # as in validations: at first all is equal
+                               for row in to_numpy(pair_log_probs(model, batch).data).tolist()]
         return found
 
-    def _batches(self, part: str) -> Any:
+    def _batches(self, part: str) -> Iterator[dict[str, np.ndarray]]:
         for number, batch in enumerate(super()._batches(part)):
             if self._loss.reference:
                 start = number * BATCH
