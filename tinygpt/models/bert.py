@@ -19,6 +19,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, on_device
+from ..blas import chooses_threads
 from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter
 from ..nn.linear import normal
 from .base import PretrainedModel
@@ -34,12 +35,12 @@ class Output(Module):
     """The output's bias, and its matrix where that is not the token embedding.
 
     Attributes:
-        weight: (V, C) or None. bias: (V,).
+        weight: (V, C) or None. bias: (V,), or None in a model without biases.
     """
 
     def __init__(self, config: BERTConfig | EncoderDecoderConfig) -> None:
         c = config
-        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
+        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32)) if c.bias else None
         self.weight = None if c.tie_word_embeddings \
             else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
 
@@ -143,6 +144,7 @@ class BERT(PretrainedModel):
         tokens = ids != c.pad_token_id
         return xp.cumsum(tokens, axis=1) * tokens + (c.position_offset - 1)
 
+    @chooses_threads
     def features(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """ids (B, T) -> what the last block gives, (B, T, C); arguments as for `forward`."""
         c = self.config
@@ -172,6 +174,7 @@ class BERT(PretrainedModel):
         own = None if self.lm_head is None else self.lm_head.weight
         return self.token_embedding.weight if own is None else own
 
+    @chooses_threads
     def forward(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """The head's scores, or the features themselves for head=None.
 
@@ -202,6 +205,7 @@ class BERT(PretrainedModel):
         assert self.classifier is not None
         return self.classifier.features(self.features(ids, attention_mask)[:, 0])
 
+    @chooses_threads
     def embed(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None, *,
               pooling: str = "mean") -> Tensor:
         """One vector for each text, (B, C), to compare texts with (by cosine, say).
