@@ -32,6 +32,7 @@ from .task import Task
 __all__ = ["Labels"]
 
 COUNTED = 0.2  # the part of naive Bayes that a bag of words begins with; docs/results.md has how it was chosen
+LR = 0.001  # of networks that are no transformers
 N_MISTAKES = 5  # shown at the end
 
 
@@ -90,10 +91,11 @@ class Labels(Task):
 
     def fit(self, model: PretrainedModel) -> PretrainedModel:
         """An encoder or a decoder with a new classification head; one that knows all these labels keeps its own."""
+        if getattr(model.config, "head", None) == "classification" and set(self.names) <= set(
+                (model.config.id2label or {}).values()):
+            return model
         if not isinstance(model, (BERT, GPT)):
             raise self._misfit(model, "an encoder or a decoder")
-        if model.config.head == "classification" and set(self.names) <= set((model.config.id2label or {}).values()):
-            return model
         labels: dict[str, Any] = dict(n_labels=len(self.names), id2label=dict(enumerate(self.names)))
         if isinstance(model, BERT):
             return model.for_classification(**labels)
@@ -118,6 +120,10 @@ class Labels(Task):
     def read(self, path: Path) -> list[IdPair]:
         """Ids and label of each text."""
         return read_example_file(path)
+
+    def lr(self, model: PretrainedModel) -> float:
+        """As for any task; networks that are no transformers have a rate of their own."""
+        return super().lr(model) if isinstance(model, (BERT, GPT)) else LR
 
     def start(self, train: list[IdPair], validation: list[IdPair]) -> LabelledSampler:
         """Texts in a shuffled order."""
