@@ -3,7 +3,7 @@
 gpt.py is the book's GPT. Reading order of the rest: layout.py, kinds.py, config_base.py, config.py (what a model is)
 → inputs.py, base.py, causal.py (what models share) → decoder.py (the public GPT) → recurrent.py → bag.py →
 text_cnn.py → wide.py → bert.py → encoder_decoder.py → resize.py (new tokens) → adapter.py (what LoRA trained) →
-auto.py (which class a folder needs).
+auto.py (which class a folder needs) → pooling.py, sentences.py (vectors of texts).
 """
 
 from .config import BERTConfig, EncoderDecoderConfig, GPTConfig
@@ -19,8 +19,9 @@ from .encoder_decoder import EncoderDecoder
 from .resize import resize_vocabulary
 from .adapter import ADAPTER
 from .auto import load_adapted, load_model, new_model
+from .sentences import SentenceEncoder, cosines
 
 __all__ = ["ADAPTER", "BERT", "BERTConfig", "BagClassifier", "BagConfig", "CausalLM", "EncoderDecoder",
-           "EncoderDecoderConfig", "GPT", "GPTConfig", "PretrainedModel", "RecurrentConfig", "RecurrentLM", "TextCNN",
-           "TextCNNConfig", "WideClassifier", "WideConfig", "buckets_for", "load_adapted", "load_model", "new_model",
-           "resize_vocabulary"]
+           "EncoderDecoderConfig", "GPT", "GPTConfig", "PretrainedModel", "RecurrentConfig", "RecurrentLM",
+           "SentenceEncoder", "TextCNN", "TextCNNConfig", "WideClassifier", "WideConfig", "buckets_for", "cosines",
+           "load_adapted", "load_model", "new_model", "resize_vocabulary"]

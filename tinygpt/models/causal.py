@@ -17,6 +17,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array
+from ..blas import chooses_threads
 from ..generation import (Rules, Sampling, as_list, beam_search, check_beams, check_suppressed, generate, stream,
                           stream_text)
 from .base import FROM_CONFIG, PretrainedModel
@@ -41,6 +42,7 @@ class CausalLM(PretrainedModel):
         """What the model remembers of `batch_size` texts of up to `capacity` tokens; empty."""
 
     @no_grad()
+    @chooses_threads
     def step(self, ids: Any, cache: Any = None, attention_mask: Any = None) -> Array:
         """Logits (B, V) for the token after the last of ids (B, T): one step of the decoding loop."""
         x = self.features(ids, attention_mask, cache)

@@ -20,6 +20,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, to_device, to_numpy
+from ..blas import chooses_threads
 from ..nn import (Both, Cache, CachedSight, LayerCache, Linear, Mask, Module, Padding, Positions, Window,
                   balance_loss)
 from . import gpt
@@ -78,6 +79,7 @@ class GPT(gpt.GPT, CausalLM):
         x = self.token_embedding(ids) * math.sqrt(self.config.n_embd)
         return self.activations(self.dropout(self.positions.add(x, where)))
 
+    @chooses_threads
     def features(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """ids (B, T) -> what the last norm gives, (B, T, C); arguments as for `forward`."""
         device = self.token_embedding.weight.device
@@ -113,6 +115,7 @@ class GPT(gpt.GPT, CausalLM):
         loss = balance_loss(self) if coefficient else None
         return None if loss is None else loss * coefficient
 
+    @chooses_threads
     def forward(self, ids: Any, attention_mask: Any = None, cache: Cache | None = None) -> Tensor:
         """Logits for the token that follows each position; for a classifier, of each text's label.
 
@@ -133,6 +136,15 @@ class GPT(gpt.GPT, CausalLM):
         if self.score is not None:
             return self.score(self._last(x, ids, attention_mask))
         return x if self.config.head is None else ops.linear(x, self.output_weight)
+
+    @property
+    def label_layer(self) -> Linear | None:
+        """The last layer of a classifier, (n_labels, C)."""
+        return self.score
+
+    def label_features(self, ids: Any, attention_mask: Any = None) -> Tensor:
+        """What a classifier's `label_layer` takes, (B, C); arguments as for `forward`."""
+        return self._last(self.features(ids, attention_mask), ids, attention_mask)
 
     def _last(self, x: Tensor, ids: Any, attention_mask: Any) -> Tensor:
         """(B, T, C) -> (B, C): each row's features at its last token that is no padding.

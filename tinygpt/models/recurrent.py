@@ -11,6 +11,7 @@ model" (2010); Zaremba et al., "Recurrent neural network regularization" (2014).
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -93,6 +94,12 @@ class StateCache:
 
     def grow(self, capacity: int) -> None:
         """Make room for more tokens; there is room for any number."""
+
+    def taken(self, rows: Array, capacity: int) -> StateCache:
+        """A new cache whose row i is a copy of row rows[i]: several texts go on from one beginning."""
+        found = copy(self)
+        found.reorder(rows)
+        return found
 
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was: for beam search."""

@@ -174,6 +174,9 @@ class Objective(Criterion, ABC):
         """Take the configuration of the model that is trained."""
         self.config = config
 
+    def take(self, model: PretrainedModel) -> None:
+        """Take the model itself, on its device, before `start`: for objectives that ask it something."""
+
     def _sizes(self, *names: str) -> dict[str, Any]:
         """The model's configuration as far as options and tokenizer give it; `names` are further options."""
         o, t = self.options, self.tokenizer

@@ -1,6 +1,6 @@
 """A label for each text: sentiment, spam, topic.
 
-Prerequisites: task.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
+Prerequisites: task.py, label_layer.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from ...tokenizers.base import Tokenizer
 from ...tokenizers.splitter import Splitter, Stage
 from ..losses import classification_loss
 from .base import KeepGoing
+from .label_layer import teach_label_layer
 from .masked import FRAME, SPECIAL_TOKENS
-from .task import Task
+from .task import Task, classifier_of
 
 __all__ = ["Labels"]
 
@@ -83,28 +84,28 @@ class Labels(Task):
 
     def _counted(self, kind: Any, config: Any, **sizes: Any) -> PretrainedModel:
         """A model that has counted the words of the training texts."""
-        texts, labels = zip(*self._examples[0])
-        rows = [np.asarray(row) for row in encode_within(self.tokenizer, texts, self.options.block_size)]
-        model = kind(config(**sizes, n_buckets=buckets_for(rows, len(self.names))))
-        model.count(rows, label_numbers(labels, self.names, labels), COUNTED)
+        rows, labels = self._encoded(self._examples[0], self.options.block_size)
+        ids = [np.asarray(row) for row in rows]
+        model = kind(config(**sizes, n_buckets=buckets_for(ids, len(self.names))))
+        model.count(ids, labels, COUNTED)
         return model
 
     def fit(self, model: PretrainedModel) -> PretrainedModel:
-        """An encoder or a decoder with a new classification head; one that knows all these labels keeps its own."""
+        """An encoder or a decoder with a new classification head, whose last layer has had its first lesson; one that
+        knows all these labels keeps its own."""
         if getattr(model.config, "head", None) == "classification" and set(self.names) <= set(
                 (model.config.id2label or {}).values()):
             return model
         if not isinstance(model, (BERT, GPT)):
             raise self._misfit(model, "an encoder or a decoder")
-        labels: dict[str, Any] = dict(n_labels=len(self.names), id2label=dict(enumerate(self.names)))
-        if isinstance(model, BERT):
-            return model.for_classification(**labels)
-        eos = model.config.eos_token_id  # a decoder's label is read at the last token that is no padding
-        if model.config.pad_token_id is None and eos is not None:
-            labels["pad_token_id"] = eos if isinstance(eos, int) else eos[0]
-        if model.config.head == "classification":
-            model = model.with_options(head="lm", n_labels=None, id2label=None, problem_type=None)
-        return model.with_options(head="classification", **labels)
+        model = classifier_of(model, dict(enumerate(self.names)))
+        teach_label_layer(model, *self._encoded(self._examples[0], model.config.block_size))
+        return model
+
+    def _encoded(self, part: list[Labelled], length: int) -> tuple[list[list[int]], list[int]]:
+        """The ids of each text in the tokenizer's template, and the number of its label."""
+        rows = encode_within(self.tokenizer, [text for text, _ in part], length)
+        return rows, label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
 
     def use_config(self, config: Any) -> None:
         """The labels are numbered as in the model."""
@@ -112,9 +113,8 @@ class Labels(Task):
         self.names = list((config.id2label or {}).values())
 
     def write(self, path: Path, part: list[Labelled]) -> None:
-        """The ids of each text in the tokenizer's template, and the number of its label."""
-        rows = encode_within(self.tokenizer, [text for text, _ in part], self.config.block_size)
-        numbers = label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
+        """Ids and label of each text."""
+        rows, numbers = self._encoded(part, self.config.block_size)
         write_example_file(path, ((row, [number]) for row, number in zip(rows, numbers)))
 
     def read(self, path: Path) -> list[IdPair]:

@@ -16,8 +16,11 @@ from ...models.layout import LAYOUTS
 from .base import Objective
 from .causal import Causal
 from .classification import Labels
+from .dpo import DPO, PAIR_LOSSES
+from .grpo import GRPO, POLICY_LOSSES
 from .instruction import Instructions
 from .masked import Masked
+from .reward import RewardModel
 from .seq2seq import Seq2Seq
 from .translation import Translation
 
@@ -32,20 +35,23 @@ class Kind:
         objective: the class that knows everything else about it.
         command: the subcommand that starts such a run.
         learns: what is learnt, in a few words for a help text.
-        layouts: the architectures of a new model; the default is the first that has all options that are given.
+        layouts: the architectures of a new model; the default is the first that has all options that are given; none
+            where there is no new model.
         new: sizes of a new model, unless options give others.
         others: those of the architectures that are no transformers. What stands there is all that they can be told.
         own_options: names of options that only this kind has.
         adapters: which matrices have adapters (--lora) by default.
+        losses: the losses that it can be told to use (--loss), the default first; each has a usual `beta`.
     """
 
     objective: type[Objective]
     command: str
     learns: str
-    layouts: tuple[str, ...]
-    new: Mapping[str, Any]
+    layouts: tuple[str, ...] = ()
+    new: Mapping[str, Any] = field(default_factory=dict)
     own_options: tuple[str, ...] = field(default=(), kw_only=True)
     adapters: str = field(default="q,v", kw_only=True)
+    losses: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
 
     def sizes(self, architecture: str) -> Mapping[str, Any]:
@@ -86,6 +92,12 @@ KINDS: dict[str, Kind] = {
     "translation": Kind(
         Translation, "finetune", "a translation", ("marian", "bart"),
         dict(n_layer=2, n_head=4, n_embd=128, block_size=64, dropout=0.1)),
+    "reward": Kind(RewardModel, "align", "what an answer is worth"),
+    "dpo": Kind(DPO, "align", "to write what is preferred", losses=PAIR_LOSSES,
+                own_options=("reference", "loss", "beta", "max_new_tokens", "label_smoothing", "gamma")),
+    "grpo": Kind(GRPO, "align", "to write what earns a reward", losses=POLICY_LOSSES,
+                 own_options=("reference", "loss", "beta", "max_new_tokens", "reward", "clip_range", "normalize",
+                              "group_size", "updates", "temperature")),
 }
 
 
