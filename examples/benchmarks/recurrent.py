@@ -4,8 +4,8 @@
     python examples/benchmarks/recurrent.py --kinds LSTM --batch 32
 
 Both sides have the same weights and the same input, take turns, and use one thread each, so that whatever else the
-machine does hits both alike. `ratio` is PyTorch's time over ours, the median of all turns: above 0.5, a layer here takes
-less than twice as long.
+machine does hits both alike. `ratio` is PyTorch's time over ours, the median of all turns: above 0.5, a layer here
+takes less than twice as long.
 
 Prerequisites: measuring.py.
 """
@@ -37,7 +37,8 @@ def tinygpt_side(kind: str, width: int, x: np.ndarray, g: np.ndarray) -> tuple[C
     return run, layer
 
 
-def torch_side(kind: str, width: int, x: np.ndarray, g: np.ndarray, weights: dict[str, Any]) -> Callable[[], np.ndarray]:
+def torch_side(kind: str, width: int, x: np.ndarray, g: np.ndarray,
+               weights: dict[str, Any]) -> Callable[[], np.ndarray]:
     """The same by PyTorch."""
     import torch
     torch.set_num_threads(1)
