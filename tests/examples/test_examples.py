@@ -64,6 +64,8 @@ TINY = {
                              r"bits per byte +\d\.\d{4} +\d\.\d{4}"),
     "18_film_reviews.py": Tiny("--data {reviews} --dev {reviews} --seeds 1 --epochs 0.2 --threads 1",
                                r"development accuracy: the encoder \d+\.\d%, naive Bayes \d+\.\d%"),
+    "27_poisoning.py": Tiny("--data {messages} --steps 2 --share 0.05", r"poison found +\d+\.\d\d%\n +filtered: clean"),
+    "28_calibration.py": Tiny("--data {reviews} --dev {reviews} --steps 2", r"calibration error, scaled +\d\.\d{4}"),
 }
 
 

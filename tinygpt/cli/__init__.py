@@ -14,20 +14,21 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
+from ..blas import blas_threads
 from .. import starting
 from ..files import printable
 from ..files.quiet import Quiet
 from ..ranks import Group, end_together, require_same, together
 from ..training.follow import follow_run
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
-from . import chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from . import align, chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .arguments import flag
 from .streams import reader_left, standard_streams, written
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, convert, gradcheck)
+SUBCOMMANDS = (tokenizer, pretrain, finetune, align, generate, chat, evaluate, convert, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,7 +84,8 @@ def _command(argv: Sequence[str] | None) -> int:
                 follow_run(ranks)
                 return 0
             _check_folder(args)
-            return args.run(args)
+            with blas_threads(getattr(args, "blas_threads", None)):
+                return args.run(args)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BAD_INPUT as error:

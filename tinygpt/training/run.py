@@ -31,7 +31,8 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from ..backend import own_generator, resolve_device, resolve_dtype, to_device
-from ..files import read_json
+from ..blas import numerics
+from ..files import printable, read_json
 from ..files.atomic_file import refuse_link, remove_strays, second_name, write_text
 from ..models import ADAPTER, PretrainedModel, new_model
 from ..ranks import Group, together
@@ -233,8 +234,10 @@ class _Run:
         self.options, self.out, self.stream, self.lock, self.ranks = options, out, stream, lock, ranks
         self.notes: list[str] = []  # to be shown once there is something to show them on
         self.checkpoint: Checkpoint | None = None
+        self.numerics = numerics()
         if found is not None:
             self.checkpoint, self.state, why = found
+            self.numerics = self.state.numerics
             if why is not None:
                 self.notes.append(f"{why}; going on from the checkpoint before it, of step {self.checkpoint.step}")
         self.objective: Objective = options.row.objective(options)
@@ -258,8 +261,13 @@ class _Run:
                 ranks=self.ranks)
             with trainer.stop:  # from the first state on, a signal is answered by saving
                 if self.checkpoint is not None:
+                    now = numerics()
                     self._restore(trainer, self.checkpoint)
                     self.notes.append(f"resuming {self.out} at step {trainer.step} of {o.steps}")
+                    if self.numerics not in ("", now):
+                        self.notes.append(
+                            f"this run began with {printable(self.numerics):.120} and goes on with {now}: its numbers "
+                            "may differ in their last digits from those of a run left alone")
                 else:
                     self._written(lambda: self._write_state(trainer))  # from here on --resume needs the folder alone
                     self.notes += [self._headline(o), *self.objective.overview()]
@@ -366,6 +374,7 @@ class _Run:
         self.objective.adapt(model)
         self.objective.use_config(model.config)
         self.model = model.to(self.options.device)
+        self.objective.take(self.model)
 
     def _write_token_files(self, parts: tuple[Any, Any]) -> None:
         for name, part in zip(PARTS, parts):
@@ -419,8 +428,8 @@ class _Run:
     def _write_state(self, trainer: Trainer) -> None:
         best = trainer.best
         state = RunState(
-            **self._told(), config=self.model.config.to_dict(), tokenizer=_tokenizer_files(self.objective.tokenizer),
-            tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
+            **self._told(), config=self.model.config.to_dict(), numerics=self.numerics,
+            tokenizer=_tokenizer_files(self.objective.tokenizer), tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
             validation=_finite(trainer.validation), before=_finite(trainer.before), peaks=trainer.peaks,
             waited=trainer.waited,
             best=None if best is None else BestState(best.step, best.score, _finite(best.figures)))

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backend import Array, allow_tf32, array_module, device_memory, on_device, to_numpy
+from ..blas import blas_can_be_held, blas_threads
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
 from ..optim import OPTIMIZERS, FlatParameters, clip_coefficient, cosine_schedule
@@ -34,7 +35,6 @@ from .metrics import MetricsLog
 from .loop_options import TrainingOptions
 from .parallel import Replicas, default_threads, processes_pay
 from .progress import Progress
-from .workers import blas_can_be_held, blas_threads
 
 __all__ = ["BatchSource", "Best", "DivergedError", "Trainer"]
 
@@ -73,6 +73,7 @@ class _StepFigures:
     norm: Any
     lr: float
     tokens: float
+    more: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,7 @@ class Trainer:
         self.model.train()  # before it is copied
         with (self.stop as stop, on_device(self.optimizer.flat.device), _tf32(self.optimizer.flat.device, o.tf32),
               np.errstate(all="ignore"),  # what is not finite is reported here, once
+              blas_threads(1),  # one for each replica
               Replicas(self.model, self.criterion, self.optimizer.flat, self.threads, o.accumulate,
                        processes=self.exchange.alone and processes_pay(self.optimizer.flat, self.threads),
                        exchange=self.exchange) as replicas):
@@ -219,13 +221,12 @@ class Trainer:
                                         o.steps - self.step)
                 if self.progress is not None:
                     self.progress.resume_clock()
-                with blas_threads(1):  # one for each replica; between the pauses BLAS has all cores
-                    try:
-                        while self.step < pause and not stop.received:
-                            self._train_step(replicas)
-                        self._read()
-                    except MemoryError as error:
-                        raise MemoryError(self._out_of_memory(error)) from None
+                try:
+                    while self.step < pause and not stop.received:
+                        self._train_step(replicas)
+                    self._read()
+                except MemoryError as error:
+                    raise MemoryError(self._out_of_memory(error)) from None
             self.interrupted = stop.received
             self._save()
 
@@ -235,7 +236,8 @@ class Trainer:
         batch = self.source.batch(self.step)
         loss = replicas.gradient(batch, o.seed, self.step)
         norm = replicas.norm()
-        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, self.criterion.count(batch)))
+        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, self.criterion.count(batch),
+                                         self.criterion.figures(batch)))
         if len(self._unread) >= self._read_every:
             self._read()  # before the optimizer's step: what is not finite stays out of the weights
         self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip), spread=replicas.spread)
@@ -255,10 +257,10 @@ class Trainer:
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise self._diverged(figures.step, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
             timing = {} if self.progress is None else self.progress.step(
-                figures.step, loss, figures.lr, figures.tokens, seconds)
+                figures.step, loss, figures.lr, figures.tokens, seconds, figures.more)
             if self.metrics is not None:
                 self.metrics.write(step=figures.step, loss=round(loss, 6), lr=figures.lr, grad_norm=round(norm, 6),
-                                   **timing)
+                                   **{name: round(value, 6) for name, value in figures.more.items()}, **timing)
 
     def _evaluate(self, stop: StopSignals) -> None:
         if self.validate is None or self.validated == self.step or stop.received:

@@ -17,11 +17,12 @@ import numpy as np
 
 from ...data.chat_template import TURN_TOKENS, ChatTemplate, add_chat_template, chat_template
 from ...data.conversations import (Conversation, ConversationSampler, EncodedConversation, all_conversations,
-                                   encode_conversations, located_conversations, split_conversations, text_of)
+                                   encode_conversations, last_answer, located_conversations, split_conversations,
+                                   text_of)
 from ...data.example_file import read_example_file, write_example_file
 from ...data.sampler import IGNORE
 from ...evaluation import total_loss
-from ...evaluation.answers import answer_prompts, last_answer
+from ...evaluation.answers import answer_prompts
 from ...evaluation.confidence import wilson_interval
 from ...files.atomic_file import write_text
 from ...models import GPT, GPTConfig, PretrainedModel, resize_vocabulary
