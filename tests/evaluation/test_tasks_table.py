@@ -19,11 +19,13 @@ LINES = {
     "classification": "text\tlabel\nthe fox\tham\nthe dog\tspam\n",
     "instruction": json.dumps({"instruction": "say fox", "input": "", "output": "fox"}) + "\n",
     "translation": "the fox\tel zorro\n",
+    "summarization": json.dumps({"text": "the quick fox. the dog", "summary": "the fox"}) + "\n",
     "sentence-similarity": "the fox,the dog,2.5\nquick,brown,0\n",
 }
 ENDINGS = {"multiple-choice": "jsonl", "instruction": "jsonl", "classification": "tsv", "translation": "tsv",
-           "sentence-similarity": "csv"}
-KIND = {"classification": "classifier", "translation": "translator", "sentence-similarity": "encoder"}  # a decoder otherwise
+           "sentence-similarity": "csv", "summarization": "jsonl"}
+KIND = {"classification": "classifier", "translation": "translator", "sentence-similarity": "encoder",
+        "summarization": "translator"}  # a decoder otherwise
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +54,14 @@ def test_every_task_gives_figures_for_json_and_the_same_as_a_table(task, models,
     model, asked = models[KIND.get(task, "decoder")], asked_of(task, tmp_path)
     figures, table = TASKS[task](model, tokenizer, asked)
     assert figures and json.loads(json.dumps(figures)) == figures and len(table.splitlines()) >= 2
-    if task != "generation":  # any text will do for it, so nothing suggests it
+    if task not in ("generation", "summarization"):  # any text will do for it, so nothing suggests it
         assert task_for(model, tokenizer, asked.data) == task
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_refuses_a_model_of_another_kind(task, models, tokenizer, tmp_path):
-    other = models["decoder" if KIND.get(task) in ("classifier", "translator") else "translator"]
+    other = models["encoder" if task == "summarization" else "translator" if KIND.get(task) in (None, "encoder")
+                   else "decoder"]
     with pytest.raises(ValueError, match=f"this task needs an? .*, and .* holds a {type(other).__name__} "):
         TASKS[task](other, tokenizer, asked_of(task, tmp_path))
 

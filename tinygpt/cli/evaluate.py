@@ -30,13 +30,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate", help="measure a model on data",
         description="Measure a model on data: how well it predicts a text, answers multiple-choice questions, labels, "
-                    "translates, compares sentences, or how varied its own texts are.")
+                    "translates, summarises, compares sentences, or how varied its own texts are.")
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="MODEL",
                         help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     parser.add_argument("--data", required=True, metavar="FILE",
                         help="a file or a named corpus: texts, questions (HellaSwag's or ARC's JSON Lines), labelled "
-                             "texts, two columns to translate, or two sentences and how alike they are")
+                             "texts, two columns to translate, texts with summaries, or two sentences and how alike "
+                             "they are")
     parser.add_argument("--task", choices=sorted(TASKS), default=None, help="what to measure [follows model and data]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--limit", type=whole, default=None, metavar="N",
@@ -45,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="classification: the column of texts; a number from 0 if there is no header line [text]")
     parser.add_argument("--label-column", default="label", metavar="C",
                         help="classification: the column of labels, likewise [label]")
-    parser.add_argument("--num-beams", type=whole, default=1, metavar="N", help="translation: beam search [1: greedy]")
+    parser.add_argument("--num-beams", type=whole, default=1, metavar="N", help="translation and summarization: beam search [1: greedy]")
     parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N", help="generation: tokens a text [64]")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="generation: as for generate [0.8]")
     parser.add_argument("--seed", type=whole, default=0, metavar="S", help="generation: same seed, same texts [0]")
