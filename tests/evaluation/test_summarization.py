@@ -41,6 +41,6 @@ def test_a_decoder_is_asked_and_a_long_text_is_cut():
     with pytest.warns(UserWarning, match="a text of .* tokens is longer than the .* that fit and was cut"):
         found = summarize(model, tok, ["the text", "the following text " * 200])
     assert len(found) == 2 and all(isinstance(text, str) for text in found)
-    small = GPT(GPTConfig(vocab_size=len(tok), block_size=24, n_layer=1, n_head=2, n_embd=8))
-    with pytest.raises(ValueError, match="context of 24 tokens leaves no room"):
+    small = GPT(GPTConfig(vocab_size=len(tok), block_size=16, n_layer=1, n_head=2, n_embd=8))
+    with pytest.raises(ValueError, match="context of 16 tokens leaves no room"):
         summarize(small, tok, ["the text"])
