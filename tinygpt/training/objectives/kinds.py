@@ -78,7 +78,7 @@ KINDS: dict[str, Kind] = {
         Masked, "pretrain", "hidden tokens", ("roberta", "bert"),
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
     "seq2seq": Kind(
-        Seq2Seq, "pretrain", "a source's target", ("marian", "bart", "t5"),
+        Seq2Seq, "pretrain", "a source's target", ("marian", "bart"),
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
     "classification": Kind(  # a label is told by the words that are there: their embedding is worth adapting
         Labels, "finetune", "a label for a text", ("wide", "bag", "cnn", "roberta", "bert"),
@@ -90,7 +90,7 @@ KINDS: dict[str, Kind] = {
         Instructions, "finetune", "an answer to an instruction", GPTConfig.ARCHITECTURES,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=128, dropout=0.0)),
     "translation": Kind(
-        Translation, "finetune", "a translation", ("marian", "bart", "t5"),
+        Translation, "finetune", "a translation", ("marian", "bart"),
         dict(n_layer=2, n_head=4, n_embd=128, block_size=64, dropout=0.1)),
     "reward": Kind(RewardModel, "align", "what an answer is worth"),
     "dpo": Kind(DPO, "align", "to write what is preferred", losses=PAIR_LOSSES,
