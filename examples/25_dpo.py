@@ -70,7 +70,7 @@ def tell(name: str, folder: Path, n: int) -> float:
 def main(argv: Sequence[str] | None = None) -> float:
     """Teach, prefer, ask; returns the accuracy on held-out pairs with the smaller beta."""
     parser = argparse.ArgumentParser(description="Make a small model polite by direct preference optimization.")
-    parser.add_argument("--model", default=None, metavar="DIR", help="what 24_reward_model.py left as policy [train it]")
+    parser.add_argument("--model", default=None, metavar="DIR", help="what 24_reward_model.py left [train it]")
     parser.add_argument("--steps", type=int, default=800, help="training steps of that model [800]")
     parser.add_argument("--dpo-steps", type=int, default=200, help="training steps of DPO [200]")
     parser.add_argument("--betas", type=float, nargs="+", default=[0.1, 1.0], help="prices of moving [0.1 1.0]")
