@@ -144,7 +144,7 @@ def test_dropout_acts_in_training_alone():
     (lambda m: m([[13]]), IndexError, "id 13 is outside the vocabulary"),
     (lambda m: m([[1]], token_type_ids=[[2]]), IndexError, "id 2 is outside"),
     (lambda m: m([[1, 2]], attention_mask=[[1]]), ValueError, "attention_mask must have the shape"),
-    (lambda m: m.embed([[1, 2]], pooling="max"), ValueError, 'pooling must be "mean" or "first"'),
+    (lambda m: m.embed([[1, 2]], pooling="median"), ValueError, "pooling must be one of 'mean', 'first'"),
 ])
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):

@@ -63,7 +63,8 @@ def translator(architecture: str = "marian") -> tuple[EncoderDecoder, Tokenizer]
 
 KINDS = {
     "text-generation": writer, "text-classification": lambda: reader("classification"),
-    "fill-mask": lambda: reader("masked_lm"), "translation": translator, "feature-extraction": lambda: reader(None)}
+    "fill-mask": lambda: reader("masked_lm"), "translation": translator, "feature-extraction": lambda: reader(None),
+    "sentence-similarity": lambda: reader(None)}
 
 
 def save(pair: tuple[PretrainedModel, Tokenizer], folder) -> str:

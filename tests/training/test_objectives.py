@@ -186,7 +186,7 @@ def test_pairs_that_do_not_fit_are_counted(data, tmp_path) -> None:
 @pytest.mark.parametrize("change, about", [
     (dict(objective="masked", architecture="gpt2"), "masked trains the architectures roberta and bert, not 'gpt2'"),
     (dict(objective="causal", architecture="bart"),
-     f"causal trains the architectures {' and '.join(GPTConfig.ARCHITECTURES)}, not 'bart'"),
+     f"causal trains the architectures {' and '.join(GPTConfig.ARCHITECTURES)} and lstm and gru and rnn, not 'bart'"),
     (dict(objective="guess"), "objective must be one of causal, masked, seq2seq"),
     (dict(objective="masked", bias=False), "bias is an option of the objective causal"),
     (dict(objective="seq2seq", n_kv_head=1), "n_kv_head is an option of the objective causal"),

@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Teach a task from examples: to the model in --model, or to a small new one. What is saved is the "
                     "best of all validations, in a folder that the other commands and Hugging Face's libraries open; "
                     "of adapters (--lora), these alone.")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, on_ranks=True)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the last checkpoint in --out, bit for bit; no other option is needed")

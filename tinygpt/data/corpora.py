@@ -97,6 +97,31 @@ CORPORA = {
     "lambada": Corpus(
         "lambada_1500.jsonl", "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl", None,
         "1,500 passages whose last word is to be guessed"),
+    "blimp": Corpus(
+        "blimp_20.jsonl", "https://github.com/alexwarstadt/blimp", None,
+        "minimal pairs of 20 phenomena of English grammar"),
+    "simple-safety-tests": Corpus(
+        "simple_safety_tests.csv", "https://github.com/bertiev/SimpleSafetyTests", None,
+        "100 requests that an assistant should refuse"),
+    # Benchmarks in archives, or that publishers change: put the file there by hand.
+    "arc": Corpus("arc.jsonl", "https://s3-us-west-2.amazonaws.com/ai2-website/data/ARC-V1-Feb2018.zip", None,
+                  "science questions of schools"),
+    "piqa": Corpus("piqa.jsonl", "https://yonatanbisk.com/piqa/data/valid.jsonl", None,
+                   "how things are done; labels in piqa-labels.lst"),
+    "winogrande": Corpus("winogrande.jsonl",
+                         "https://storage.googleapis.com/ai2-mosaic/public/winogrande/winogrande_1.1.zip", None,
+                         "whom a pronoun means"),
+    "copa": Corpus("copa.jsonl", "https://dl.fbaipublicfiles.com/glue/superglue/data/v2/COPA.zip", None,
+                   "causes and effects"),
+    "openbookqa": Corpus("openbookqa.jsonl",
+                         "https://s3-us-west-2.amazonaws.com/ai2-website/data/OpenBookQA-V1-Sep2018.zip", None,
+                         "science that needs a fact and a step"),
+    "mmlu": Corpus("mmlu.csv", "https://people.eecs.berkeley.edu/~hendrycks/data.tar", None,
+                   "examinations; one of its tables without a header"),
+    "gsm8k": Corpus("gsm8k.jsonl", f"{_GITHUB}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
+                    None, "sums told as stories"),
+    "crows-pairs": Corpus("crows_pairs.csv", f"{_GITHUB}/nyu-mll/crows-pairs/master/data/crows_pairs_anonymized.csv",
+                          None, "pairs of sentences, one more of a stereotype"),
 }
 CORPORA["shakespeare"] = CORPORA["tinyshakespeare"]
 
@@ -139,10 +164,13 @@ def _download(name: str, corpus: Corpus, target: Path) -> None:
         file.write(content)
 
 
-def find_corpus(name: str) -> Path:
+def find_corpus(name: str, download: bool = True) -> Path:
     """The file of a named corpus, downloaded to the cache if it is nowhere yet.
 
     Looks in the folder TINYGPT_DATA (whose files are used as they are), then in `cache_folder()`.
+
+    Args:
+        download: False looks only.
 
     Raises:
         KeyError: no corpus has this name.
@@ -163,5 +191,7 @@ def find_corpus(name: str) -> Path:
     path = _in_folder(cache_folder(), corpus)
     if path is None:
         path = cache_folder() / corpus.filename
+        if not download:
+            raise FileNotFoundError(f"{name!r} is in neither TINYGPT_DATA nor {path.parent}")
         _download(name, corpus, path)
     return path

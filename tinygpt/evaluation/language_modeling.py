@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import no_grad
+from ..blas import chooses_threads
 from ..data import IGNORE, all_windows
 from ..nn import Module
 from ..tokenizers import Tokenizer
@@ -75,10 +76,14 @@ def total_loss(model: Module, batches: Iterable[dict[str, np.ndarray]], *, loss:
         loss: of a batch, a sum; `training.losses.language_loss`, say.
         keep_going: asked after each batch; False breaks off.
     """
+    @chooses_threads
+    def nats_of(model: Module, targets: np.ndarray, batch: dict[str, np.ndarray]) -> float:
+        return float(loss(model, batch))
+
     nats, n_targets = 0.0, 0
     with evaluating(model):
         for batch in batches:
-            nats += float(loss(model, batch))
+            nats += nats_of(model, batch["targets"], batch)
             n_targets += int((batch["targets"] != IGNORE).sum())
             if not keep_going():
                 break

@@ -13,6 +13,7 @@ import numpy as np
 from .. import ops
 from ..autograd import no_grad
 from ..backend import to_device, to_numpy
+from ..blas import chooses_threads
 from ..data.masking import Masking
 from ..models import BERT
 from ..tokenizers import Tokenizer
@@ -56,6 +57,7 @@ def masking_of(tokenizer: Tokenizer) -> Masking:
                    tuple(sorted(tokenizer.special_tokens.values())), tokenizer.prefix_ids, tokenizer.suffix_ids)
 
 
+@chooses_threads
 def guess_masked(model: BERT, ids: np.ndarray, places: np.ndarray,
                  attention_mask: np.ndarray | None = None) -> np.ndarray:
     """Logits (N, V) on the host for the tokens at `places`, N indices into the flattened ids (B, T)."""

@@ -16,11 +16,11 @@ import numpy as np
 from ..data.chat_template import Message
 from ..data.preferences import Pair, Turns
 from ..generation import absent, left_pad
-from ..models import BERT, GPT, PretrainedModel
+from ..models import BERT, GPT, CausalLM, PretrainedModel
 from ..tokenizers import Tokenizer
 from .confidence import Z_95
 from .labelling import label_logits
-from .likelihood import continuation_nats
+from .likelihood import score_continuations
 from .running import Track, evaluating, untracked
 
 __all__ = ["Judge", "accuracy_of", "best_answers", "is_reward_model", "pair_log_probs", "win_rate"]
@@ -69,16 +69,17 @@ class Judge:
         return label_logits(self.model, rows, track=track)[:, 0].astype(np.float64)
 
 
-def pair_log_probs(model: GPT, turns: Turns, pairs: Sequence[Pair],
+def pair_log_probs(model: CausalLM, turns: Turns, pairs: Sequence[Pair],
                    track: Track = untracked) -> tuple[np.ndarray, np.ndarray]:
     """(log p of both answers of each pair; their lengths in tokens): (N, 2) each, the chosen answer first."""
     sides = [turns.encode(pair.prompt, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
-    nats = continuation_nats(model, [(prompt.tolist(), answer.tolist()) for prompt, answer in sides], track=track)
+    rows = [(prompt.tolist(), answer.tolist()) for prompt, answer in sides]
+    nats, _ = score_continuations(model, rows, [2] * len(pairs), track=track)
     lengths = np.array([len(answer) for _, answer in sides])
     return -nats.reshape(-1, 2), lengths.reshape(-1, 2)
 
 
-def best_answers(model: GPT, tokenizer: Tokenizer, prompts: Sequence[Sequence[Message]], judge: Judge | None = None,
+def best_answers(model: CausalLM, tokenizer: Tokenizer, prompts: Sequence[Sequence[Message]], judge: Judge | None = None,
                  n: int = 1, *, max_new_tokens: int = 64, temperature: float = 1.0, seed: int = 0, batch_size: int = 64,
                  track: Track = untracked) -> list[str]:
     """The answer to each prompt that a judge likes best among n that the model has drawn; with n = 1, the only one.

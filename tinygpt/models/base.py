@@ -1,6 +1,6 @@
 """PretrainedModel: a model that is made from a configuration and lives in a Hugging Face folder.
 
-Prerequisites: inputs.py, pretrained/folder.py. Next: gpt.py.
+Prerequisites: inputs.py, pretrained/folder.py. Next: causal.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PretrainedModel(Module):
     """
 
     config_class: ClassVar[type[Configuration]]
-    config: Configuration
+    config: Any  # of the class that `config_class` names
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str | None = None, dtype: Any = None) -> Self:

@@ -5,27 +5,28 @@ segments have embeddings too. RoBERTa is the same encoder with positions that co
 
 Shapes: B batch, T time, C channels, V vocabulary, N labels.
 
-Prerequisites: gpt.py. Next: encoder_decoder.py. Devlin et al., "BERT" (2018); Liu et al., "RoBERTa" (2019); pooling
-for similarity: Reimers and Gurevych, "Sentence-BERT" (2019).
+Prerequisites: gpt.py, pooling.py. Next: encoder_decoder.py. Devlin et al., "BERT" (2018); Liu et al., "RoBERTa" (2019).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from ..backend import Array, array_module, on_device, to_device, wide_dtype
+from ..backend import Array, array_module, on_device
+from ..blas import chooses_threads
 from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter
 from ..nn.linear import normal
 from .base import PretrainedModel
 from .config import BERTConfig, EncoderDecoderConfig
 from .inputs import attention_mask_on, token_ids
 from .kinds import new_block, new_mask, new_positions
+from .pooling import pool
 
 __all__ = ["BERT", "ClassificationHead", "MaskedLMHead", "Output"]
 
@@ -34,12 +35,12 @@ class Output(Module):
     """The output's bias, and its matrix where that is not the token embedding.
 
     Attributes:
-        weight: (V, C) or None. bias: (V,).
+        weight: (V, C) or None. bias: (V,), or None in a model without biases.
     """
 
     def __init__(self, config: BERTConfig | EncoderDecoderConfig) -> None:
         c = config
-        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
+        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32)) if c.bias else None
         self.weight = None if c.tie_word_embeddings \
             else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
 
@@ -68,9 +69,13 @@ class ClassificationHead(Module):
         self.dropout = Dropout(config.dropout)
         self.out = Linear(config.n_embd, config.n_labels, std=config.initializer_range)
 
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C) -> (B, C): what the scores are a linear function of."""
+        return self.dropout(getattr(ops, self.pooler)(self.dense(x)))
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> (B, N)."""
-        return self.out(self.dropout(getattr(ops, self.pooler)(self.dense(x))))
+        return self.out(self.features(x))
 
 
 class BERT(PretrainedModel):
@@ -139,6 +144,7 @@ class BERT(PretrainedModel):
         tokens = ids != c.pad_token_id
         return xp.cumsum(tokens, axis=1) * tokens + (c.position_offset - 1)
 
+    @chooses_threads
     def features(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """ids (B, T) -> what the last block gives, (B, T, C); arguments as for `forward`."""
         c = self.config
@@ -168,6 +174,7 @@ class BERT(PretrainedModel):
         own = None if self.lm_head is None else self.lm_head.weight
         return self.token_embedding.weight if own is None else own
 
+    @chooses_threads
     def forward(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """The head's scores, or the features themselves for head=None.
 
@@ -188,20 +195,22 @@ class BERT(PretrainedModel):
             return ops.linear(self.lm_head(x), self.output_weight, self.lm_head.bias)
         return x if self.classifier is None else self.classifier(x[:, 0])
 
+    @property
+    def label_layer(self) -> Linear | None:
+        """The last layer of a classifier, (N, C)."""
+        return None if self.classifier is None else self.classifier.out
+
+    def label_features(self, ids: Any, attention_mask: Any = None) -> Tensor:
+        """What a classifier's `label_layer` takes, (B, C); arguments as for `forward`."""
+        assert self.classifier is not None
+        return self.classifier.features(self.features(ids, attention_mask)[:, 0])
+
+    @chooses_threads
     def embed(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None, *,
-              pooling: Literal["mean", "first"] = "mean") -> Tensor:
+              pooling: str = "mean") -> Tensor:
         """One vector for each text, (B, C), to compare texts with (by cosine, say).
 
         Args:
-            pooling: "mean" over the tokens, padding left out; or the "first" token's.
+            pooling: how tokens become one vector, as for `pooling.pool`: "mean", padding left out; "first"; ….
         """
-        x = self.features(ids, attention_mask, token_type_ids)
-        if pooling == "first":
-            return x[:, 0]
-        if pooling != "mean":
-            raise ValueError(f'BERT.embed: pooling must be "mean" or "first", got {pooling!r}')
-        if attention_mask is None:
-            return ops.mean(x, axis=1)
-        tokens = np.asarray(attention_mask) != 0
-        share = tokens / np.maximum(tokens.sum(axis=1, keepdims=True), 1)  # (B, T), each row sums to 1
-        return ops.sum(x * to_device(share[:, :, None].astype(wide_dtype(x.dtype)), self.device), axis=1)
+        return pool(self.features(ids, attention_mask, token_type_ids), attention_mask, pooling)

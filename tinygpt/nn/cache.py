@@ -3,18 +3,22 @@
 Without it the n-th new token would cost a pass over all n tokens; with it, a pass over one. Attention knows nothing of
 it: a `CachedSight` shows a pass the earlier tokens beside its own.
 
-Prerequisites: attention.py, padding.py. Next: window.py.
+Prerequisites: attention.py, padding.py, relative.py. Next: window.py.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
+from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, device_of, on_device, resolve_device, to_device
 from .masks import Mask
 from .positions import Positions
+from .relative import RelativePositions
 from .sight import Sight
 
 __all__ = ["Cache", "CachedSight", "DecoderSight", "LayerCache"]
@@ -74,6 +78,14 @@ class LayerCache:
                 rows, heads, _, size = self.keys.shape
                 free = xp.zeros((rows, heads, more, size), dtype=self.keys.dtype)
                 self.keys, self.values = (xp.concatenate([table, free], axis=2) for table in (self.keys, self.values))
+
+    def taken(self, rows: Array, capacity: int) -> LayerCache:
+        """As `Cache.taken`, of one layer."""
+        found = copy(self)
+        with on_device(device_of(self.keys)):
+            found.keys, found.values = self.keys[rows], self.values[rows]
+        found.grow(capacity)
+        return found
 
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was."""
@@ -140,6 +152,20 @@ class Cache:
             for layer in self.layers:
                 layer.grow(self.capacity)
 
+    def taken(self, rows: Array, capacity: int) -> Cache:
+        """A new cache whose row i is a copy of row rows[i], with room for `capacity` tokens at least: several texts go
+        on from one beginning, which is read once."""
+        found = copy(self)
+        found.capacity = max(capacity, self.capacity)
+        found.layers = [layer.taken(to_device(rows, device_of(layer.keys)), capacity) for layer in self.layers]
+        found._of = {}
+        found.memories = {}
+        for key, (k, v) in self.memories.items():
+            place = to_device(rows, device_of(k))
+            with on_device(device_of(k)):
+                found.memories[key] = (k[place], v[place])
+        return found
+
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was: beam search continues some beams twice and drops others."""
         for layer in self.layers:
@@ -167,9 +193,13 @@ class CachedSight(Sight):
                  layer: int = 0) -> None:
         self.cache = cache
         n_queries = where.shape[-1]
-        super().__init__(positions, mask, where, n_queries if cache is None else cache.kept(layer) + n_queries)
+        n_keys = n_queries if cache is None else cache.kept(layer) + n_queries
+        super().__init__(positions, mask, where, n_keys)
         if self.bias is not None:
             self.bias = to_device(self.bias, device)
+        if isinstance(positions, RelativePositions):
+            learned = positions.learned_bias(n_queries, n_keys)  # (H, T, S)
+            self.bias = learned if self.bias is None else ops.where(self.bias, learned, -math.inf)
 
     def of(self, layer: object, q: Tensor, k: Any, v: Any) -> tuple[Tensor, Any, Any]:
         """Queries, and keys and values of all tokens so far that they look at."""

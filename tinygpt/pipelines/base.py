@@ -13,6 +13,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ..autograd import no_grad
@@ -92,6 +93,7 @@ class Pipeline(ABC):
     task: ClassVar[str]
     needs: ClassVar[str]  # which models it is for, in words
     recipe: ClassVar[str]  # the command that trains one
+    takes: ClassVar[tuple[str, str]] = "a text", "texts"  # what an input is, one and many
     settings_class: ClassVar[type[Settings]] = Settings
 
     def __init__(self, model: PretrainedModel, tokenizer: Tokenizer, **settings: Any) -> None:
@@ -106,6 +108,11 @@ class Pipeline(ABC):
     @abstractmethod
     def run(self, inputs: list[Any], settings: Any) -> list[Any]:
         """One result for each input, in order."""
+
+    @classmethod
+    def settings_of(cls, folder: Path) -> dict[str, Any]:
+        """Settings that the folder of a model brings along."""
+        return {}
 
     def is_input(self, value: Any) -> bool:
         """Whether a value is one input, and no list of them."""
@@ -136,7 +143,8 @@ class Pipeline(ABC):
             return self._stream(inputs, chosen)
         if isinstance(inputs, (list, tuple)):
             return self.shape_many(self._run(list(inputs), chosen))
-        raise TypeError(f"the pipeline {self.task!r} takes a text or a list of texts, got {type(inputs).__name__}")
+        raise TypeError(f"the pipeline {self.task!r} takes {self.takes[0]} or a list of {self.takes[1]}, "
+                        f"got {type(inputs).__name__}")
 
     def encode(self, texts: list[str], *, truncation: bool | None, max_length: int | None = None,
                padding: bool | str | None = None, allowed_special: AllowedSpecial = ()) -> list[list[int]]:
@@ -160,7 +168,7 @@ class Pipeline(ABC):
     def _run(self, inputs: list[Any], settings: Settings) -> list[Any]:
         for place, value in enumerate(inputs):
             if not self.is_input(value):
-                raise TypeError(f"the pipeline {self.task!r} takes texts; item {place} of the list is "
+                raise TypeError(f"the pipeline {self.task!r} takes {self.takes[1]}; item {place} of the list is "
                                 f"{type(value).__name__}: {str(value)[:40]!r}")
         with no_grad():
             return self.run(inputs, settings)

@@ -26,6 +26,10 @@ __all__ = ["AlignOptions", "FinetuneOptions", "PretrainOptions", "RunOptions"]
 OBJECTIVES, TASKS, METHODS = kinds_of("pretrain"), kinds_of("finetune"), kinds_of("align")
 
 
+NEW_MODEL = ("n_layer", "n_head", "n_embd", "block_size", "activation", "dropout", "initializer_range", "vocab_size",
+             "tokenizer", *dict.fromkeys(name for kind in KINDS.values() for name in kind.own_options))
+
+
 def _is_a(value: Any, kind: Any) -> bool:
     """Whether a value of JSON is what a field's annotation says: int, float, bool, str, tuple[str, ...], or None."""
     if isinstance(kind, types.UnionType):
@@ -117,7 +121,8 @@ class RunOptions(TrainingOptions):
 class NewModelOptions(RunOptions):
     """What a new model is like."""
 
-    tokenizer: str = option("bpe", "char, bpe, or a folder that holds a tokenizer")
+    tokenizer: str = option(None, "char, bpe, words, or a folder that holds a tokenizer [words for wide, bag and cnn; "
+                                  "else bpe]")
     vocab_size: int = option(1024, "tokens of a new bpe tokenizer")
     architecture: str = option(None, "the layout of a new model", choices=tuple(dict.fromkeys(
         layout for kind in KINDS.values() for layout in kind.layouts)))
@@ -140,12 +145,25 @@ class NewModelOptions(RunOptions):
         """
         if self.kind not in kinds_of(self.command):
             return  # which the check of choices reports
-        self._default("architecture", self.row.layouts[0])
-        for name, value in self.row.new.items():
+        given = [name for name in NEW_MODEL if getattr(self, name, None) != self._own_default(name)]
+        if self.architecture is None:
+            object.__setattr__(self, "architecture", next(
+                layout for layout in self.row.layouts
+                if layout not in self.row.others or {*given} <= {*self.row.others[layout]}))
+        if self.architecture in self.row.others:
+            sizes = self.row.others[self.architecture]
+            if other := [name for name in given if name not in sizes and name != "vocab_size"]:
+                raise ValueError(f"{other[0]} is no option of the architecture {self.architecture}; it has "
+                                 f"{', '.join(sizes)}")
+        for name, value in self.row.sizes(self.architecture).items():
             self._default(name, value)
-        if self.n_embd > 0:
+        if self.architecture not in self.row.others and self.n_embd > 0:
             self._default("initializer_range", 0.02 * math.sqrt(768 / self.n_embd) if self.row.pre_norm
                           else 1 / math.sqrt(self.n_embd))
+
+    @classmethod
+    def _own_default(cls, name: str) -> Any:
+        return next((field.default for field in dataclasses.fields(cls) if field.name == name), None)
 
     def _check_layout(self, what: str) -> None:
         if self.architecture not in self.row.layouts:
@@ -246,6 +264,8 @@ class FinetuneOptions(TuneOptions, NewModelOptions):
                                            "its first word is a token like any other")
     lora_targets: str = option(None, "what has an adapter: any of q, k, v, out, up, gate, down, embedding ["
                                + "; ".join(f"{name} {kind.adapters}" for name, kind in TASKS.items()) + "]")
+    steps: int = option(None, "training steps [10 epochs, but at least 200 steps, and at most 5000; of a model that is "
+                              "given, at most 800, or 3 epochs if that is more]")
     batch_size: int = option(32, "examples in a step")
     lr: float = option(None, "highest learning rate [from random weights as for pretrain; else 0.04 / n_embd, at most "
                              "0.001, and ten times that for adapters, at most 0.01]")

@@ -147,7 +147,10 @@ class Task(Objective):
         if o.steps is not None:
             return o.steps
         epoch = source.steps_per_epoch
-        return min(max(10 * epoch, 200), 5000) if o.epochs is None else max(1, math.ceil(o.epochs * epoch))
+        if o.epochs is not None:
+            return max(1, math.ceil(o.epochs * epoch))
+        most = 5000 if o.model is None else max(800, 3 * epoch)  # a model that is there has less to learn
+        return min(max(10 * epoch, 200), most)
 
     def lr(self, model: PretrainedModel) -> float:
         """From random weights, that of pretraining; from a model, small steps that keep what it knows."""
