@@ -155,7 +155,7 @@ def test_a_pattern_without_end(documents, tmp_path):
     document = copy.deepcopy(documents[1])
     document["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": "(?:a|a)*$"}
     (tmp_path / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(ValueError, match="needs more than"):
         load_tokenizer(tmp_path).encode("a" * 40 + "b")
-    assert time.monotonic() - start < 20
+    assert time.thread_time() - start < 20

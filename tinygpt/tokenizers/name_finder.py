@@ -5,7 +5,7 @@ take a second for ten thousand characters. Here the names are sorted. Of those t
 place, the greatest is the one that agrees with it longest; the name that is looked for is this one, or the longest of
 the others that it begins with. These hang on it as a chain, along which steps of 1, 2, 4, … lead.
 
-Prerequisites: none. Next: `special.py`.
+Prerequisites: nothing. Next: `special.py`.
 """
 
 from __future__ import annotations
