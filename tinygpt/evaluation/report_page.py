@@ -71,7 +71,8 @@ def _scale(values: Sequence[Figure | None]) -> str:
                      f'stroke-width="3" stroke-opacity="0.35"/><circle cx="{_x(figure.value):.1f}" cy="{y}" r="4" '
                      f'fill="{colour}"/>')
     label = escape("; ".join(shown_figure(figure) for figure in values))
-    return f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return (f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-label="{label}">'
+            f'{"".join(parts)}</svg>')
 
 
 def _row(name: str, blind: str, figures: Sequence[tuple[str, Sequence[Figure | None]]]) -> str:

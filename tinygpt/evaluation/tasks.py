@@ -432,3 +432,8 @@ TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
     "preference": _preference,
     "win-rate": _win_rate,
 }
+
+
+def task_named(name: str) -> Callable[[PretrainedModel, Tokenizer, Asked], Result]:
+    """The task of a name, or that of a benchmark, whose records the data then have to be."""
+    return TASKS[name] if name in TASKS else partial(TASKS[BENCHMARKS[name].task], name=name)
