@@ -40,7 +40,8 @@ WHISPER = Family(GPT2.roles, (("<|startoftranscript|>", "<|notimestamps|>"), ("e
 
 # By the name of the class, without the "Fast" that some end in.
 FAMILIES = {"GPT2Tokenizer": GPT2, "CodeGenTokenizer": GPT2, "RobertaTokenizer": ROBERTA, "BartTokenizer": ROBERTA,
-            "LEDTokenizer": ROBERTA, "LongformerTokenizer": ROBERTA, "MvpTokenizer": ROBERTA, "WhisperTokenizer": WHISPER}
+            "LEDTokenizer": ROBERTA, "LongformerTokenizer": ROBERTA, "MvpTokenizer": ROBERTA,
+            "WhisperTokenizer": WHISPER}
 
 # Classes that say nothing of the tokenizer: all is in tokenizer.json, or in the type of the model.
 GENERIC = ("PreTrainedTokenizer", "TokenizersBackend", "PythonBackend")
