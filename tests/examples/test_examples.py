@@ -65,6 +65,8 @@ TINY = {
     "18_film_reviews.py": Tiny("--data {reviews} --dev {reviews} --seeds 1 --epochs 0.2 --threads 1",
                                r"development accuracy: the encoder \d+\.\d%, naive Bayes \d+\.\d%"),
     "27_poisoning.py": Tiny("--data {messages} --steps 2 --share 0.05", r"poison found +\d+\.\d\d%\n +filtered: clean"),
+    "40_ranks.py": Tiny("--n-layer 1 --n-embd 16 --block-size 8 --batch-size 2 --steps 2 --ranks 1 2 --gbits 10",
+                        r"\n    2 +0\.1 +0\.0 +[\d,]+ +-"),
     "28_calibration.py": Tiny("--data {reviews} --dev {reviews} --steps 2", r"calibration error, scaled +\d\.\d{4}"),
 }
 
