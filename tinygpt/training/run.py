@@ -426,9 +426,9 @@ class _Run:
         best = trainer.best
         state = RunState(
             **self._told(), config=self.model.config.to_dict(), numerics=self.numerics,
-            tokenizer=_tokenizer_files(self.objective.tokenizer), tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
-            validation=_finite(trainer.validation), before=_finite(trainer.before), peaks=trainer.peaks,
-            waited=trainer.waited,
+            tokenizer=_tokenizer_files(self.objective.tokenizer), tokens=self.token_hashes,
+            memory=self.objective.memory, validated=trainer.validated, validation=_finite(trainer.validation),
+            before=_finite(trainer.before), peaks=trainer.peaks, waited=trainer.waited,
             best=None if best is None else BestState(best.step, best.score, _finite(best.figures)))
         write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, state.to_json(),
                          None if best is None else best.weights)
