@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tinygpt.data import SYNTHETIC
 from tinygpt.data.chat_template import add_chat_template
-from tinygpt.data.preferences import Pair, PairedSampler, Turns, encode_pairs, pair_batch, read_preferences, read_prompts
+from tinygpt.data.preferences import (Pair, PairedSampler, Turns, encode_pairs, pair_batch, read_preferences,
+                                      read_prompts)
 from tinygpt.data.synthetic import instructions, preferences
 from tinygpt.data.synthetic.preferences import VIRTUES
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
@@ -100,7 +101,8 @@ def test_questions_of_every_shape(tmp_path, record, expected) -> None:
 
 
 @pytest.mark.parametrize("record, about", [
-    ({"text": "Hi?"}, "line 1: a record without a question"), ({"prompt": "Hi?", "answer": ["a"]}, "line 1: the expected"),
+    ({"text": "Hi?"}, "line 1: a record without a question"),
+    ({"prompt": "Hi?", "answer": ["a"]}, "line 1: the expected"),
     ({"messages": said("yes")[1:]}, "line 1: the question is empty")])
 def test_what_is_wrong_with_a_question(tmp_path, record, about) -> None:
     with pytest.raises(ValueError, match=about):

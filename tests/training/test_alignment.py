@@ -210,7 +210,8 @@ def test_a_reward_model_and_dpo_learn_a_plain_preference(place, tmp_path, undraw
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     for method in ("reward", "dpo"):
-        options = options_of(method, place, data=(str(path),), steps=60, lr=3e-3, batch_size=8, eval_every=60, save_every=60)
+        options = options_of(method, place, data=(str(path),), steps=60, lr=3e-3, batch_size=8, eval_every=60,
+                             save_every=60)
         assert align(options, tmp_path / method, stream=io.StringIO()).validation["accuracy"] == 1.0
 
 

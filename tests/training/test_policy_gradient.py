@@ -1,4 +1,4 @@
-"""Policy gradients: the formulas equal those of CS336's public tests and of PyTorch's autograd, by value and gradient."""
+"""Policy gradients: the formulas are those of CS336's public tests and of PyTorch's autograd, in value and gradient."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_policy_gradient_losses(cs336):
     near(reinforced(log_p, old, cs336["in_raw_rewards"], 0.0), cs336["compute_naive_policy_gradient_loss/array"])
     near(reinforced(log_p, old, cs336["in_raw_rewards"], 0.0), cs336["compute_policy_gradient_loss_no_baseline/array"])
     near(reinforced(log_p, old, advantages, 0.0), cs336["compute_policy_gradient_loss_reinforce_with_baseline/array"])
-    for clip, name in ((10.0, "compute_grpo_clip_loss_large_cliprange"), (0.1, "compute_grpo_clip_loss_small_cliprange"),
+    for clip, name in ((10.0, "compute_grpo_clip_loss_large_cliprange"),
+                       (0.1, "compute_grpo_clip_loss_small_cliprange"),
                        (0.5, "compute_policy_gradient_loss_grpo_clip")):
         near(clipped(log_p, old, advantages, clip), cs336[f"{name}/array"])
 

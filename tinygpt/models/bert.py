@@ -35,12 +35,12 @@ class Output(Module):
     """The output's bias, and its matrix where that is not the token embedding.
 
     Attributes:
-        weight: (V, C) or None. bias: (V,).
+        weight: (V, C) or None. bias: (V,), or None in a model without biases.
     """
 
     def __init__(self, config: BERTConfig | EncoderDecoderConfig) -> None:
         c = config
-        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32))
+        self.bias = Parameter(np.zeros(c.vocab_size, dtype=np.float32)) if c.bias else None
         self.weight = None if c.tie_word_embeddings \
             else Parameter(normal((c.vocab_size, c.n_embd), c.initializer_range))
 

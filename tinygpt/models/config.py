@@ -299,20 +299,24 @@ class BERTConfig(Configuration):
 
 @dataclass(frozen=True)
 class EncoderDecoderConfig(Configuration):
-    """An encoder-decoder: BART's layout, or Marian's, which is Vaswani's. Fields mean what they mean in `GPTConfig`.
+    """An encoder-decoder: BART's layout, Marian's, which is Vaswani's, or T5's. Fields mean what they mean in
+    `GPTConfig`.
 
     Args:
         n_layer, n_head, n_inner: the encoder's.
         n_decoder_layer, n_decoder_head, n_decoder_inner: the decoder's; default the encoder's.
-        scale_embedding: token embeddings times √C. Default True for Marian, False for BART.
-        pad_token_id: default 1.
-        decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for Marian.
+        scale_embedding: token embeddings times √C. Default True for Marian, False for the others.
+        pad_token_id: default 1, for T5 0.
+        decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for the others.
         forced_bos_token_id, forced_eos_token_id: generated first, and last when the length runs out; None: not forced.
         suppress_token_ids: never generated (Marian's padding).
         no_repeat_ngram_size: no n-gram of this size is repeated; 0 for no such rule.
         min_length: no target ends before it has so many tokens, the start token included.
         renormalize_logits: beams are scored by probabilities of what is left then, not by the model's own.
-        tie_word_embeddings: one matrix for both embeddings and the output; otherwise three.
+        tie_word_embeddings: one matrix for both embeddings and the output; otherwise three, or in T5's layout two.
+        feed_forward, head_dim, norm_epsilon: only T5's layout has other values than its architecture's.
+        relative_buckets, relative_distance: of T5's positions (nn/relative.py): how many distances are told apart, and
+            from which on all are one.
     """
 
     vocab_size: int
@@ -340,31 +344,64 @@ class EncoderDecoderConfig(Configuration):
     no_repeat_ngram_size: int = 0
     min_length: int = 0
     renormalize_logits: bool = False
+    feed_forward: str = None               # type: ignore[assignment]
+    head_dim: int | None = None
+    norm_epsilon: float = None               # type: ignore[assignment]
+    relative_buckets: int | None = None
+    relative_distance: int | None = None
 
-    ARCHITECTURES: ClassVar = ("bart", "marian")
+    ARCHITECTURES: ClassVar = ("bart", "marian", "t5")
+    PARTS: ClassVar = ("feed_forward",)
     HEADS: ClassVar = ("lm",)
     head: ClassVar[str] = "lm"
-    norm_epsilon: ClassVar[float] = 1e-5                    # these folders have no word for another
 
     def __post_init__(self) -> None:
-        marian = self.architecture == "marian"
-        self._default("pad_token_id", 1)
+        marian, t5 = self.architecture == "marian", self.architecture == "t5"
+        self._default("pad_token_id", 0 if t5 else 1)
         self._check_shared()
         self._default("n_inner", 4 * self.n_embd)
         for name in ("layer", "head", "inner"):
             self._default(f"n_decoder_{name}", getattr(self, f"n_{name}"))
         self._check_size("n_inner", "n_decoder_head", "n_decoder_inner")
         self._check_size("n_decoder_layer", "no_repeat_ngram_size", "min_length", minimum=0)
-        self._check_width("n_decoder_head")
+        self._check_options()
         if marian:
             self._check_table(self.n_embd)
         self._default("scale_embedding", marian)
         self._check_flag("scale_embedding", "renormalize_logits")
         eos = self.eos_token_id
-        self._default("decoder_start_token_id", self.pad_token_id if marian or eos is None else eos)
+        self._default("decoder_start_token_id", self.pad_token_id if marian or t5 or eos is None else eos)
         self._check_ids("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
         self._set("suppress_token_ids", tuple(self.suppress_token_ids))
         self._check_ids("suppress_token_ids")
+
+    def _check_options(self) -> None:
+        """The fields of which only some layouts have a choice, and the sizes of heads."""
+        own = {"feed_forward": self.layout.feed_forward, "norm_epsilon": self.layout.norm_epsilon, "head_dim": None,
+               "relative_buckets": None, "relative_distance": None}
+        t5 = {"head_dim": self.n_embd // self.n_head, "relative_buckets": 32, "relative_distance": 128}
+        for name, value in own.items():
+            chosen = name in self.layout.options
+            self._default(name, t5.get(name, value) if chosen else value)
+            if not chosen and getattr(self, name) != value:
+                self._fail(f"architecture={self.architecture!r} has no {name} to choose; leave it out, or choose 't5'")
+        self._check_choice("feed_forward", tuple(kind for kind in FEED_FORWARDS if kind != "experts"))
+        if self.architecture != "t5":
+            return self._check_width("n_decoder_head")
+        self._check_size("head_dim", "relative_buckets", "relative_distance")
+        assert self.relative_buckets is not None and self.relative_distance is not None
+        if self.relative_buckets < 4 or self.relative_distance <= self.relative_buckets // 2:
+            self._fail("relative_buckets must be at least 4, and relative_distance more than half of them, got "
+                       f"{self.relative_buckets} and {self.relative_distance}")
+        for name in ("head", "inner"):
+            if getattr(self, f"n_decoder_{name}") != getattr(self, f"n_{name}"):
+                self._fail(f"architecture='t5' has one n_{name} for both stacks: leave n_decoder_{name} out")
+        return None
+
+    @property
+    def attention_scale(self) -> float | None:
+        """What scores are multiplied by; None for 1/√D."""
+        return self.layout.attention_scale
 
     @property
     def position_offset(self) -> int:

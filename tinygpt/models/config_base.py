@@ -113,7 +113,8 @@ class Configuration:
         self._check_choice("activation", tuple(ACTIVATIONS))
         self._check_size("vocab_size", "block_size", "n_embd", "n_head")
         self._check_size("n_layer", minimum=0)
-        self._check_width("n_head")
+        if "head_dim" not in layout.options:
+            self._check_width("n_head")
         self._check_number("dropout", 0.0, 1.0)
         self._check_number("norm_epsilon", 0.0, open_=True)
         self._check_number("initializer_range", 0.0)

@@ -2,7 +2,8 @@
 
 The transformer as it was invented, for translation. Both stacks are made of the one block; the decoder's has a second
 attention layer, whose keys and values come from the encoder's output (the memory). Marian's layout is Vaswani's: fixed
-sines for positions. BART's learns positions and puts a norm after the embeddings.
+sines for positions. BART's learns positions and puts a norm after the embeddings. T5's tells positions by learned
+numbers for distances, and has its norms before the layers.
 
 Shapes: B batch, S source time, T target time, C channels, V vocabulary.
 
@@ -23,13 +24,13 @@ from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
 from ..blas import chooses_threads
 from ..generation import Rules, Sampling, as_list, beam_search, check_beams, check_suppressed, generate
-from ..nn import (Cache, CachedSight, CrossAttention, CrossBlock, DecoderSight, Dropout, Embedding, LayerNorm, Mask,
-                  Module, MultiHeadAttention, Padding, PostNormBlock, Sight)
+from ..nn import (Cache, CachedSight, CrossAttention, DecoderSight, Dropout, Embedding, LayerNorm, Mask, Module,
+                  MultiHeadAttention, Padding, Sight)
 from .base import FROM_CONFIG, PretrainedModel
 from .bert import Output
 from .config import EncoderDecoderConfig
 from .inputs import attention_mask_on, token_ids
-from .kinds import new_attention, new_feed_forward, new_mask, new_norm, new_positions
+from .kinds import BLOCKS, CROSS_BLOCKS, new_attention, new_feed_forward, new_mask, new_norm, new_positions
 
 __all__ = ["EncoderDecoder", "Stack", "shift_right"]
 
@@ -58,14 +59,15 @@ class Stack(Module):
             else (c.n_layer, c.n_head, c.n_inner)
         self.token_embedding = embedding
         self.scale = math.sqrt(c.n_embd) if c.scale_embedding else 1.0
-        self.positions = new_positions(c)
+        self.positions = new_positions(c, c.mask if cross else "full")
         self.embedding_norm = LayerNorm(c.n_embd, epsilon=c.norm_epsilon) if c.layout.embedding_norm else None
         self.dropout = Dropout(c.dropout)
         self.blocks = [self._block(c, n_head, n_inner, cross) for _ in range(n_layer)]
+        self.norm = new_norm(c) if c.layout.norm_first else None
 
     def _block(self, c: EncoderDecoderConfig, n_head: int, n_inner: int, cross: bool) -> Module:
         std = c.initializer_range
-        kind: Any = CrossBlock if cross else PostNormBlock
+        kind: Any = (CROSS_BLOCKS if cross else BLOCKS)[c.layout.block]
         layers = [new_attention(c, which, n_head=n_head, std=std)
                   for which in (MultiHeadAttention, *[CrossAttention] * cross)]
         return kind(*layers, new_feed_forward(c, n_inner=n_inner, std=std), lambda: new_norm(c), c.dropout)
@@ -78,7 +80,7 @@ class Stack(Module):
         x = self.dropout(self.activations(x))
         for block in self.blocks:
             x = block(x, sight)
-        return x
+        return x if self.norm is None else self.norm(x)
 
 
 class EncoderDecoder(PretrainedModel):
@@ -88,7 +90,7 @@ class EncoderDecoder(PretrainedModel):
         config: sizes and layout.
 
     Attributes:
-        token_embedding: the one that both stacks and the output share; None where each has its own.
+        token_embedding: the one that both stacks share, and the output too if it is tied; None where each has its own.
     """
 
     config_class = EncoderDecoderConfig
@@ -100,11 +102,12 @@ class EncoderDecoder(PretrainedModel):
         def embedding() -> Embedding:
             return Embedding(c.vocab_size, c.n_embd, std=c.initializer_range)
 
-        self.token_embedding = embedding() if c.tie_word_embeddings else None
+        self.token_embedding = embedding() if c.tie_word_embeddings or c.layout.shared_embedding else None
         self.encoder, self.decoder = (
             Stack(c, embedding() if self.token_embedding is None else self.token_embedding, cross=cross)
             for cross in (False, True))
         self.lm_head = Output(c)
+        self.scale = c.n_embd ** -0.5 if c.layout.scale_output and c.tie_word_embeddings else 1.0
 
     @property
     def output_weight(self) -> Tensor:
@@ -140,7 +143,7 @@ class EncoderDecoder(PretrainedModel):
                                            memory, memory_mask))
         if cache is not None:
             cache.advance(ids.shape[1])
-        return x
+        return x if self.scale == 1.0 else x * self.scale
 
     @chooses_threads
     def forward(self, ids: Any, decoder_ids: Any, attention_mask: Any = None) -> Tensor:
@@ -164,7 +167,7 @@ class EncoderDecoder(PretrainedModel):
         """An empty cache of the decoder: `batch_size` targets of up to `capacity` tokens, by default `block_size`."""
         c = self.config
         return Cache(c.n_decoder_layer, batch_size, c.n_decoder_head, c.block_size if capacity is None else capacity,
-                     c.n_embd // c.n_decoder_head, device=self.device,
+                     c.head_dim or c.n_embd // c.n_decoder_head, device=self.device,
                      dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
     @chooses_threads

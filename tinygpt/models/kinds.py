@@ -11,25 +11,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..nn import (AlibiPositions, Block, BranchNormBlock, Causal, FusedFeedForward, GatedFeedForward, LayerNorm,
-                  LearnedPositions, Mask, MixtureOfExperts, Module, MultiHeadAttention, NormedAttention, OffsetRMSNorm,
-                  ParallelBlock, Positions, PostNormBlock, RMSNorm, RotaryPositions, SandwichBlock, SinusoidalPositions,
-                  Window)
+from ..nn import (AlibiPositions, Block, BranchNormBlock, Causal, CrossAttention, CrossBlock, FusedFeedForward,
+                  GatedFeedForward, LayerNorm, LearnedPositions, Mask, MixtureOfExperts, Module, MultiHeadAttention,
+                  NormedAttention, OffsetRMSNorm, ParallelBlock, Positions, PostNormBlock, PreNormCrossBlock, RMSNorm,
+                  RelativePositions, RotaryPositions, SandwichBlock, SinusoidalPositions, Window)
 
-__all__ = ["BLOCKS", "FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "VIEWS", "new_attention", "new_block",
+__all__ = ["BLOCKS", "CROSS_BLOCKS", "FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "VIEWS", "new_attention", "new_block",
            "new_feed_forward", "new_mask", "new_norm", "new_positions", "new_views"]
 
 # Each function takes a configuration and gives the part.
 
 MAX_ANGLES = 1 << 24  # positions times channels of a table of angles; beyond, they are computed in each pass
 
-POSITIONS: dict[str, Callable[[Any], Positions]] = {
-    "learned": lambda c: LearnedPositions(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
-    "sinusoidal": lambda c: SinusoidalPositions(c.block_size, c.n_embd),
-    "rotary": lambda c: RotaryPositions(
+# These take the name of the mask as well, by default the configuration's.
+POSITIONS: dict[str, Callable[..., Positions]] = {
+    "learned": lambda c, mask=None: LearnedPositions(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
+    "sinusoidal": lambda c, mask=None: SinusoidalPositions(c.block_size, c.n_embd),
+    "rotary": lambda c, mask=None: RotaryPositions(
         None if c.endless or c.block_size * c.rotary_dim > MAX_ANGLES else c.block_size, c.rotary_dim,
         theta=c.rope_theta, scaling=c.rope_scaling),
-    "alibi": lambda c: AlibiPositions(c.n_head),
+    "alibi": lambda c, mask=None: AlibiPositions(c.n_head),
+    "relative": lambda c, mask=None: RelativePositions(
+        c.n_head, n_buckets=getattr(c, "relative_buckets", 32), farthest=getattr(c, "relative_distance", 128),
+        both_sides=(mask or c.mask) == "full", std=c.initializer_range),
 }
 
 MASKS: dict[str, Callable[[Any], Mask]] = {
@@ -57,6 +61,9 @@ BLOCKS: dict[str, type[Block]] = {
     "parallel": ParallelBlock,
 }
 
+# Of the decoders that look at another sequence too.
+CROSS_BLOCKS: dict[str, type[CrossBlock]] = {"pre": PreNormCrossBlock, "post": CrossBlock}
+
 # These take the configuration, and the options that FeedForward has.
 FEED_FORWARDS: dict[str, Callable[..., Module]] = {
     "plain": lambda c, n_embd, n_inner, **options: FusedFeedForward(n_embd, n_inner, **options),
@@ -66,9 +73,9 @@ FEED_FORWARDS: dict[str, Callable[..., Module]] = {
 }
 
 
-def new_positions(config: Any) -> Positions:
-    """How the model tells positions."""
-    return POSITIONS[config.positions](config)
+def new_positions(config: Any, mask: str | None = None) -> Positions:
+    """How the model tells positions; or a part of it that has another mask."""
+    return POSITIONS[config.positions](config, mask)
 
 
 def new_mask(config: Any) -> Mask:
@@ -103,6 +110,8 @@ def new_attention(config: Any, kind: type[MultiHeadAttention] = MultiHeadAttenti
     options: dict[str, Any] = dict(n_kv_head=getattr(c, "n_kv_head", None), head_dim=getattr(c, "head_dim", None),
                                    bias=c.bias, dropout=c.dropout, **std)
     scale = getattr(c, "attention_scale", None)
+    if issubclass(kind, CrossAttention):
+        return kind(c.n_embd, c.n_head if n_head is None else n_head, scale=scale, **options)
     if layout.qk_norm or layout.biases == "qkv" or scale is not None:
         return NormedAttention(c.n_embd, c.n_head, norm=(lambda width: new_norm(c, width)) if layout.qk_norm else None,
                                norm_of=layout.qk_norm, scale=scale, out_bias=layout.biases != "qkv", **options)

@@ -9,7 +9,7 @@ Papers: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), Mistral and Mi
 and 3 (Yang et al. 2024, 2025), OLMo 2 (OLMo team 2025), GPT-NeoX (Black et al. 2022), whose layout Pythia has, Gemma 3
 (Gemma team 2025), BERT (Devlin et al. 2018), RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020), DistilBERT
 (Sanh et al. 2019), BART (Lewis et al. 2019), Marian (Junczys-Dowmunt et al. 2018), which is the layout of Vaswani et
-al. 2017.
+al. 2017; T5 (Raffel et al. 2020).
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,10 @@ class Layout:
     pooler: str = "tanh"     # of a classifier of texts: a name in ops
     layers: tuple[str, ...] = ()    # what blocks look at, names in kinds.VIEWS, repeated; () where all look at the same
     views: tuple[str, ...] = ("full", "window")     # what `layers` may name, in architectures that have the option
-    options: tuple[str, ...] = ()   # fields of GPTConfig that only some architectures have
+    options: tuple[str, ...] = ()   # fields of configurations that only some architectures have
+    attention_scale: float | None = None    # what scores are multiplied by; None for 1/√D, or what an option says
+    scale_output: bool = False      # a decoder's features by √C, where the output's matrix is the token embedding
+    shared_embedding: bool = False  # an encoder and its decoder have one embedding, even if the output has its own
 
     @property
     def norm_first(self) -> bool:
@@ -70,4 +73,8 @@ LAYOUTS = {
                           pooler="relu"),
     "bart":        Layout("layer", "post",    "learned",    "causal", "plain",      True,  "gelu",      True,  1e-5),
     "marian":      Layout("layer", "post",    "sinusoidal", "causal", "plain",      False, "relu",      True,  1e-5),
+    "t5":          Layout("rms",   "pre",     "relative",   "causal", "plain",      False, "relu",      False, 1e-6,
+                          attention_scale=1.0, scale_output=True, shared_embedding=True,
+                          options=("feed_forward", "head_dim", "relative_buckets", "relative_distance",
+                                   "norm_epsilon")),
 }

@@ -3,19 +3,22 @@
 Without it the n-th new token would cost a pass over all n tokens; with it, a pass over one. Attention knows nothing of
 it: a `CachedSight` shows a pass the earlier tokens beside its own.
 
-Prerequisites: attention.py, padding.py. Next: window.py.
+Prerequisites: attention.py, padding.py, relative.py. Next: window.py.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
+from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, device_of, on_device, resolve_device, to_device
 from .masks import Mask
 from .positions import Positions
+from .relative import RelativePositions
 from .sight import Sight
 
 __all__ = ["Cache", "CachedSight", "DecoderSight", "LayerCache"]
@@ -190,9 +193,13 @@ class CachedSight(Sight):
                  layer: int = 0) -> None:
         self.cache = cache
         n_queries = where.shape[-1]
-        super().__init__(positions, mask, where, n_queries if cache is None else cache.kept(layer) + n_queries)
+        n_keys = n_queries if cache is None else cache.kept(layer) + n_queries
+        super().__init__(positions, mask, where, n_keys)
         if self.bias is not None:
             self.bias = to_device(self.bias, device)
+        if isinstance(positions, RelativePositions):
+            learned = positions.learned_bias(n_queries, n_keys)  # (H, T, S)
+            self.bias = learned if self.bias is None else ops.where(self.bias, learned, -math.inf)
 
     def of(self, layer: object, q: Tensor, k: Any, v: Any) -> tuple[Tensor, Any, Any]:
         """Queries, and keys and values of all tokens so far that they look at."""

@@ -1,6 +1,7 @@
 """Blocks whose norms come after the sums: the encoder's, and the decoder's, which looks at another sequence as well.
 
-Post-norm is how the transformer was invented (Vaswani et al. 2017) and what BERT and BART have.
+Post-norm is how the transformer was invented (Vaswani et al. 2017) and what BERT and BART have. T5's decoder has its
+norms before the layers, as the book's block has.
 
 Prerequisites: block.py. Next: cross_attention.py.
 """
@@ -15,7 +16,7 @@ from .dropout import Dropout
 from .module import Module
 from .sight import Sight
 
-__all__ = ["CrossBlock", "PostNormBlock"]
+__all__ = ["CrossBlock", "PostNormBlock", "PreNormCrossBlock"]
 
 
 class PostNormBlock(Block):
@@ -46,3 +47,13 @@ class CrossBlock(Block):
         x = self.attention_norm(x + self.dropout(self.attention(x, sight)))
         x = self.cross_attention_norm(x + self.dropout(self.cross_attention(x, sight)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class PreNormCrossBlock(CrossBlock):
+    """A decoder's block with a norm before each of the three layers. Arguments as for `CrossBlock`."""
+
+    def forward(self, x: Tensor, sight: Sight) -> Tensor:
+        """x (B, T, C) -> (B, T, C)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), sight))
+        x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), sight))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))

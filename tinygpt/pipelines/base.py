@@ -110,8 +110,8 @@ class Pipeline(ABC):
         """One result for each input, in order."""
 
     @classmethod
-    def settings_of(cls, folder: Path) -> dict[str, Any]:
-        """Settings that the folder of a model brings along."""
+    def settings_of(cls, folder: Path, task: str) -> dict[str, Any]:
+        """Settings that the folder of a model brings along for a task, by the name that it was asked for."""
         return {}
 
     def is_input(self, value: Any) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "ALWAYS_BIASED", "ARGUMENTS", "COUNTS_TOKENS",
-           "DECODERS", "LAYER_TYPES", "NOT_FOLLOWED", "OWN", "PARTS", "PART_OPTIONS", "RULES", "THETAS", "WITH_BEAMS",
-           "WITH_WINDOWS"]
+           "DECODERS", "ENCODER_DECODERS", "GATED", "LAYER_TYPES", "NOT_FOLLOWED", "OWN", "PARTS", "PART_OPTIONS",
+           "RULES", "THETAS", "WITH_BEAMS", "WITH_WINDOWS"]
 
 
 @dataclass(frozen=True)
@@ -203,11 +203,36 @@ BAG = _own("n_buckets", dropout=0.0)
 CNN = _own("n_embd", "n_kernels", dropout=0.5, initializer_range=0.1)
 WIDE = (*CNN, Option("n_buckets", "n_buckets", "size", 1))
 
+T5 = (
+    Option("vocab_size", "vocab_size", "size", 32128),
+    Option("block_size", "n_positions", "size", 512),
+    Option("n_layer", "num_layers", "count", 6),
+    Option("n_head", "num_heads", "size", 8),
+    Option("n_inner", "d_ff", "size", 2048),
+    Option("n_decoder_layer", "num_decoder_layers", "size?", None),
+    Option("n_embd", "d_model", "size", 512),
+    Option("head_dim", "d_kv", "size", 64),
+    Option("relative_buckets", "relative_attention_num_buckets", "size", 32),
+    Option("relative_distance", "relative_attention_max_distance", "size", 128),
+    Option("dropout", "dropout_rate", "number", 0.1),
+    Option("norm_epsilon", "layer_norm_epsilon", "number", 1e-6),
+    Option("initializer_range", "initializer_range", "number", 0.02),  # not transformers' own
+    Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),
+    Option("bos_token_id", "bos_token_id", "id", None),
+    Option("eos_token_id", "eos_token_id", "id", 1),
+    Option("pad_token_id", "pad_token_id", "id", 0),
+    Option("decoder_start_token_id", "decoder_start_token_id", "id", None),
+    Option("forced_bos_token_id", "forced_bos_token_id", "id", None),
+    Option("forced_eos_token_id", "forced_eos_token_id", "id", None),
+)
+GATED = "gated-"                                              # before the activation of a gated feed-forward, T5's way
+
 OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
            "olmo2": OLMO2, "smollm3": SMOLLM3, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
            "roberta": ROBERTA, "xlm-roberta": XLM_ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
-           "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN, "wide": WIDE}
+           "t5": T5, "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN, "wide": WIDE}
 
+ENCODER_DECODERS = ("bart", "marian", "t5")
 DECODERS = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox", "gemma3_text")
 THETAS = {"llama": 1e4, "mistral": 1e4, "mixtral": 1e6, "qwen2": 1e4, "qwen3": 1e4, "olmo2": 1e4, "smollm3": 2e6,
           "gpt_neox": 1e4, "gemma3_text": 1e6}                # those that turn by default, and their rope_theta
@@ -244,6 +269,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "bart": EVERYWHERE,
     "marian": EVERYWHERE | {"share_encoder_decoder_embeddings": True},
     "lstm": {}, "gru": {}, "rnn": {}, "bag": {}, "cnn": {}, "wide": {},
+    "t5": EVERYWHERE,
 }
 
 # What generation_config.json may ask for: rules that an encoder-decoder's configuration keeps; arguments of `generate`,
@@ -283,6 +309,7 @@ CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "xlm-roberta": _encoder("XLMRoberta"), "distilbert": _encoder("DistilBert"),
     "bart": {"lm": ("BartForConditionalGeneration", "BartModel")},
     "marian": {"lm": ("MarianMTModel", "MarianModel")},
+    "t5": {"lm": ("T5ForConditionalGeneration", "T5Model", "T5WithLMHeadModel")},
     **dict.fromkeys(("lstm", "gru", "rnn"), {"lm": ()}),
     **dict.fromkeys(("bag", "cnn", "wide"), {"classification": ()}),
 }

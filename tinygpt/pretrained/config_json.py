@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json, write_json
-from .config_fields import (ACTIVATIONS, ALWAYS_BIASED, ARGUMENTS, CLASSES, COUNTS_TOKENS, DECODERS, FIXED, LAYER_TYPES,
-                            NOT_FOLLOWED, OPTIONS, OWN, PART_OPTIONS, PARTS, RULES, THETAS, WITH_BEAMS, WITH_WINDOWS,
-                            Option)
+from .config_fields import (ACTIVATIONS, ALWAYS_BIASED, ARGUMENTS, CLASSES, COUNTS_TOKENS, DECODERS, ENCODER_DECODERS,
+                            FIXED, GATED, LAYER_TYPES, NOT_FOLLOWED, OPTIONS, OWN, PART_OPTIONS, PARTS, RULES, THETAS,
+                            WITH_BEAMS, WITH_WINDOWS, Option)
 
 __all__ = ["CONFIG", "GENERATION_CONFIG", "fields_of", "read_config", "write_config"]
 
@@ -102,6 +102,8 @@ def _deviating(fields: dict[str, Any]) -> dict[str, Any]:
     """The parts of a model that the classes of its layout in transformers lack, by our names. Without any, transformers
     opens the folder; with some, its config.json has a type that transformers does not know and so refuses."""
     written = {row.ours for row in OPTIONS[fields["architecture"]] if row.kind != "activation"}
+    if fields["architecture"] in ENCODER_DECODERS:             # whose feed-forward layers its layout has a word for
+        written.add("feed_forward")
     parts = {name: fields[name] for name in PARTS if name not in written and fields.get(name) is not None
              and not (name == "activation" and fields[name] in ACTIVATIONS.values())}
     return parts | {row.ours: fields[row.ours] for row in _part_options(parts)}
@@ -171,6 +173,27 @@ def _layers(config: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
             "layers": tuple(LAYER_TYPES[kind] for kind in kinds)}
 
 
+def _t5(config: dict[str, Any]) -> dict[str, Any]:
+    """T5's feed-forward layer, and whether the output's matrix is the token embedding: then its input is scaled, by
+    which transformers 5 tells the two."""
+    name = config.get("feed_forward_proj", "relu")
+    gated = isinstance(name, str) and name.startswith(GATED)
+    activation = "gelu_new" if name == "gated-gelu" else name.removeprefix(GATED) if gated else name
+    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings"))
+    return {"feed_forward": "gated" if gated else "plain",
+            "activation": _convert("feed_forward_proj", "activation", activation),
+            "tie_word_embeddings": scaled is None or _convert("scale_decoder_outputs", "flag", scaled)}
+
+
+def _their_t5(fields: dict[str, Any]) -> dict[str, Any]:
+    """What `_t5` reads."""
+    gated = fields.get("feed_forward") == "gated"
+    names = [theirs for theirs, ours in ACTIVATIONS.items() if ours == fields["activation"]]
+    if gated:  # "gated-gelu" means the other one
+        names = {"gelu_tanh": ["gelu"], "gelu": ["gelu_python"]}.get(fields["activation"], names)
+    return {"feed_forward_proj": GATED * gated + names[0], "scale_decoder_outputs": fields["tie_word_embeddings"]}
+
+
 def _suppressed(words: Any) -> tuple[int, ...]:
     """`bad_words_ids`, a list of token sequences never to generate, of which single tokens are supported."""
     if not isinstance(words, list) or not all(isinstance(word, list) and len(word) == 1 and _is_integer(word[0])
@@ -218,6 +241,8 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
             ids = fields[name] if isinstance(fields[name], tuple) else (fields[name],)
             if any(i is not None and not 0 <= i < fields["vocab_size"] for i in ids):
                 fields[name] = None
+    if architecture == "t5":
+        fields |= _t5(config)
     if _turns(fields):
         fields |= _rope(config, architecture)
     if architecture in (*WITH_WINDOWS, "smollm3"):
@@ -232,7 +257,7 @@ def _fields(config: dict[str, Any], generation: dict[str, Any]) -> dict[str, Any
         fields["block_size"] -= (fields["pad_token_id"] or 0) + 1
         if fields["block_size"] < 1:
             raise ValueError("max_position_embeddings must exceed pad_token_id + 1 in a RoBERTa folder")
-    if architecture in ("bart", "marian"):
+    if architecture in ENCODER_DECODERS:
         fields["suppress_token_ids"] = _suppressed(generation.get("bad_words_ids") or config.get("bad_words_ids") or [])
         asked = generation or config                           # where there is the one, the other is not asked
         fields |= {name: _convert(name, "count", asked.get(name) or 0) for name in RULES}
@@ -289,7 +314,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     generation_path = path.with_name(GENERATION_CONFIG)
     config, generation = read_json(path), read_json(generation_path) if generation_path.is_file() else {}
     fields = fields_of(config, generation, path)
-    encoder_decoder = fields["architecture"] in ("bart", "marian")
+    encoder_decoder = fields["architecture"] in ENCODER_DECODERS
     if encoder_decoder or fields["head"] == "lm":
         if words := _not_followed(generation or config, () if encoder_decoder else (*RULES, "bad_words_ids")):
             warnings.warn(f"{folder}: {words}", stacklevel=2)
@@ -341,8 +366,10 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
         config |= {"no_rope_layers": [int(kind == "full") for kind in fields["layers"]], "use_sliding_window": False}
     if architecture in COUNTS_TOKENS:
         config["max_position_embeddings"] += fields["pad_token_id"] + 1
-    if architecture in ("bart", "marian"):
+    if architecture in ENCODER_DECODERS:
         config["is_encoder_decoder"] = True
+    if architecture == "t5":
+        config |= _their_t5(fields)
     if head == "classification":
         config |= {"id2label": {str(i): label for i, label in fields["id2label"].items()},
                    "label2id": {label: i for i, label in fields["id2label"].items()}}

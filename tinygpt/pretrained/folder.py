@@ -146,7 +146,7 @@ def _refuse_bias(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> Non
 def _from_present(reader: _Reader, entry: Entry) -> Entry:
     """The entry itself, or with the name that stands instead of an absent single one."""
     if len(entry.theirs) == 1 and not reader.has(entry.theirs[0]):
-        for name in filter(reader.has, (*entry.copies, *entry.instead)):
+        for name in filter(reader.has, (*entry.copies, *entry.instead, *entry.like)):
             return replace(entry, theirs=(name,))
     return entry
 

@@ -5,7 +5,7 @@ checked, and fused rows split, without building a model:
 
     V vocabulary   T rows of the position table   C, 3C channels, three times as many   S kinds of segments   N labels
     Q, K rows of all queries, of all keys         I, J width of the feed-forward (the encoder's, the decoder's)
-    E experts                                     D channels of a head
+    E experts                                     D channels of a head   H heads   R distances that are told apart
     G rows of all gates of a recurrent layer      P buckets of pairs     F, 3F kernels of a width, of all three
 
 In a name the first `{}` is the block's number, a second one the number of a part of the block (an expert).
@@ -42,6 +42,7 @@ class Entry:
         copies: names under which the same values may stand again, or instead; all must agree; not written.
         instead: names to read from where `theirs` is absent; otherwise without meaning; written with the same values.
         optional: zeros where the file has none.
+        like: the name of another tensor, whose values it has where the file has none of its own.
         many: the field that counts the parts of a block that each have such a tensor; "" for a block's only one.
     """
 
@@ -54,6 +55,7 @@ class Entry:
     copies: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
     optional: bool = False
+    like: tuple[str, ...] = ()
     many: str = ""
     further: tuple[int, ...] = ()
 
@@ -147,5 +149,6 @@ def sizes(fields: dict[str, Any]) -> dict[str, int]:
             "I": inner, "J": fields.get("n_decoder_inner") or inner, "Q": heads * head_dim,
             "K": (fields.get("n_kv_head") or heads) * head_dim, "S": fields.get("type_vocab_size") or 0,
             "N": fields.get("n_labels") or 0, "E": fields.get("n_experts") or 0, "D": head_dim, "H": heads,
+            "R": fields.get("relative_buckets") or 32,
             "G": GATES.get(architecture, 0) * channels, "P": fields.get("n_buckets") or 0,
             "F": fields.get("n_kernels") or 0, "3F": 3 * (fields.get("n_kernels") or 0)}

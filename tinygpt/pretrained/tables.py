@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .config_fields import DECODERS
 from .names import Entry, Names, linear, matrix, norm, sizes, vector
 
 __all__ = ["TABLES", "names_of", "shapes_of"]
@@ -288,11 +289,50 @@ WIDE = Names(
     blocks=(), heads={"classification": ()},
 )
 
+
+def _t5_stack(name: str, up: tuple[tuple[str, str], ...], *, cross: bool) -> tuple[Entry, ...]:
+    """One block of T5's encoder or decoder; `up` names the matrices into the feed-forward layer, ours and theirs."""
+    ours, theirs = f"{name}.blocks.{{}}", f"{name}.block.{{}}.layer"
+    attention, last = f"{theirs}.0.SelfAttention", f"{theirs}.{1 + cross}"
+    linears = [("attention.qkv", tuple(f"{attention}.{part}" for part in "qkv"), "QKK", "C"),
+               ("attention.out", f"{attention}.o", "C", "Q"),
+               *((f"feed_forward.{part}", f"{last}.DenseReluDense.{it}", "I", "C") for part, it in up),
+               ("feed_forward.down", f"{last}.DenseReluDense.wo", "C", "I")]
+    norms = {"attention_norm": f"{theirs}.0", "feed_forward_norm": last}
+    if cross:
+        attention = f"{theirs}.1.EncDecAttention"
+        linears += [("cross_attention.q", f"{attention}.q", "Q", "C"),
+                    ("cross_attention.kv", (f"{attention}.k", f"{attention}.v"), "KK", "C"),
+                    ("cross_attention.out", f"{attention}.o", "C", "Q")]
+        norms["cross_attention_norm"] = f"{theirs}.1"
+    return (*(linear(f"{ours}.{part}", names, rows, columns)[0] for part, names, rows, columns in linears),
+            *(entry for part, layer in norms.items()
+              for entry in norm(f"{ours}.{part}", f"{layer}.layer_norm", bias=False)))
+
+
+def _t5(*up: tuple[str, str]) -> Names:
+    table = matrix("token_embedding", "shared", "V", "C",
+                   copies=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"))
+    bias = "{0}.positions", "{0}.block.0.layer.0.SelfAttention.relative_attention_bias"
+    return Names(
+        prefix="",
+        tied=(replace(table, copies=(*table.copies, "lm_head.weight")),),
+        untied=(table, matrix("lm_head", "lm_head", "V", "C", like=("shared.weight",))),
+        entries=tuple(entry for stack in ("encoder", "decoder") for entry in (
+            matrix(bias[0].format(stack), bias[1].format(stack), "R", "H"),
+            *norm(f"{stack}.norm", f"{stack}.final_layer_norm", bias=False))),
+        blocks=(("n_layer", _t5_stack("encoder", up, cross=False)),
+                ("n_decoder_layer", _t5_stack("decoder", up, cross=True))),
+        heads={"lm": ()},
+        ignored=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
+    )
+
+
 TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
           "olmo2": OLMO2, "smollm3": LLAMA, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
           "roberta": ROBERTA, "xlm-roberta": ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
-          "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN,
-          "wide": WIDE}
+          "t5": _t5(("up", "wi")), "t5 gated": _t5(("gate", "wi_0"), ("up", "wi_1")),
+          "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN, "wide": WIDE}
 
 
 def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:
@@ -308,7 +348,8 @@ def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry,
 # What each kind of a part that may deviate from the layout (options.PARTS) is made of: of the whole model, and of each
 # block. A kind without a row has no parameters. Names that the layout's table lacks are ours in the file as well.
 PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
-    "positions": {"learned": (matrix("positions", "positions", "T", "C"),)},
+    "positions": {"learned": (matrix("positions", "positions", "T", "C"),),
+                  "relative": (matrix("positions", "positions", "R", "H"),)},
 }
 BLOCK_PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
     "feed_forward": {
@@ -322,8 +363,8 @@ BLOCK_PARTS: dict[str, dict[str, tuple[Entry, ...]]] = {
 def names_of(fields: Mapping[str, Any]) -> Names:
     """The name table of the model that `fields` describe: its layout's, with the parts exchanged that deviate."""
     names: Names = TABLES[fields["architecture"]]
-    if not names.blocks:
-        return names
+    if fields["architecture"] not in DECODERS:                 # whose parts do not deviate
+        return TABLES.get(f"{fields['architecture']} {fields.get('feed_forward')}", names)
     entries, ((count, block), *others) = names.entries, names.blocks
     for part, kinds in PARTS.items():
         entries = _exchanged(entries, kinds, fields.get(part))
@@ -350,6 +391,7 @@ def _exchanged(entries: tuple[Entry, ...], kinds: Mapping[str, tuple[Entry, ...]
         return entries
     wanted = {entry.ours: entry for entry in kinds.get(kind, ())}
     unwanted = {entry.ours for some in kinds.values() for entry in some} - wanted.keys()
-    kept = tuple(entry for entry in entries if entry.ours not in unwanted)
+    kept = tuple(entry for entry in entries if entry.ours not in unwanted and (
+        entry.ours not in wanted or entry.rows == wanted[entry.ours].rows))
     known = {entry.ours for entry in kept}
     return kept + tuple(entry for name, entry in wanted.items() if name not in known)

@@ -129,30 +129,35 @@ class DPO(Preferences):
         if "before" not in self.memory:
             self.memory["before"] = self._answers(self.model)
         if self._loss.reference:
+            steps = min(self.n_steps(source), source.steps_per_epoch)
+            met = {"train": sorted({place for step in range(steps) for place in source.indices(step)}),
+                   "validation": list(range(len(validation)))}  # a short run meets few of many pairs
             if "log_probs" not in self.memory:
-                self.memory["log_probs"] = self._ask_reference()
-            self.known = {part: _checked(self.memory["log_probs"], part, len(getattr(self, part)))
-                          for part in ("train", "validation")}
+                self.memory["log_probs"] = self._ask_reference(met)
+            self.known = {part: _checked(self.memory["log_probs"], part, met[part], len(getattr(self, part)))
+                          for part in met}
             source.reference = self.known["train"]
         return source
 
     @no_grad()
-    def _ask_reference(self) -> dict[str, list[list[float]]]:
-        if len(self.train) + len(self.validation) > MOST_PAIRS:
-            raise ValueError(f"{len(self.train) + len(self.validation):,} pairs are more than the {MOST_PAIRS:,} whose "
-                             "log-probabilities a run keeps; take fewer")
+    def _ask_reference(self, met: dict[str, list[int]]) -> dict[str, list[list[float]]]:
+        """The log-probabilities of the answers of some pairs of each part."""
+        if (n := sum(map(len, met.values()))) > MOST_PAIRS:
+            raise ValueError(f"{n:,} pairs are more than the {MOST_PAIRS:,} whose log-probabilities a run keeps; take "
+                             "fewer")
         found: dict[str, list[list[float]]] = {}
         with self.reference.use() as model, evaluating(model):
-            for part in ("train", "validation"):
-                found[part] = [row for batch in super()._batches(part)  # as in validations: at first all is equal
+            for part, places in met.items():
+                pairs = [getattr(self, part)[place] for place in places]
+                found[part] = [row for batch in self._batches_of(pairs)  # as in validations: at first all is equal
                                for row in to_numpy(pair_log_probs(model, batch).data).tolist()]
         return found
 
-    def _batches(self, part: str) -> Iterator[dict[str, np.ndarray]]:
-        for number, batch in enumerate(super()._batches(part)):
+    def _validation_batches(self) -> Iterator[dict[str, np.ndarray]]:
+        for number, batch in enumerate(super()._validation_batches()):
             if self._loss.reference:
                 start = number * BATCH
-                batch["reference"] = self.known[part][start:start + len(batch["ids"])]
+                batch["reference"] = self.known["validation"][start:start + len(batch["ids"])]
             yield batch
 
     # -- figures and samples ------------------------------------------------------------------------------------------
@@ -193,16 +198,19 @@ class DPO(Preferences):
                                 chosen[shown])
 
 
-def _checked(saved: Any, part: str, n: int) -> np.ndarray:
-    """What a training state says of the reference's log-probabilities, (n, 2).
+def _checked(saved: Any, part: str, places: list[int], n: int) -> np.ndarray:
+    """What a training state says of the reference's log-probabilities of the pairs at some places: (n, 2), NaN at the
+    others.
 
     Raises:
         ValueError: they are not there, or not as many finite numbers as there are pairs.
     """
     rows = saved.get(part) if isinstance(saved, dict) else None
-    if not isinstance(rows, list) or len(rows) != n or not all(
+    if not isinstance(rows, list) or len(rows) != len(places) or not all(
             isinstance(row, list) and len(row) == 2 and all(type(x) in (int, float) and math.isfinite(x) for x in row)
             for row in rows):
-        raise ValueError(f"the training state holds no log-probabilities of the {n:,} pairs of the {part} part; start "
-                         "another run with a new --out")
-    return np.array(rows, np.float32).reshape(n, 2)
+        raise ValueError(f"the training state holds no log-probabilities of the {len(places):,} pairs of the {part} "
+                         "part; start another run with a new --out")
+    found = np.full((n, 2), np.nan, np.float32)
+    found[places] = np.array(rows, np.float32).reshape(-1, 2)
+    return found

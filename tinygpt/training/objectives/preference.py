@@ -145,9 +145,11 @@ class Preferences(Aligned):
     def _pad_id(self) -> int:
         return self.config.pad_token_id or 0
 
-    def _batches(self, part: str) -> Iterator[dict[str, np.ndarray]]:
-        """All pairs of a part, "train" or "validation", in order."""
-        pairs = getattr(self, part)
+    def _validation_batches(self) -> Iterator[dict[str, np.ndarray]]:
+        return self._batches_of(self.validation)
+
+    def _batches_of(self, pairs: Sequence[EncodedPair]) -> Iterator[dict[str, np.ndarray]]:
+        """Pairs in the order given."""
         for start in range(0, len(pairs), BATCH):
             yield pair_batch(pairs[start:start + BATCH], self._pad_id)
 
@@ -158,7 +160,7 @@ class Preferences(Aligned):
         """The scores of the held-out pairs, (N, 2); of those after `keep_going` has said no, none."""
         found = [np.empty((0, 2))]
         with evaluating(model):
-            for batch in self._batches("validation"):
+            for batch in self._validation_batches():
                 if not keep_going():
                     break
                 found.append(to_numpy(self.scores(model, batch).data).astype(np.float64))
