@@ -13,7 +13,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_parts import MULTILINGUAL
-from tokenizer_texts import corpus, random_texts
+from tokenizer_texts import corpus, multilingual_texts, random_texts
 
 from tinygpt.tokenizers import load_tokenizer
 from tinygpt.tokenizers.charsmap import CharsMap
@@ -49,10 +49,10 @@ def trained_model(tmp_path_factory):
     return train
 
 
-def compare(path, n: int, seed: int) -> None:
+def compare(path, n: int, seed: int, n_multilingual: int = 20) -> None:
     theirs = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_file=str(path))
     ours = load_tokenizer(path)
-    for text in [*random_texts(n, seed), *MULTILINGUAL, " ".join(MULTILINGUAL), *AWKWARD]:
+    for text in [*random_texts(n, seed), *multilingual_texts(n_multilingual, seed), *MULTILINGUAL, " ".join(MULTILINGUAL), *AWKWARD]:
         ids = theirs.encode(text)
         assert ours.encode(text) == ids, text
         decoded = ours.decode(ids)
@@ -69,8 +69,21 @@ def test_ids_are_sentencepieces(request, trained_model, name):
 
 
 @pytest.mark.oracle
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SETTINGS)
+def test_ten_thousand_random_and_six_hundred_multilingual_texts(trained_model, name):
+    compare(trained_model(name), 10_000, 9, 600)
+
+
+@pytest.mark.oracle
 def test_ids_of_a_public_model(shared_data):
     compare(shared_data / "tokenizers" / "sentencepiece_test.model", 500, seed=8)
+
+
+@pytest.mark.oracle
+@pytest.mark.nightly
+def test_ids_of_a_public_model_on_many_texts(shared_data):
+    compare(shared_data / "tokenizers" / "sentencepiece_test.model", 10_000, 10, 600)
 
 
 @pytest.mark.oracle
