@@ -199,6 +199,47 @@ def test_marians_ids_stand_in_a_file_of_their_own(tmp_path):
     assert load_tokenizer(tmp_path / "target.spm").encode("cb") == [4, 3, 0]
 
 
+def marian(tmp_path, content: dict[str, bytes]):
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "MarianTokenizer"}', encoding="utf-8")
+    return load_tokenizer(tmp_path)
+
+
+def test_a_marian_folder_is_saved_as_it_was(tmp_path):
+    vocab = json.dumps({"</s>": 0, "<unk>": 1, "▁a": 2, "b": 3, "<pad>": 4}).encode()
+    files = {"source.spm": model_bytes(SMALL), "target.spm": model_bytes(SMALL), "vocab.json": vocab}
+    tok = marian(tmp_path, files)
+    (tmp_path / "again").mkdir()
+    tok.save(tmp_path / "again")
+    assert {name: (tmp_path / "again" / name).read_bytes() for name in files} == files
+    again = load_tokenizer(tmp_path / "again")
+    assert again.encode("ab") == tok.encode("ab") == [2, 3, 0] and again.special_tokens == tok.special_tokens
+    more = tok.with_special_tokens(["<new>"])  # which these files have no place for
+    more.save(tmp_path / "more")
+    assert load_tokenizer(tmp_path / "more").encode("ab<new>", allowed_special="all") == [2, 3, 5, 0]
+    target = load_tokenizer(tmp_path / "target.spm")  # encodes translations, and goes on doing so
+    target.save(tmp_path / "target")
+    assert load_tokenizer(tmp_path / "target").encode("ab") == [2, 3, 0]
+
+
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore")
+def test_a_saved_marian_folder_opens_in_transformers(trained_model, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model = trained_model("unigram").read_bytes()
+    pieces = read_pieces(trained_model("unigram")).pieces
+    names = ["</s>", "<unk>", *(piece for piece in pieces if not piece.startswith("<")), "<pad>"]
+    tok = marian(tmp_path, {"source.spm": model, "target.spm": model, "vocab.json": json.dumps(
+        {piece: place for place, piece in enumerate(dict.fromkeys(names))}).encode()})
+    tok.save(tmp_path / "again")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert isinstance(theirs, transformers.MarianTokenizer)
+    for text in ["the cat", "El niño comió piñas.", *MULTILINGUAL[:4]]:
+        assert theirs(text)["input_ids"] == tok.encode(text)
+        assert theirs.decode(tok.encode(text), skip_special_tokens=True) == tok.decode(tok.encode(text), True)
+
+
 def test_a_class_that_is_not_known_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="XLNetTokenizer.*T5Tokenizer"):
         folder(tmp_path, "spiece.model", SMALL, tokenizer_class="XLNetTokenizer")
