@@ -199,6 +199,28 @@ def test_marians_ids_stand_in_a_file_of_their_own(tmp_path):
     assert load_tokenizer(tmp_path / "target.spm").encode("cb") == [4, 3, 0]
 
 
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore")
+def test_t5s_tokenizer_in_both_forms(tmp_path):
+    """A `spiece.model` gives SentencePiece's ids, and the `tokenizer.json` that transformers makes of it, its own."""
+    sentencepiece, transformers = pytest.importorskip("sentencepiece"), pytest.importorskip("transformers")
+    lines, written = [" ".join(MULTILINGUAL)] * 20 + [corpus()[:3000].replace("\n", " ")] * 2, io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=written, minloglevel=2,
+                                             vocab_size=400, hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2,
+                                             bos_id=-1)
+    (tmp_path / "spiece.model").write_bytes(written.getvalue())
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 100}')
+    ours, theirs = load_tokenizer(tmp_path), transformers.T5Tokenizer.from_pretrained(tmp_path)
+    theirs.save_pretrained(tmp_path / "again")
+    again = load_tokenizer(tmp_path / "again")
+    plain = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+    for text in [*MULTILINGUAL, *multilingual_texts(60), *random_texts(60)]:
+        assert ours.encode(text) == [*plain.encode(text), 1]
+        assert again.encode(text, allowed_special="all") == theirs(text)["input_ids"]
+    assert ours.n_vocab == again.n_vocab == len(theirs)
+    assert ours.token_id("<extra_id_7>") == again.token_id("<extra_id_7>") == theirs.convert_tokens_to_ids("<extra_id_7>")
+
+
 def marian(tmp_path, content: dict[str, bytes]):
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
