@@ -12,7 +12,7 @@ size and the same number of steps, and differ in their tokenizers. On the text t
 
 The same from the command line: `tinygpt evaluate --model DIR --data FILE`, with `--task generation` for the last two.
 
-Prerequisites: 03_pretraining.py, docs/evaluation.md. Next: tinygpt/evaluation/.
+Prerequisites: 03_pretraining.py, docs/evaluating.md. Next: tinygpt/evaluation/.
 """
 
 from __future__ import annotations

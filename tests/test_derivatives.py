@@ -9,9 +9,9 @@ import pytest
 
 import tinygpt as tg
 from tinygpt import ops
-from tinygpt.autograd import Operation
+from tinygpt.autograd import Operation, differentiable
 from tinygpt.engine.dispatch import Dispatch
-from tinygpt.testing import gradcheck, op_db
+from tinygpt.testing import GradcheckError, gradcheck, op_db
 from tinygpt.testing.registry import operations
 
 RNG = np.random.default_rng(0)
@@ -169,3 +169,50 @@ def test_gradients_stay_with_the_parameters_that_are_asked_for():
     penalty.backward()
     assert w.grad is not None
     gradcheck(lambda w: (tg.grad(lambda x: np.tanh(x * w).sum())(tg.Tensor(X, requires_grad=True)) ** 2).sum(), V)
+
+
+# -- the checker on second derivatives --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["elementwise", "softmax", "moves"])
+def test_gradcheck_of_second_order_passes_what_is_right(name):
+    assert gradcheck(FUNCTIONS[name], X, order=2)
+    assert gradcheck(lambda pair, *, scale: [pair["a"] @ pair["b"], pair["a"] * scale], {"a": X, "b": V},
+                     scale=3, order=2)
+
+
+@differentiable
+def cube_kept(xp, x):
+    kept = x.data if isinstance(x, tg.Tensor) else x
+    return x ** 3, lambda g: (g * 3 * kept * kept,)
+
+
+@differentiable
+def cube_half(xp, x):
+    kept = x.data if isinstance(x, tg.Tensor) else x
+    return x ** 3, lambda g: (g * 3 * kept * x,)
+
+
+@differentiable
+def product_kept(xp, x, y):
+    kept = y.data if isinstance(y, tg.Tensor) else y
+    return x * y, lambda g: (g * kept, g * x)
+
+
+@pytest.mark.parametrize("function, n, where", [(cube_kept, 1, "x"), (cube_half, 1, "x"), (product_kept, 2, "y")])
+def test_a_second_derivative_that_is_wrong_is_caught(function, n, where):
+    assert gradcheck(function, *[X, V][:n])
+    report = gradcheck(function, *[X, V][:n], order=2, raise_exception=False)
+    assert report.status == "failed" and f"the gradient of {function.__name__}" in str(report)
+    assert report.finding.argument == where and "order=2" in report.snippet
+    with pytest.raises(GradcheckError):
+        exec(report.snippet, {function.__name__: function})
+
+
+def test_the_order_is_1_or_2():
+    with pytest.raises(ValueError, match="order must be 1, or 2 for a function of Tensors without grad=; got 3"):
+        gradcheck(np.sin, X, order=3)
+    with pytest.raises(ValueError, match="without grad="):
+        gradcheck(lambda x: (x ** 2).sum(), X, grad=lambda x: 2 * x, order=2)
+    with pytest.raises(TypeError, match="gelu has no second derivative here"):
+        gradcheck(ops.gelu, X, order=2)

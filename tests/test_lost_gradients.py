@@ -20,7 +20,9 @@ def leaf(*values: float) -> tg.Tensor:
     lambda x: np.concatenate([x, [x[0] * 10]]), lambda x: x * [x[0], x[1]], lambda x: np.mean([x[0], x[1]]),
     lambda x: ops.linear(x, [x, x]), lambda x: tg.Tensor([[x[0], x[1]]]), lambda x: np.array([x[0], 2.0]),
     lambda x: np.asarray(x), lambda x: [x[0], x[1]] @ x, lambda x: ops.where([True, False], [x[0], 1.0], x),
-    lambda x: np.linalg.norm([x, x]), lambda x: x + (x[0], 1.0)])
+    lambda x: np.linalg.norm([x, x]), lambda x: x + (x[0], 1.0),
+    lambda x: np.r_[x, 3.0], lambda x: np.r_[x[0], x[1]], lambda x: np.c_[x, x],
+    lambda x: np.int64(x[0]), lambda x: np.complex128(x[0]), lambda x: np.bool_(x[0])])
 def test_a_list_of_tensors_is_refused_with_the_way_out(call):
     with pytest.raises(TypeError, match="would lose it as an array of NumPy's: join Tensors with tinygpt.ops.stack"):
         call(leaf(1.0, 2.0))
@@ -32,6 +34,18 @@ def test_the_way_out():
     np.testing.assert_array_equal(x.grad, [20.0, 4.0])
     np.testing.assert_array_equal(np.asarray(x.detach()), [1.0, 2.0])
     assert np.array([tg.Tensor(1.0), tg.Tensor(2.0)]).tolist() == [1.0, 2.0]  # nothing to lose
+
+
+def test_lists_of_tensors_are_appended_with_their_gradients():
+    x = leaf(1.0, 2.0)
+    for call in (np.append, ops.append):
+        x.grad = None
+        (call(x, [[x[0] * 10, 5.0], (x[1], x.sum())]) * np.arange(6.0)).sum().backward()
+        np.testing.assert_array_equal(x.grad, [0 + 20 + 5, 1 + 4 + 5])
+    assert np.append([x[0], 7.0], x).tolist() == [1.0, 7.0, 1.0, 2.0]
+    inserted = np.insert(x, 1, [x[1], x[1] * 2])
+    inserted.backward([1.0, 10.0, 100.0, 1000.0])
+    assert inserted.tolist() == [1.0, 2.0, 4.0, 2.0] and x.grad.tolist() == [26.0, 10.0 + 1210.0]
 
 
 @pytest.mark.parametrize("call", [
@@ -127,6 +141,41 @@ def test_what_says_nothing_is_left_out():
     assert float(np.sum(x, out=None)) == 3.0
     assert np.clip(x, a_min=None, a_max=1.5).tolist() == np.clip(x, min=1.0, max=1.5).tolist() == [1.0, 1.5]
     assert np.full_like(x, 3.0).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: np.transpose(x, (1, 0, 2)), lambda x: np.transpose(x[0, 0], -1), lambda x: np.transpose(x[0, 0], axes=0),
+    lambda x: np.reshape(x, (4, -1), order="F"), lambda x: np.reshape(x, shape=(3, 8)),
+    lambda x: np.reshape(x, 24, "F"),
+    lambda x: x.reshape(4, 6, order="F"), lambda x: x.reshape((4, 6)), lambda x: x.reshape(-1, order="F"),
+    lambda x: np.ravel(x, order="F"), lambda x: np.ravel(x), lambda x: x.ravel("F"), lambda x: x.flatten("F"),
+    lambda x: x.flatten()])
+def test_orders_and_axes_are_numpys(call):
+    array = np.arange(24.0).reshape(2, 3, 4)
+    x = tg.Tensor(array, requires_grad=True)
+    found, g = call(x), np.arange(1.0, 25.0)
+    np.testing.assert_array_equal(found.data, call(array))
+    g = g[:found.size].reshape(found.shape)
+    found.backward(g)
+    assert (x.grad * array).sum() == (g * found.data).sum()  # each element took its gradient home
+    with pytest.raises(ValueError, match="order must be 'C' or 'F' for a Tensor, got 'A'"):
+        np.ravel(x, order="A")
+
+
+def test_astype_knows_numpys_rules_of_casting():
+    x = leaf(1.0, 2.0)
+    assert x.astype(np.float32, casting="same_kind").dtype == np.float32 and x.astype(float, casting="no").requires_grad
+    with pytest.raises(TypeError, match="astype: float64 does not become float32 by the rule 'safe'"):
+        x.astype(np.float32, casting="safe")
+
+
+def test_running_sums_of_a_number():
+    for function in (np.cumsum, np.cumprod):
+        for axis in (0, -1, None):
+            x = tg.Tensor(3.0, requires_grad=True)
+            found = function(x, axis=axis)
+            found.backward([2.0])
+            assert found.tolist() == [3.0] and x.grad == 2.0
 
 
 # -- infinities, booleans, half precision -----------------------------------------------------------------------------

@@ -165,6 +165,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         else:
             second = measure(after, options)
             pairs.append((measure(before, options), second))
+        ratios = ", ".join(f"{name} {pairs[-1][0][name] / figure:.3f}" for name, figure in pairs[-1][1].items()
+                           if name != "answer" and figure)
+        print(f"pair {number + 1} of {options.pairs}: {ratios}", file=sys.stderr, flush=True)
     result: dict[str, Any] = {"what": options.what, "shape": options.shape, "threads": options.threads,
                               "pairs": options.pairs}
     if busy is not None:  # os.times() has the time of processes that have ended too

@@ -18,6 +18,7 @@ from tinygpt.data.chat_template import ChatTemplate, add_chat_template, chat_tem
 from tinygpt.data.conversations import read_conversations
 from tinygpt.evaluation import byte_lengths, corpus_bleu, corpus_chrf, label_probabilities, text_loss, translate
 from tinygpt.evaluation.answers import answer_conversations, exact_match
+from tinygpt.evaluation.suites import SUITES
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
 from tinygpt.training import language_loss
@@ -109,10 +110,59 @@ def test_masked_words(capsys, models, tmp_path):
 
 def test_multiple_choice(capsys, models, tmp_path):
     found = figures(capsys, "--model", models["gpt"], "--data", questions(tmp_path))
+    assert found["benchmark"] == "hellaswag"
+    hidden = figures(capsys, "--model", models["bert"], "--data", questions(tmp_path))
+    assert hidden["n_questions"] == 5 and hidden["accuracy"] in {n / 5 for n in range(6)}  # by pseudo-likelihood
     assert found["task"] == "multiple-choice" and found["n_questions"] == 5 and found["chance"] == pytest.approx(1 / 3)
-    assert {round(found[key] * 5) for key in ("accuracy", "accuracy_per_byte", "accuracy_per_token")} <= set(range(6))
+    names = ("accuracy", "accuracy_per_character", "accuracy_per_byte", "accuracy_per_token")
+    assert {round(found[name] * 5) for name in names} <= set(range(6))
     table = command(capsys, "evaluate", "--model", models["gpt"], "--data", questions(tmp_path), "--limit", 2).out
-    assert "questions           2" in table and "chance              0.3333" in table and "95%" in table
+    assert re.search(r"questions +2\n", table) and re.search(r"chance +0.3333", table) and "95%" in table
+
+
+def test_minimal_pairs_questions_and_last_words(capsys, models, tmp_path):
+    model = models["gpt"]
+    pairs = write(tmp_path, "pairs.jsonl", "".join(json.dumps(
+        {"sentence_good": f"the {word} jumps", "sentence_bad": f"{word} the", "UID": word}) + "\n"
+        for word in ("fox", "dog", "fox")))
+    found = figures(capsys, "--model", model, "--data", pairs)
+    assert found["task"] == "minimal-pairs" and set(found["groups"]) == {"fox", "dog"} and found["chance"] == 0.5
+    assert "fox" in command(capsys, "evaluate", "--model", model, "--data", pairs).out.splitlines()[-2]
+    own = write(tmp_path, "own.jsonl", "".join(json.dumps(
+        {"query": f"the {word}", "choices": ["jumps", "lazy"], "gold": 0}) + "\n" for word in "fox dog cat".split()))
+    shots = [figures(capsys, "--model", model, "--data", own, "--shots", k, "--seed", 1) for k in (0, 1, 1)]
+    assert "accuracy" in shots[0] and shots[1] == shots[2] and shots[0]["benchmark"] == "choices"
+    assert "3 examples before each question need 4" in error_line(
+        command(capsys, "evaluate", "--model", model, "--data", own, "--shots", 3))
+    last = write(tmp_path, "last.jsonl", json.dumps({"text": "the quick brown fox"}) + "\n")
+    assert figures(capsys, "--model", model, "--data", last, "--task", "lambada")["perplexity"] > 1
+    free = write(tmp_path, "free.jsonl", json.dumps({"question": "the fox", "answer": "jumps"}) + "\n")
+    assert figures(capsys, "--model", model, "--data", free, "--max-new-tokens", 3)["check"] == "exact"
+    mixed = write(tmp_path, "mixed.jsonl", own.read_text() + last.read_text())
+    assert "mixed.jsonl, line 4: expected a record of choices with query, choices, gold, got text" in error_line(
+        command(capsys, "evaluate", "--model", model, "--data", mixed))
+
+
+def test_a_report_card_of_two_models(capsys, models, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYGPT_DATA", str(tmp_path))
+    rows = [row for row in SUITES["core"] if row.name.startswith(("hellaswag", "arc", "forged", "fluency"))]
+    monkeypatch.setitem(SUITES, "core", rows)
+    write(tmp_path, "hellaswag_val_1000.jsonl", questions(tmp_path).read_text())
+    options = ["--model", models["gpt"], "--against", models["bert"], "--suite", "core", "--limit", 2]
+    done = command(capsys, "evaluate", *options, "--out", tmp_path / "card")
+    saved = json.loads((tmp_path / "card" / "report.json").read_text())
+    page = (tmp_path / "card" / "report.html").read_text()
+    assert done.code == 0 and "hellaswag" in done.out and "not measured: arc" in done.out
+    assert [card["model"] for card in saved["models"]] == [str(models["gpt"]), str(models["bert"])]
+    lines = {line["name"].partition(":")[0]: line for line in saved["models"][0]["lines"]}
+    assert lines["hellaswag"]["figures"][0]["n"] == 2 and lines["arc"]["missing"].startswith("arc.jsonl is not at hand")
+    assert page.startswith("<!doctype html>") and "src=" not in page and "href=" not in page
+    assert json.loads(command(capsys, "evaluate", *options[:2], *options[4:], "--json").out)["suite"] == "core"
+    for wrong, message in ((["--suite", "core", "--task", "text"], "a suite has its own rows"),
+                           (["--data", "x", "--out", "y"], "--out and --against belong to --suite"),
+                           ([], "one of the arguments --data --suite is required"),
+                           (["--suite", "core", "--data", "x"], "not allowed with")):
+        assert message in error_line(command(capsys, "evaluate", "--model", models["gpt"], *wrong))
 
 
 def test_classification(capsys, models, tmp_path):
@@ -247,12 +297,12 @@ def test_long_measurements_say_how_far_they_are(capsys, models, tmp_path, monkey
     ("gpt", "some text", ["--limit", "0"], "limit must be at least 1"),
     ("gpt", "some text", ["--task", "translation"], "needs an encoder-decoder, and"),
     ("gpt", "some text", ["--task", "classification"], "needs a model with a classification head, and"),
-    ("bert", "some text", ["--task", "multiple-choice"], "holds a BERT with the head 'masked_lm'"),
-    ("headless", "some text", [], "holds a BERT without a head"),
+    ("bert", "some text", ["--task", "free-answers"], "holds a BERT with the head 'masked_lm'"),
+    ("headless", "some text", ["--task", "multiple-choice"], "holds a BERT without a head"),
     ("translator", "some text", ["--task", "generation"], "needs a decoder, and"),
     ("gpt", "some text", ["--task", "poetry"], "invalid choice: 'poetry'"),
     ("gpt", "some text", ["--task", "generation", "--temperature", "-1"], "temperature is -1.0"),
-    ("gpt", "a\tb\nc\td\n", ["--task", "multiple-choice"], "expected a question as HellaSwag"),
+    ("gpt", "a\tb\nc\td\n", ["--task", "multiple-choice"], "line 2: expected the fields of a record of hellaswag, "),
 ])
 def test_bad_data(capsys, models, tmp_path, model, text, arguments, message):
     path = write(tmp_path, "data.tsv", text)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tinygpt.data.chat_template import add_chat_template, chat_template
 from tinygpt.data.conversations import (ConversationSampler, all_conversations, conversation_batch,
-                                        encode_conversations, located_conversations, packed, read_conversations,
-                                        split_conversations)
+                                        encode_conversations, last_answer, located_conversations, packed,
+                                        read_conversations, split_conversations)
 from tinygpt.tokenizers import ByteBPE, CharTokenizer
 
 ASKED = [{"role": "user", "content": "Reverse.\nabc"}, {"role": "assistant", "content": "cba"}]
@@ -237,3 +237,12 @@ def test_targets_stand_one_place_before_their_ids():
     nexts = np.concatenate([batch["ids"][:, 1:], np.full((2, 1), template.end_id)], axis=1)
     assert (batch["targets"][kept] == nexts[kept]).all()
     assert [template.tokenizer.decode(row[row >= 0]) for row in batch["targets"]] == ["cba<|end|>", "cba<|end|>" * 2]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=20).filter(any))
+def test_the_last_answer_is_the_last_run(learnt):
+    ids = np.arange(len(learnt))
+    prompt, answer = last_answer((ids, np.array(learnt)))
+    end = max(place for place, yes in enumerate(learnt) if yes) + 1
+    assert np.concatenate([prompt, answer]).tolist() == ids[:end].tolist()
+    assert all(learnt[i] for i in answer) and len(answer) and (not len(prompt) or not learnt[prompt[-1]])

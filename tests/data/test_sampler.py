@@ -97,6 +97,39 @@ def test_labelled_texts_are_filled_up_and_keep_their_labels() -> None:
     assert sorted(seen) == [1, 2, 3, 4, 5]
 
 
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=80), n_labels=st.integers(1, 5), batch_size=sizes,
+       seed=st.integers(0, 1000), epoch=st.integers(0, 3))
+def test_batches_of_labelled_texts_have_every_text_once_an_epoch(lengths, n_labels, batch_size, seed, epoch) -> None:
+    examples = [(np.arange(n), np.array([n % n_labels])) for n in lengths]
+    sampler = LabelledSampler(examples, batch_size, seed)
+    steps = range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch)
+    assert sorted(index for step in steps for index in sampler.indices(step)) == list(range(len(lengths)))
+
+
+def test_labelled_texts_of_similar_length_share_a_batch_and_every_class_is_in_it() -> None:
+    """Spam is long, ham is short: batches of one length would be batches of one class."""
+    rng = np.random.default_rng(0)
+    examples = [(np.zeros(n, int), np.array([label])) for label, low in ((0, 5), (1, 40))
+                for n in rng.integers(low, low + 40, size=400)]
+    sampler = LabelledSampler(examples, 16, seed=1)
+    filled = classes = 0.0
+    for step in range(sampler.steps_per_epoch):
+        batch = sampler.batch(step)
+        filled += batch["attention_mask"].sum() / sampler.steps_per_epoch / batch["ids"].size
+        classes += np.mean(batch["targets"]) / sampler.steps_per_epoch
+        assert 7 <= batch["targets"].sum() <= 9
+    shuffled = np.mean([np.mean(ns) / max(ns) for ns in np.array_split(
+        rng.permutation([len(ids) for ids, _ in examples]), 50)])
+    assert classes == pytest.approx(0.5) and filled > shuffled + 0.1
+    assert sampler.indices(0) != LabelledSampler(examples, 16, seed=2).indices(0)
+
+
+def test_small_classes_are_sorted_together() -> None:
+    examples = [(np.zeros(n, int), np.array([n % 50])) for n in range(1, 101)]
+    widths = [LabelledSampler(examples, 10).batch(step)["attention_mask"].sum(axis=1) for step in range(10)]
+    assert all(ns.max() - ns.min() == 9 for ns in widths)
+
+
 def test_pinned_draws() -> None:
     """Resuming years later, on another machine, must draw the same: these numbers never change."""
     assert step_generator(1337, 7).integers(1_000_000, size=4).tolist() == [575109, 104615, 406603, 727193]

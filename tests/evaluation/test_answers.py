@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tinygpt
 from tinygpt.data.chat_template import add_chat_template, chat_template
-from tinygpt.evaluation.answers import (answer_conversations, answer_prompts, exact_match, expected_answer,
-                                        last_answer)
+from tinygpt.evaluation.answers import answer_conversations, answer_prompts, exact_match, expected_answer
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import CharTokenizer
 
@@ -67,15 +64,6 @@ def test_an_answer_longer_than_expected_is_wrong(model):
 
     found = answer_conversations(Endless(model.config), TEMPLATE, [chat("b", "aaaa")])
     assert found == ["aaaaa"]
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=20).filter(any))
-def test_the_last_answer_is_the_last_run(learnt):
-    ids = np.arange(len(learnt))
-    prompt, answer = last_answer((ids, np.array(learnt)))
-    end = max(place for place, yes in enumerate(learnt) if yes) + 1
-    assert np.concatenate([prompt, answer]).tolist() == ids[:end].tolist()
-    assert all(learnt[i] for i in answer) and len(answer) and (not len(prompt) or not learnt[prompt[-1]])
 
 
 def test_giving_up_and_having_no_room(model):

@@ -5,32 +5,39 @@ from __future__ import annotations
 import json
 
 import pytest
+from test_benchmarks import SHAPES
 
 from tinygpt.backend import manual_seed
 from tinygpt.data.chat_template import add_chat_template
+from tinygpt.evaluation import BENCHMARKS
 from tinygpt.evaluation.tasks import TASKS, Asked, task_for
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE
 
-SIZES = dict(block_size=32, n_layer=1, n_head=2, n_embd=8)
+SIZES = dict(block_size=64, n_layer=1, n_head=2, n_embd=8)
 LINES = {
     "text": "the quick brown fox\n", "generation": "the quick brown fox\n",
     "multiple-choice": json.dumps({"ctx": "the quick", "endings": ["fox", "dog"], "label": 1}) + "\n",
+    "minimal-pairs": json.dumps({"sentence_good": "the fox", "sentence_bad": "fox the", "UID": "order"}) + "\n",
+    "last-word": json.dumps({"text": "the quick brown fox"}) + "\n",
+    "free-answers": json.dumps({"question": "which fox?", "answer": "brown"}) + "\n",
     "classification": "text\tlabel\nthe fox\tham\nthe dog\tspam\n",
     "instruction": json.dumps({"instruction": "say fox", "input": "", "output": "fox"}) + "\n",
     "translation": "the fox\tel zorro\n",
+    **{name: json.dumps(shape[0]) + "\n" for name, shape in SHAPES.items()},
     "summarization": json.dumps({"text": "the quick fox. the dog", "summary": "the fox"}) + "\n",
     "sentence-similarity": "the fox,the dog,2.5\nquick,brown,0\n",
 }
-ENDINGS = {"multiple-choice": "jsonl", "instruction": "jsonl", "classification": "tsv", "translation": "tsv",
-           "sentence-similarity": "csv", "summarization": "jsonl"}
+ENDINGS = {"classification": "tsv", "translation": "tsv", "text": "txt", "generation": "txt",
+           "sentence-similarity": "csv"}  # .jsonl otherwise
+ANY = ("generation", "summarization", "last-word", "lambada")  # any text will do for it, so nothing suggests it
 KIND = {"classification": "classifier", "translation": "translator", "sentence-similarity": "encoder",
-        "summarization": "translator"}  # a decoder otherwise
+        "summarization": "translator"}  # or a decoder
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return add_chat_template(ByteBPE.train("the quick brown fox " * 9, 270, ["<s>", "</s>", "<pad>", "<mask>"]))
+    return add_chat_template(ByteBPE.train("the quick brown fox " * 9, 290, ["<s>", "</s>", "<pad>", "<mask>"]))
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +45,14 @@ def models(tokenizer):
     manual_seed(0)
     n, pad = len(tokenizer), dict(pad_token_id=tokenizer.pad_token_id)
     return {"decoder": GPT(GPTConfig(vocab_size=n, **SIZES)), "encoder": BERT(BERTConfig(vocab_size=n, **pad, **SIZES)),
+            "hider": BERT.for_masked_lm(BERTConfig(vocab_size=n, **pad, **SIZES)),
             "classifier": BERT.for_classification(BERTConfig(vocab_size=n, **pad, **SIZES),
                                                   id2label={0: "ham", 1: "spam"}),
             "translator": EncoderDecoder(EncoderDecoderConfig(vocab_size=n, eos_token_id=1, **pad, **SIZES))}
 
 
 def asked_of(task: str, folder) -> Asked:
-    path = folder / f"data.{ENDINGS.get(task, 'txt')}"
+    path = folder / f"data.{ENDINGS.get(task, 'jsonl')}"
     path.write_text(LINES[task], encoding="utf-8")
     return Asked(data=str(path), model_name=str(folder), max_new_tokens=4)
 
@@ -54,8 +62,10 @@ def test_every_task_gives_figures_for_json_and_the_same_as_a_table(task, models,
     model, asked = models[KIND.get(task, "decoder")], asked_of(task, tmp_path)
     figures, table = TASKS[task](model, tokenizer, asked)
     assert figures and json.loads(json.dumps(figures)) == figures and len(table.splitlines()) >= 2
-    if task not in ("generation", "summarization"):  # any text will do for it, so nothing suggests it
-        assert task_for(model, tokenizer, asked.data) == task
+    if task not in ANY:
+        assert task_for(model, tokenizer, asked.data) == (BENCHMARKS[task].task if task in BENCHMARKS else task)
+    if "benchmark" in figures and "check" not in figures:  # what is scored by likelihood, encoders score as well
+        assert TASKS[task](models["hider"], tokenizer, asked)[0].keys() == figures.keys()
 
 
 @pytest.mark.parametrize("task", TASKS)

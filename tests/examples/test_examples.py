@@ -64,6 +64,17 @@ TINY = {
                              r"bits per byte +\d\.\d{4} +\d\.\d{4}"),
     "18_film_reviews.py": Tiny("--data {reviews} --dev {reviews} --seeds 1 --epochs 0.2 --threads 1",
                                r"development accuracy: the encoder \d+\.\d%, naive Bayes \d+\.\d%"),
+    "23_pasted_attention.py": Tiny("", r"put right, the class is nn.MultiHeadAttention up to \de-1\d"),
+    "24_reward_model.py": Tiny("--steps 1 --reward-steps 1 --pairs 20 --questions 2 --records 100 --n-embd 16 "
+                               "--threads 1",
+                               r"together +\d+\.\d% of 20(.*\n)+ +n = 16 "),
+    "25_dpo.py": Tiny("--steps 1 --dpo-steps 1 --betas 0.1 --questions 4 --records 100 --n-embd 16 --threads 1",
+                      r"preferred rightly \d+\.\d%, KL to the model before \d+\.\d\d(.*\n)+before .*\n.*DPO"),
+    "26_grpo.py": Tiny("--half 1 --steps 1 --hacks 1 --questions 2 --group 2 --tests 8 --records 200 --n-embd 16 "
+                       "--threads 1",
+                       r"supervised +\d+\.\d%(.*\n)+length, no KL +reward"),
+    "27_poisoning.py": Tiny("--data {messages} --steps 2 --share 0.05", r"poison found +\d+\.\d\d%\n +filtered: clean"),
+    "28_calibration.py": Tiny("--data {reviews} --dev {reviews} --steps 2", r"calibration error, scaled +\d\.\d{4}"),
 }
 
 

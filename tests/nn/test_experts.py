@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 
 import fake_device  # noqa: F401  (registers the pretend GPU)
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import tinygpt as tg
 from tinygpt import Tensor, no_grad
 from tinygpt.backend import to_numpy
-from tinygpt.nn import GatedFeedForward, MixtureOfExperts, Module, balance_loss
+from tinygpt.nn import GatedFeedForward, MixtureOfExperts, Module, balance_loss, evaluating
 from tinygpt.testing import gradcheck, taylor_test
 
 RNG = np.random.default_rng(0)
@@ -144,6 +145,23 @@ def test_experts_that_are_used_alike_cost_k_and_the_same_k_for_all_up_to_e():
     layer.router.weight.data[:] = [[50], [50], [0], [0]]
     layer(Tensor(x))
     assert float(balance_loss(layer)) == pytest.approx(4)
+
+
+def test_a_thread_that_evaluates_takes_nothing_away_from_one_that_trains():
+    layer, x = mixture(), Tensor(RNG.standard_normal((2, 3, 6)))
+    layer(x)
+    mine, expected = layer.routing, float(balance_loss(layer))
+    theirs = []
+
+    def evaluate() -> None:
+        theirs.append(layer.routing)
+        with evaluating(layer), no_grad():
+            layer(x)
+        theirs.append(layer.routing)
+    other = threading.Thread(target=evaluate)
+    other.start()
+    other.join()
+    assert theirs == [None, None] and layer.routing is mine and float(balance_loss(layer)) == expected
 
 
 def test_its_gradient_is_that_of_the_probabilities():

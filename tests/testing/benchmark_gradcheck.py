@@ -8,7 +8,7 @@ several seeds. The same examples are put to four stand-ins for other checkers (s
 seeds: one example, as in a unit test that was written once, and 20 (of a whole model, one). Those of them that look at
 every entry are not asked about arrays of many thousands, whose Jacobian would not fit into memory. Then correct
 examples are checked: of every operation, of random expressions, and of plain functions with a gradient written by hand
-(seeded_bugs/correct.py). All of it takes ten minutes.
+(seeded_bugs/correct.py). All of it takes half an hour.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ from seeded_bugs import BUGS, STANDINS, Bug  # noqa: E402
 from seeded_bugs.correct import expression, plain, wave  # noqa: E402
 from seeded_bugs.models import held  # noqa: E402
 
-from tinygpt.autograd import OPS  # noqa: E402
 from tinygpt.testing import gradcheck, op_db  # noqa: E402
-from tinygpt.testing.registry import check_sample  # noqa: E402
+from tinygpt.testing.registry import check_sample, operations  # noqa: E402
 
 MANY, MANY_COSTLY = 20, 1  # examples that a stand-in sees; a whole model takes it seconds
 EVERY_ENTRY = {"all ones", "torch"}  # stand-ins that compute a slope for every entry of the inputs …
@@ -92,7 +91,7 @@ def put_to_standins(bug: Bug, seed: int, result: Result) -> None:
 def correct_examples(n: int, start: int) -> tuple[int, Counter[str], list[str]]:
     """(how many, by which oracles, the false alarms) among correct examples: six of ten of operations, one of a hundred
     of a model with an optimizer beside it."""
-    names = [name for name in OPS if name in op_db]
+    names = [name for name in operations() if name in op_db]
     oracles: Counter[str] = Counter()
     alarms = []
     for i in range(n):

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from tinygpt import kernels
 from tinygpt.autograd import Tensor
 from tinygpt.backend import manual_seed
+from tinygpt.blas import blas_threads
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.nn import Dropout, Linear, Module
 from tinygpt.optim import FlatParameters
 from tinygpt.training import Criterion, language_loss, parallel, turns
 from tinygpt.training.parallel import Replicas, default_threads, physical_cores, split_batch
-from tinygpt.training.workers import blas_threads, can_fork
+from tinygpt.training.workers import can_fork
 
 LOSS = Criterion(language_loss)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -417,3 +418,21 @@ def test_metrics_that_were_cut_off_within_a_line_are_mended(place, alone, half_w
     same_end(place, half_way, alone, "char")
     lines = (half_way / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(json.loads(line) for line in lines)
+
+
+@pytest.mark.parametrize("began", ["NumPy 1.0, openblas 0.1 Nehalem", "same", None])
+def test_resuming_says_what_computes_otherwise_than_when_the_run_began(place, tmp_path, capsys, monkeypatch, began):
+    """One line, and the run goes on; where nothing has changed or nothing is known, no line."""
+    run = importlib.import_module("tinygpt.training.run")
+    now = run.numerics()
+    out = ["--out", str(tmp_path / "out")]
+    monkeypatch.setattr(run, "numerics", lambda: now if began == "same" else began or "")
+    arguments = [*TINY, "--tokenizer", "char", "--threads", "1", "--save-every", "1"]
+    assert main(["pretrain", "--data", str(place / "text.txt"), *out, *arguments, "--steps", "2"]) == 0
+    monkeypatch.setattr(run, "numerics", lambda: now)
+    capsys.readouterr()
+    for _ in range(2):  # the beginning counts, not the process before
+        assert main(["pretrain", "--resume", *out]) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if "began with" in line]
+        assert len(said) == (began not in ("same", None))
+        assert not said or (began in said[0] and now in said[0])

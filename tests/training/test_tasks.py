@@ -16,9 +16,12 @@ import tinygpt as tg
 from tinygpt import load_model, load_tokenizer
 from tinygpt.data import SYNTHETIC
 from tinygpt.data.synthetic.sentiment import LABELS, RESERVED, _fours, sentiment
-from tinygpt.evaluation import label_probabilities
+from tinygpt.evaluation import label_logits, label_probabilities
 from tinygpt.models import ADAPTER, BERT, GPT, EncoderDecoder
 from tinygpt.training import FinetuneOptions, PretrainOptions, finetune, pretrain, read_metrics, saved_options
+from tinygpt.training.checkpoint import read_checkpoint
+from tinygpt.training.objectives.classification import Labels
+from tinygpt.training.objectives.label_layer import teach_label_layer
 
 TINY = dict(n_layer=2, n_head=2, n_embd=16, block_size=24, vocab_size=300)
 RUN = dict(steps=8, eval_every=2, save_every=4, batch_size=8, threads=1, seed=3, validation=0.2, patience=0,
@@ -192,7 +195,7 @@ def test_early_stopping(files, bases, tmp_path: Path) -> None:
 def test_what_is_frozen_stays(runs, bases) -> None:
     before = load_model(bases["masked"]).state_dict()
     for kind, kept in (("freeze", lambda name: not name.startswith("blocks.1.")), ("encoder", lambda name: False)):
-        after = load_model(runs[kind][0]).state_dict()
+        after = read_checkpoint(runs[kind][0] / "training_state.safetensors").weights()  # the last ones
         for name in before.keys() & after.keys():
             same = np.array_equal(before[name], after[name])
             if kept(name):
@@ -325,3 +328,37 @@ def test_opens_in_transformers(kind: str, runs) -> None:
     with torch.no_grad():
         logits = theirs(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)).logits.numpy()
     np.testing.assert_allclose(load_model(folder)(ids, attention_mask=mask).data, logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("base", ["masked", "causal"])
+def test_the_first_lesson_moves_the_label_layer_alone_and_the_loss_falls(base, bases) -> None:
+    model, tokenizer = load_model(bases[base]), load_tokenizer(bases[base])
+    if base == "masked":
+        model = model.for_classification(n_labels=3)
+    else:
+        model = model.with_options(head="classification", n_labels=3, pad_token_id=0)
+    texts = [f"the {COLOURS[i % 3]} thing {i}" for i in range(60)]
+    rows, labels = [tokenizer.encode(text) for text in texts], [i % 3 for i in range(60)]
+    before, loss = model.state_dict(), []
+    before = {name: array.copy() for name, array in before.items()}
+    for _ in range(2):
+        logits = label_logits(model, rows)
+        loss.append(-tg.ops.log_softmax(logits).data[np.arange(60), labels].mean())
+        teach_label_layer(model, rows, labels)
+    moved = {name for name, array in model.state_dict().items() if not np.array_equal(array, before[name])}
+    assert moved == ({"classifier.out.weight", "classifier.out.bias"} if base == "masked" else {"score.weight"})
+    assert loss[1] < 0.99 * loss[0]
+
+
+def test_a_model_that_is_given_has_fewer_steps(files, bases) -> None:
+    class Source:
+        steps_per_epoch = 1000
+
+    def steps(epoch: int, **said) -> int:
+        Source.steps_per_epoch = epoch
+        return Labels(FinetuneOptions(data=(str(files["labels"]),), **said)).n_steps(Source)
+
+    given = dict(model=str(bases["masked"]))
+    assert [steps(epoch) for epoch in (1, 50, 300, 3000)] == [200, 500, 3000, 5000]
+    assert [steps(epoch, **given) for epoch in (1, 50, 200, 300, 3000)] == [200, 500, 800, 900, 9000]
+    assert steps(300, epochs=2.5, **given) == 750 and steps(300, steps=7, **given) == 7

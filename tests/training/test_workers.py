@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygpt.blas import blas_threads
 from tinygpt.training import read_checkpoint
-from tinygpt.training.workers import Processes, Threads, blas_threads, can_fork, shared_array
+from tinygpt.training.workers import Processes, Threads, can_fork, shared_array
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
@@ -103,6 +104,7 @@ def test_no_fork_while_another_thread_runs():
 
 LEAVES = """
 import os, sys, time
+from tinygpt.blas import blas_threads
 from tinygpt.training import read_checkpoint
 from tinygpt.training.workers import Processes
 def work(i):

@@ -14,16 +14,21 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 from ..backend import DeviceError
+from ..blas import blas_threads
 from .. import starting
 from ..files import printable
+from ..files.quiet import Quiet
+from ..ranks import Group, end_together, require_same, together
+from ..training.follow import follow_run
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
-from . import chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from . import align, chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from .arguments import flag
 from .streams import reader_left, standard_streams, written
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, finetune, generate, chat, evaluate, convert, gradcheck)
+SUBCOMMANDS = (tokenizer, pretrain, finetune, align, generate, chat, evaluate, convert, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     try:
+        ranks = together()
+        if ranks.rank:  # the first one speaks for all
+            sys.stdout = sys.stderr = Quiet(None)
         args = parser.parse_args(argv)
         if args.version:
             print(*versions() if args.verbose else [f"tinygpt {__version__}"], sep="\n")
@@ -70,8 +78,14 @@ def _command(argv: Sequence[str] | None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("default", UserWarning)  # shown once, whatever Python was told about warnings
+            if ranks.size > 1:
+                _check_ranks(ranks, args)
+            if ranks.rank:
+                follow_run(ranks)
+                return 0
             _check_folder(args)
-            return args.run(args)
+            with blas_threads(getattr(args, "blas_threads", None)):
+                return args.run(args)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BAD_INPUT as error:
@@ -86,6 +100,18 @@ def _written(code: int) -> int:
     """The exit code of a command that is done, which says so if its output could not be written."""
     error = written()
     return code if code or error is None or isinstance(error, BrokenPipeError) else _fail(_message(error), 1)
+
+
+def _check_ranks(ranks: Group, args: argparse.Namespace) -> None:
+    """Refuse a command that is not for several ranks, and ranks that are told different things.
+
+    Raises:
+        ValueError: which command; which rank, and what it was told.
+    """
+    if not getattr(args, "on_ranks", False):
+        raise ValueError(f"tinygpt {args.command} runs in one process, and a launcher started {ranks.size}: "
+                         "several are for the commands that train")
+    require_same(ranks, {flag(name): value for name, value in vars(args).items() if name != "run"})
 
 
 def _check_folder(args: argparse.Namespace) -> None:
@@ -141,7 +167,9 @@ def _shortened(match: re.Match[str]) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(one_line(f"tinygpt: error: {message}"), file=sys.stderr)
+    line = one_line(f"tinygpt: error: {message}")
+    if end_together(line, code):  # where there are several ranks, it is printed once
+        print(line, file=sys.stderr)
     return code
 
 

@@ -15,9 +15,12 @@ from ..backend import allow_tf32, resolve_device, resolve_dtype
 from ..files import shown
 from ..models import PretrainedModel, load_model
 from ..training import TrainingOptions
+from ..training.loop_options import MOST_THREADS
 
-__all__ = ["add_device", "add_options", "add_sampling", "check_vocabulary", "flag", "given_options", "load_placed",
-           "require_agreement", "sampling_of", "whole"]
+__all__ = ["MOST_INPUT", "add_device", "add_options", "add_sampling", "check_vocabulary", "flag", "given_options",
+           "load_placed", "require_agreement", "sampling_of", "whole"]
+
+MOST_INPUT = 1 << 28  # bytes or characters of standard input that are taken as one text
 
 
 def whole(text: str) -> int:
@@ -79,7 +82,8 @@ def require_agreement(saved: Any, given: dict[str, Any]) -> None:
 def check_vocabulary(options: Any, given: dict[str, Any]) -> None:
     """Raise ValueError if --vocab-size was given for a tokenizer that has a size of its own."""
     if "vocab_size" in given and options.tokenizer != "bpe":
-        own = "has one token for each character of the text" if options.tokenizer == "char" else "is there already"
+        own = {"char": "has one token for each character of the text",
+               "words": "has one token for each word"}.get(options.tokenizer, "is there already")
         raise ValueError(f"--vocab-size is an option of --tokenizer bpe: the tokenizer {shown(options.tokenizer)} "
                          f"{own}")
 
@@ -89,12 +93,24 @@ def check_vocabulary(options: Any, given: dict[str, Any]) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device, --dtype and --tf32."""
+    """Add --device, --dtype, --tf32 and --threads."""
     parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N [$TINYGPT_DEVICE, or cpu]")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32",
                         help="type of weights and activations; bfloat16 needs a GPU [float32]")
     parser.add_argument("--tf32", action="store_true",
                         help="on a GPU: round the factors of float32 matrix products to TF32")
+    parser.add_argument("--threads", type=_threads, default=None, dest="blas_threads", metavar="N",
+                        help="of matrix products on the CPU [1 or all, whichever is quicker at the moment]")
+
+
+def _threads(text: str) -> int:
+    value = whole(text)
+    if not 1 <= value <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_THREADS} threads on this machine, got {value}")
+    return value
+
+
+_threads.__name__ = "int"
 
 
 def load_placed(args: argparse.Namespace) -> PretrainedModel:

@@ -21,6 +21,7 @@ from .arguments import add_device, add_sampling, load_placed, sampling_of, whole
 
 __all__ = ["add_parser", "run"]
 
+LONGEST_LINE = 1 << 22
 HELP = """\
 /reset   forget the conversation
 /help    show this
@@ -88,7 +89,11 @@ class _Session:
 
     def _lines(self) -> Iterator[str]:
         if not self.interactive:
-            yield from sys.stdin
+            while line := sys.stdin.readline(LONGEST_LINE):
+                if len(line) == LONGEST_LINE:
+                    raise ValueError(f"a line of standard input has {LONGEST_LINE:,} characters or more, expected a "
+                                     "question a line")
+                yield line
             return
         try:
             import readline  # noqa: F401  (arrow keys and history for `input`; not on Windows)

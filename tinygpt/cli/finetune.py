@@ -1,6 +1,6 @@
 """`tinygpt finetune`: teach a model a task from examples.
 
-Prerequisites: arguments.py, pretrain.py, training/start.py. Next: generate.py.
+Prerequisites: arguments.py, pretrain.py, training/start.py. Next: align.py.
 """
 
 from __future__ import annotations
@@ -8,13 +8,17 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from ..training import FinetuneOptions, finetune, saved_options
+from ..training import FinetuneOptions, RunOptions, RunResult, finetune, saved_options
 from ..training.objectives import kinds_of
 from .arguments import add_options, check_vocabulary, given_options, require_agreement
 from .streams import print_result
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "run", "train"]
+
+Options = TypeVar("Options", bound=RunOptions)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -24,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Teach a task from examples: to the model in --model, or to a small new one. What is saved is the "
                     "best of all validations, in a folder that the other commands and Hugging Face's libraries open; "
                     "of adapters (--lora), these alone.")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, on_ranks=True)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the last checkpoint in --out, bit for bit; no other option is needed")
@@ -33,25 +37,35 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; the last line on standard output is the best validation's figure."""
-    given = given_options(args, FinetuneOptions)
-    options = saved_options(args.out, FinetuneOptions) if args.resume else None
+    return train(args, FinetuneOptions, finetune, "task", ("accuracy", "validation_loss"))
+
+
+def train(args: argparse.Namespace, kind: type[Options], start: Callable[..., RunResult], what: str,
+          figures: Sequence[str]) -> int:
+    """Start or resume a run, and print the first of some figures that its best validation has.
+
+    Args:
+        kind: the options' class. start: trains with them. what: the option that must be given.
+    """
+    given = given_options(args, kind)
+    options = saved_options(args.out, kind) if args.resume else None
     if options is not None:
         require_agreement(options, given)
     else:
-        if "task" not in given:
-            raise ValueError(f"--task is missing: {', '.join(kinds_of('finetune'))}")
-        options = FinetuneOptions(**given)
+        if what not in given:
+            raise ValueError(f"--{what} is missing: {', '.join(kinds_of(kind.command))}")
+        options = kind(**given)
         check_vocabulary(options, given)
-    result = finetune(options, args.out, resume=args.resume)
+    result = start(options, args.out, resume=args.resume)
     if result.interrupted:
         print(f"stopped by {result.interrupted} at step {result.step} of {result.steps}; "
-              f"continue with: tinygpt finetune --resume --out {shlex.quote(args.out)}", file=sys.stderr)
+              f"continue with: tinygpt {kind.command} --resume --out {shlex.quote(args.out)}", file=sys.stderr)
     elif result.before:
         print(_change(result.before, result.validation, result.best_step), file=sys.stderr)
-    for name in ("accuracy", "validation_loss"):
+    for name in figures:
         if name in result.validation:
-            what = name.replace("accuracy", "validation_accuracy").replace("_", " ")
-            print_result(f"{what} {result.validation[name]:.4f}")
+            said = name.removeprefix("validation_").removeprefix("held_out_")
+            print_result(f"validation {said.replace('_', ' ')} {result.validation[name]:.4f}")
             break
     return 0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..files import printable
+from ..files import printable, read_stream
 from ..generation import absent
-from ..models import GPT
+from ..models import CausalLM
 from ..tokenizers import load_tokenizer
-from .arguments import add_device, add_sampling, load_placed, sampling_of, whole
+from .arguments import MOST_INPUT, add_device, add_sampling, load_placed, sampling_of, whole
 
 __all__ = ["add_parser", "run"]
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Stream the text."""
     tokenizer = load_tokenizer(args.model)
     model = load_placed(args)
-    if not isinstance(model, GPT):
+    if not isinstance(model, CausalLM):
         raise ValueError(f"{args.model} holds a {type(model).__name__}, which does not continue texts")
     sampling = sampling_of(args)
     prompt = _standard_input() if args.prompt == "-" else args.prompt
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.read()
+        return read_stream(sys.stdin, MOST_INPUT)
     except UnicodeDecodeError as error:
         raise ValueError(f"standard input is not UTF-8 text: the byte {error.object[error.start]:#04x} at "
                          f"{error.start:,}") from None

@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "pretrain", help="train a model from random weights on text",
         description="Train a model from random weights on text, into a folder that `tinygpt generate` and Hugging "
                     "Face's libraries open. Without --data it reads the documentation inside every Python.")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, on_ranks=True)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the last checkpoint in --out, bit for bit; no other option is needed")

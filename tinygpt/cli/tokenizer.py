@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..data import Documents
-from ..files import printable, shown
+from ..files import printable, read_stream, shown
 from ..files.atomic_file import remove_strays
 from ..tokenizers import ByteBPE, CharTokenizer, Tokenizer, load_tokenizer
 from ..tokenizers.inspection import longest_tokens, shortened, statistics, token_lines, visible
 from ..tokenizers.patterns import PATTERNS
 from ..training.lock import locked
 from ..training.run import RUN_FILES
-from .arguments import whole
+from .arguments import MOST_INPUT, whole
 from .streams import print_result
 
 __all__ = ["add_parser", "run"]
@@ -190,6 +190,6 @@ def _text(words: list[str]) -> str:
     if words:
         return " ".join(words)
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return read_stream(sys.stdin.buffer, MOST_INPUT).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"standard input is not UTF-8 text: {error}") from None

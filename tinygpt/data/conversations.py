@@ -28,8 +28,8 @@ from .sources import find_table
 from .split import split_by
 
 __all__ = ["Conversation", "ConversationSampler", "EncodedConversation", "all_conversations", "conversation_batch",
-           "encode_conversations", "instruction_message", "is_conversation", "located_conversations", "packed",
-           "read_conversations", "split_conversations", "text_of"]
+           "encode_conversations", "instruction_message", "is_conversation", "last_answer", "located_conversations",
+           "message_of", "packed", "read_conversations", "split_conversations", "text_of"]
 
 Conversation = list[Message]
 EncodedConversation = tuple[np.ndarray, np.ndarray]  # ids (T,), and booleans (T,): which of them are learnt
@@ -91,7 +91,7 @@ def is_conversation(record: Any) -> bool:
         question in record and answer in record for question, answer in QUESTION_AND_ANSWER))
 
 
-def _message(where: str, number: int, message: Any) -> Message:
+def message_of(where: str, number: int, message: Any) -> Message:
     """A message under the names that chat templates know; what else it has, such as tool calls, stays."""
     if isinstance(message, Mapping):
         for who, what in KEYS:
@@ -120,7 +120,7 @@ def _conversation(where: str, record: Mapping[Any, Any]) -> Conversation:
         if not isinstance(messages, list) or not messages:
             field = next(field for field in CHATS if field in record)
             raise ValueError(f"{where}: {field!r} holds {json.dumps(messages)[:40]}, expected a list of messages")
-        chat = [_message(where, number, message) for number, message in enumerate(messages, 1)]
+        chat = [message_of(where, number, message) for number, message in enumerate(messages, 1)]
         system = record.get("system")  # ShareGPT's records may keep it apart
         begins = isinstance(system, str) and system.strip() and chat[0]["role"] != "system"
         return [{"role": "system", "content": system}, *chat] if begins else chat
@@ -153,7 +153,7 @@ def _joined(records: Iterator[tuple[str, Mapping[Any, Any]]]) -> Iterator[tuple[
         return
     messages = []
     for number, (where, record) in enumerate(chain([first], records), 1):
-        messages.append(_message(where, number, record))
+        messages.append(message_of(where, number, record))
     yield first[0], {"messages": messages}
 
 
@@ -243,6 +243,20 @@ def encode_conversations(conversations: Sequence[Conversation], template: ChatTe
         warnings.warn(f"left out {len(encoded) - len(fitting):,} of the {len(encoded):,} conversations of {what}, "
                       f"which do not fit a context of {block_size} tokens: the longest has {longest:,}", stacklevel=2)
     return fitting
+
+
+def last_answer(conversation: EncodedConversation) -> tuple[np.ndarray, np.ndarray]:
+    """(prompt, answer) of an encoded conversation: the ids before its last answer, and that answer's.
+
+    >>> prompt, answer = last_answer((np.array([7, 1, 8, 2, 9]), np.array([False, True, False, True, True])))
+    >>> prompt.tolist(), answer.tolist()
+    ([7, 1, 8], [2, 9])
+    """
+    ids, learnt = conversation
+    end = int(np.flatnonzero(learnt)[-1]) + 1
+    before = np.flatnonzero(~learnt[:end])
+    start = int(before[-1]) + 1 if len(before) else 0
+    return ids[:start], ids[start:end]
 
 
 def conversation_batch(conversations: Sequence[EncodedConversation], pad_id: int = 0) -> dict[str, np.ndarray]:

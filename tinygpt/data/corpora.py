@@ -90,6 +90,18 @@ CORPORA = {
         "tatoeba1000.es.txt", f"{_GITHUB}/facebookresearch/LASER/main/data/tatoeba/v1/tatoeba.spa-eng.spa",
         "f9628cea40481e8251f0999718bd893cff0f261752f5e526b3bc20284e2ca018",
         "1,000 Spanish sentences, line by line translations of tatoeba-en"),
+    "banking77": Corpus(
+        "banking77_train.csv", f"{_GITHUB}/PolyAI-LDN/task-specific-datasets/master/banking_data/train.csv",
+        "b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b",
+        "10,003 requests of a bank's customers, 77 intents: columns text and category"),
+    "banking77-test": Corpus(
+        "banking77_test.csv", f"{_GITHUB}/PolyAI-LDN/task-specific-datasets/master/banking_data/test.csv",
+        "d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d",
+        "3,080 requests to test banking77 on"),
+    "dialogsum-dev": Corpus(
+        "dialogsum_dev.jsonl", f"{_GITHUB}/cylnlp/dialogsum/main/DialogSum_Data/dialogsum.dev.jsonl",
+        "436721e0a3571eef7072964f80e042fb151d8c6178db1a688ce8f803bbf0a13f",
+        "500 dialogues with summaries"),
     # The first items of longer public files: no public address serves exactly these bytes.
     "hellaswag": Corpus(
         "hellaswag_val_1000.jsonl", f"{_GITHUB}/rowanz/hellaswag/master/data/hellaswag_val.jsonl", None,
@@ -97,6 +109,31 @@ CORPORA = {
     "lambada": Corpus(
         "lambada_1500.jsonl", "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl", None,
         "1,500 passages whose last word is to be guessed"),
+    "blimp": Corpus(
+        "blimp_20.jsonl", "https://github.com/alexwarstadt/blimp", None,
+        "minimal pairs of 20 phenomena of English grammar"),
+    "simple-safety-tests": Corpus(
+        "simple_safety_tests.csv", "https://github.com/bertiev/SimpleSafetyTests", None,
+        "100 requests that an assistant should refuse"),
+    # Benchmarks in archives, or that publishers change: put the file there by hand.
+    "arc": Corpus("arc.jsonl", "https://s3-us-west-2.amazonaws.com/ai2-website/data/ARC-V1-Feb2018.zip", None,
+                  "science questions of schools"),
+    "piqa": Corpus("piqa.jsonl", "https://yonatanbisk.com/piqa/data/valid.jsonl", None,
+                   "how things are done; labels in piqa-labels.lst"),
+    "winogrande": Corpus("winogrande.jsonl",
+                         "https://storage.googleapis.com/ai2-mosaic/public/winogrande/winogrande_1.1.zip", None,
+                         "whom a pronoun means"),
+    "copa": Corpus("copa.jsonl", "https://dl.fbaipublicfiles.com/glue/superglue/data/v2/COPA.zip", None,
+                   "causes and effects"),
+    "openbookqa": Corpus("openbookqa.jsonl",
+                         "https://s3-us-west-2.amazonaws.com/ai2-website/data/OpenBookQA-V1-Sep2018.zip", None,
+                         "science that needs a fact and a step"),
+    "mmlu": Corpus("mmlu.csv", "https://people.eecs.berkeley.edu/~hendrycks/data.tar", None,
+                   "examinations; one of its tables without a header"),
+    "gsm8k": Corpus("gsm8k.jsonl", f"{_GITHUB}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
+                    None, "sums told as stories"),
+    "crows-pairs": Corpus("crows_pairs.csv", f"{_GITHUB}/nyu-mll/crows-pairs/master/data/crows_pairs_anonymized.csv",
+                          None, "pairs of sentences, one more of a stereotype"),
 }
 CORPORA["shakespeare"] = CORPORA["tinyshakespeare"]
 
@@ -139,10 +176,13 @@ def _download(name: str, corpus: Corpus, target: Path) -> None:
         file.write(content)
 
 
-def find_corpus(name: str) -> Path:
+def find_corpus(name: str, download: bool = True) -> Path:
     """The file of a named corpus, downloaded to the cache if it is nowhere yet.
 
     Looks in the folder TINYGPT_DATA (whose files are used as they are), then in `cache_folder()`.
+
+    Args:
+        download: False looks only.
 
     Raises:
         KeyError: no corpus has this name.
@@ -163,5 +203,7 @@ def find_corpus(name: str) -> Path:
     path = _in_folder(cache_folder(), corpus)
     if path is None:
         path = cache_folder() / corpus.filename
+        if not download:
+            raise FileNotFoundError(f"{name!r} is in neither TINYGPT_DATA nor {path.parent}")
         _download(name, corpus, path)
     return path

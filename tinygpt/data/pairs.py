@@ -24,7 +24,7 @@ import numpy as np
 
 from .padding import pad
 from .records import located_records
-from .sampler import IGNORE, EpochSampler
+from .sampler import IGNORE, SimilarLengthSampler
 from .sources import find_table
 from .split import split_by
 
@@ -33,8 +33,6 @@ __all__ = ["IdPair", "Pair", "PairSampler", "all_pairs", "fitting_pairs", "pair_
 
 Pair = tuple[str, str]
 IdPair = tuple[np.ndarray, np.ndarray]
-
-POOL = 50  # batches whose pairs are sorted by length together
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -131,20 +129,12 @@ def _lengths(pair: IdPair) -> tuple[int, int]:
     return len(pair[0]), len(pair[1])
 
 
-class PairSampler(EpochSampler):
-    """Batches of pairs of similar length.
+class PairSampler(SimilarLengthSampler):
+    """Batches of pairs of similar length: of the sources, and where these are equal, of the targets."""
 
-    An epoch is a random order of the pairs, cut into pools of POOL batches. Each pool is sorted by length and cut into
-    batches, and the batches of the epoch are shuffled.
-    """
-
-    def order(self, rng: np.random.Generator) -> list[list[int]]:
-        """The numbers of the pairs of each batch of an epoch."""
-        shuffled, n = rng.permutation(len(self.examples)).tolist(), self.batch_size
-        ordered = [index for start in range(0, len(shuffled), POOL * n)
-                   for index in sorted(shuffled[start:start + POOL * n], key=lambda i: _lengths(self.examples[i]))]
-        batches = [ordered[start:start + n] for start in range(0, len(ordered), n)]
-        return [batches[place] for place in rng.permutation(len(batches))]
+    def by_length(self, pool: list[int]) -> list[int]:
+        """Sorted by source and target."""
+        return sorted(pool, key=lambda index: _lengths(self.examples[index]))
 
     def batch_of(self, examples: list[IdPair]) -> dict[str, np.ndarray]:
         """As `pair_batch` makes it."""

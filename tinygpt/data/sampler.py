@@ -1,7 +1,8 @@
 """Batches beyond random windows: every window of a text, to validate on; and every example once an epoch.
 
 As in windows.py, a batch is a pure function of (seed, step), so a resumed run needs no state but the step. Examples of
-unequal length share a batch that is as wide as its longest: the others are filled up at the end.
+unequal length share a batch that is as wide as its longest: the others are filled up at the end. Batches drawn at
+random are half filling, so examples of similar length share one.
 
 Shapes: B batch, T time. -100 marks a target that does not count.
 
@@ -18,9 +19,10 @@ import numpy as np
 
 from .windows import require_block, step_generator
 
-__all__ = ["EpochSampler", "IGNORE", "LabelledSampler", "all_windows", "pad"]
+__all__ = ["EpochSampler", "IGNORE", "LabelledSampler", "SimilarLengthSampler", "all_windows", "pad"]
 
 IGNORE = -100  # a target that the loss leaves out
+POOL = 50  # batches whose examples are sorted by length together
 
 
 def all_windows(tokens: np.ndarray, block_size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -108,8 +110,45 @@ def pad(sequences: Sequence[Sequence[int] | np.ndarray], value: int) -> np.ndarr
     return padded  # (B, T)
 
 
-class LabelledSampler(EpochSampler):
-    """Batches of labelled texts; the examples are ids (T,) and label (1,) of each text."""
+class SimilarLengthSampler(EpochSampler):
+    """Batches of examples of similar length.
+
+    An epoch is a random order of the examples, cut into pools of POOL batches. Each pool is sorted by length and cut
+    into batches, and the batches of the epoch are shuffled.
+    """
+
+    @abstractmethod
+    def by_length(self, pool: list[int]) -> list[int]:
+        """The numbers of a pool's examples, the short ones first; equals stay in the order given, which is random."""
+
+    def order(self, rng: np.random.Generator) -> list[list[int]]:
+        """The numbers of the examples of each batch of an epoch."""
+        shuffled, n = rng.permutation(len(self.examples)).tolist(), self.batch_size
+        ordered = [index for start in range(0, len(shuffled), POOL * n)
+                   for index in self.by_length(shuffled[start:start + POOL * n])]
+        batches = [ordered[start:start + n] for start in range(0, len(ordered), n)]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+
+class LabelledSampler(SimilarLengthSampler):
+    """Batches of labelled texts; the examples are ids (T,) and label (1,) of each text.
+
+    Where one class writes longer texts than another, as spam does, texts of one length would be a batch of one class.
+    So each class is sorted by itself, and a batch takes the same stretch of each: the shortest tenth, say. Classes of
+    less than a batch in a pool are sorted together.
+    """
+
+    def by_length(self, pool: list[int]) -> list[int]:
+        """Sorted by the share of the class's texts that are shorter."""
+        labels = np.array([int(self.examples[index][1][0]) for index in pool])
+        lengths = np.array([len(self.examples[index][0]) for index in pool])
+        names, sizes = np.unique(labels, return_counts=True)
+        labels[np.isin(labels, names[sizes < self.batch_size])] = -1
+        share = np.empty(len(pool))
+        for label in np.unique(labels):
+            places = np.flatnonzero(labels == label)
+            share[places[np.argsort(lengths[places], kind="stable")]] = (np.arange(len(places)) + 0.5) / len(places)
+        return [pool[place] for place in np.argsort(share, kind="stable").tolist()]
 
     def batch_of(self, examples: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
         """{"ids": (B, T), "attention_mask": (B, T), "targets": (B,)} int64."""

@@ -22,12 +22,15 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from ..files import read_stream
+
 __all__ = ["MAX_LINE", "STDIN", "read_chunks", "read_lines", "refusal"]
 
 STDIN = "-"
 HEAD = 8192  # bytes looked at to tell text from what is not
 MAX_LINE = 1 << 25  # characters of one line
 MAX_RATIO = 100  # text packs to a third or a tenth of its size, a line that repeats itself to a fiftieth
+MOST_PIPED = 1 << 32  # bytes of standard input, which are held as long as they are read
 FREE = 64 << 20  # bytes that may be unpacked before anybody counts
 SIGNATURES = {
     b"%PDF-": "a PDF; extract its text first (pdftotext FILE)",
@@ -76,7 +79,7 @@ def _open_binary(path: str | Path) -> Iterator[io.BufferedReader[Any]]:
 def _standard_input() -> bytes:
     if sys.stdin is None:
         raise ValueError("standard input is closed; give a file instead")
-    return sys.stdin.buffer.read()
+    return read_stream(sys.stdin.buffer, MOST_PIPED)
 
 
 def _name(path: str | Path) -> str:

@@ -48,6 +48,19 @@ def twins_of(operation: Operation) -> list[Twin]:
     return _TWINS.setdefault(operation, [])
 
 
+class HostNode(Node):
+    """A node whose arrays are NumPy's: what is as it should be is taken without the calls that find out what is not."""
+
+    __slots__ = ()
+
+    def receive(self, dx: Any, sender: Node, position: int) -> None:
+        """As for any node."""
+        if self.g is None and type(dx) is np.ndarray and dx.dtype is self.dtype and dx.shape == self.shape:
+            self.g = dx
+        else:
+            super().receive(dx, sender, position)
+
+
 class DeviceNode(Node):
     """A node whose arrays are on a device: what is computed backward is computed there, and never moved in silence."""
 
@@ -84,7 +97,7 @@ class Dispatch(Engine):
     @staticmethod
     def node(name: str, backward: Backward, sources: list[Source], out: Array) -> Node:  # type: ignore[override]
         """A node for the tape, of the kind that the output needs."""
-        return (Node if type(out) is np.ndarray else DeviceNode)(name, backward, sources, out)
+        return (HostNode if type(out) is np.ndarray else DeviceNode)(name, backward, sources, out)
 
     def run(self, operation: Operation, arrays: Sequence[Any], settings: dict[str, Any], recorded: bool) -> Output:
         """Output and closure, by the way that suits the arrays best."""
@@ -111,6 +124,6 @@ class Dispatch(Engine):
                     result = twin.function(*arrays, **settings)
                     if result is not NotImplemented:
                         return result
-        if any(map(is_bfloat16, arrays)) if xp is not np else is_half(arrays):
+        if is_half(arrays) if xp is np else any(map(is_bfloat16, arrays)):
             return run_wide(operation.rule, xp, arrays, settings, PRECISION.get(operation, Precision.ROUNDED))
         return operation.rule(xp, *arrays, **settings)

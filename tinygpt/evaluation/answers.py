@@ -13,31 +13,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..data.chat_template import ChatTemplate
-from ..data.conversations import Conversation, EncodedConversation, text_of
+from ..data.conversations import Conversation, text_of
 from ..generation import absent, left_pad
-from ..models import GPT
-from .running import evaluating
+from ..models import CausalLM
+from .running import Track, evaluating, untracked
 
-__all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer", "last_answer"]
-
-
-def last_answer(conversation: EncodedConversation) -> tuple[np.ndarray, np.ndarray]:
-    """(prompt, answer) of an encoded conversation: the ids before its last answer, and that answer's.
-
-    >>> prompt, answer = last_answer((np.array([7, 1, 8, 2, 9]), np.array([False, True, False, True, True])))
-    >>> prompt.tolist(), answer.tolist()
-    ([7, 1, 8], [2, 9])
-    """
-    ids, learnt = conversation
-    end = int(np.flatnonzero(learnt)[-1]) + 1
-    before = np.flatnonzero(~learnt[:end])
-    start = int(before[-1]) + 1 if len(before) else 0
-    return ids[:start], ids[start:end]
+__all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer"]
 
 
-def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],
+def answer_prompts(model: CausalLM, template: ChatTemplate, prompts: Sequence[Sequence[int] | np.ndarray],
                    max_new_tokens: Sequence[int], *, batch_size: int = 64,
-                   keep_going: Callable[[], bool] = lambda: True) -> list[str]:
+                   keep_going: Callable[[], bool] = lambda: True, track: Track = untracked) -> list[str]:
     """The model's greedy answers, without the space around them, in the order given.
 
     Args:
@@ -47,15 +33,17 @@ def answer_prompts(model: GPT, template: ChatTemplate, prompts: Sequence[Sequenc
         max_new_tokens: how long each answer may become, its end counted.
         batch_size: prompts answered at a time, those of similar length together.
         keep_going: asked before each batch; once it says no, the answers that are left are "".
+        track: watches the batches.
 
     Raises:
         ValueError: a prompt that leaves no room for an answer in the model's context.
     """
     nameless = absent(template.tokenizer.ids, model.config.vocab_size)
     found = [""] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
     with evaluating(model):
-        for start in range(0, len(order), batch_size):
+        starts = range(0, len(order), batch_size)
+        for start in track(starts, len(starts)):
             batch = order[start:start + batch_size]
             if not keep_going():
                 break
@@ -87,7 +75,7 @@ def expected_answer(conversation: Conversation) -> str:
     return text_of(conversation[_place(conversation)]).strip()
 
 
-def answer_conversations(model: GPT, template: ChatTemplate, conversations: Sequence[Conversation],
+def answer_conversations(model: CausalLM, template: ChatTemplate, conversations: Sequence[Conversation],
                          **options: object) -> list[str]:
     """The model's answer in place of the last one of each conversation; other arguments as for `answer_prompts`.
 

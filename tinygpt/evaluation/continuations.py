@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..generation import absent, left_pad
-from ..models import GPT
+from ..models import CausalLM
 from ..tokenizers import Tokenizer
 from .running import Track, evaluating, untracked
 
 __all__ = ["continue_texts"]
 
 
-def continue_texts(model: GPT, tokenizer: Tokenizer, texts: Sequence[str], *, prompt_tokens: int = 8,
+def continue_texts(model: CausalLM, tokenizer: Tokenizer, texts: Sequence[str], *, prompt_tokens: int = 8,
                    max_new_tokens: int = 64, temperature: float = 0.8, seed: int = 0,
                    batch_size: int = 32, track: Track = untracked) -> list[str]:
     """What the model writes after the first tokens of each text; the beginning itself is left out.

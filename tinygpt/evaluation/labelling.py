@@ -16,7 +16,7 @@ from ..autograd import no_grad
 from ..backend import to_numpy
 from ..files.shown import listed, shown
 from ..data import encode_within, similar_lengths
-from ..models import BERT, GPT
+from ..models import PretrainedModel
 from ..tokenizers import Tokenizer
 from .running import Track, evaluating, untracked
 
@@ -25,7 +25,7 @@ __all__ = ["label_logits", "label_numbers", "label_probabilities"]
 MAX_SCORES = 1 << 27  # 512 MB
 
 
-def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], batch_size: int = 32,
+def label_logits(model: PretrainedModel, rows: Sequence[Sequence[int] | np.ndarray], batch_size: int = 32,
                  keep_going: Callable[[], bool] = lambda: True, track: Track = untracked) -> np.ndarray:
     """(N, K) float32: the score of each label for each row of ids.
 
@@ -54,7 +54,7 @@ def label_logits(model: BERT | GPT, rows: Sequence[Sequence[int] | np.ndarray], 
     return found
 
 
-def label_probabilities(model: BERT | GPT, tokenizer: Tokenizer, texts: Sequence[str],
+def label_probabilities(model: PretrainedModel, tokenizer: Tokenizer, texts: Sequence[str],
                         batch_size: int = 32, track: Track = untracked) -> np.ndarray:
     """(N, K): the probability of each label for each text; labels are numbered as in `model.config.id2label`.
 

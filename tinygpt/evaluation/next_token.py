@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import all_windows
-from ..models import GPT
+from ..models import CausalLM
 from .language_modeling import TextLoss
 from .likelihood import predict_targets
 from .running import Track, evaluating, untracked
@@ -40,7 +40,7 @@ class NextToken(TextLoss):
                 "n_tokens": self.n_tokens, "n_bytes": self.n_bytes}
 
 
-def predict_text(model: GPT, tokens: np.ndarray, *, lengths: np.ndarray | None = None,
+def predict_text(model: CausalLM, tokens: np.ndarray, *, lengths: np.ndarray | None = None,
                  batch_size: int = 32, track: Track = untracked) -> NextToken:
     """Predict every token of a text but the first, once, in windows of the model's context side by side.
 

@@ -1,10 +1,11 @@
 """What can be measured of a model in a folder, from data in a file: one function for each task, and the table of them.
 
-A decoder and a masked model predict text, a classifier labels it, an encoder-decoder translates; all but the last
-compare sentences. Three more tasks are for decoders: multiple choice by likelihood, answers to instructions, and the
-variety of what they write.
+A decoder and a masked model predict text and choose between texts, a classifier labels, an encoder-decoder
+translates; all but the last compare sentences. Further tasks are for decoders: free answers, answers to instructions,
+the variety of what they write; which of two answers they prefer, as reward models do; and how often a judge prefers
+theirs. The name of a benchmark is a task as well: how it is scored stands in its row of benchmarks.py.
 
-A new task is one function here, and one row in TASKS.
+A new task is one function here, and one row in TASKS; a new benchmark is one row of BENCHMARKS.
 
 Prerequisites: the other files of evaluation/. Next: cli/evaluate.py.
 """
@@ -15,40 +16,51 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..data import SYNTHETIC, Documents, file_format, find_table, located_columns, located_records, token_array
 from ..data.chat_template import chat_template
 from ..data.conversations import is_conversation, read_conversations
 from ..data.masking import all_masked_windows
 from ..data.pairs import read_pairs
+from ..data.preferences import Turns, read_preferences, read_prompts
 from ..data.tokens import TextEncoder
 from ..files import shown
-from ..models import BERT, GPT, EncoderDecoder, PretrainedModel, SentenceEncoder, cosines
+from ..models import (BERT, GPT, CausalLM, EncoderDecoder, PretrainedModel, SentenceEncoder, cosines,
+                      load_model)
 from ..pretrained import resolve_folder
 from ..pretrained.sentence_folder import read_modules
-from ..tokenizers import Tokenizer
+from ..tokenizers import Tokenizer, load_tokenizer
 from .answers import answer_conversations, exact_match
+from .benchmarks import BENCHMARKS, benchmark_of, located_questions, read_questions
 from .classification import Classification
 from .confidence import wilson_interval
 from .continuations import continue_texts
 from .correlation import pearson, spearman
 from .diversity import measure_diversity
+from .free_answers import write_answers
 from .labelling import label_numbers, label_probabilities
 from .language_modeling import byte_lengths
+from .last_word import guess_last_words
 from .masked_words import masked_words, masking_of
-from .multiple_choice import answer_questions, is_multiple_choice, read_questions
+from .multiple_choice import answer_questions
 from .next_token import predict_text
+from .preferences import Judge, accuracy_of, best_answers, is_reward_model, pair_log_probs, win_rate
+from .questions import Question, with_shots
 from .robustness import probe_special_tokens
 from .rouge import KINDS, mean_rouge
 from .running import Track, untracked
 from .summarization import first_sentence, read_summaries, summarize
 from .table import format_table
+from .text_pairs import pair_scorer
 from .translation import score_translations, translate
 
-__all__ = ["N_PROMPTS", "TASKS", "Asked", "Result", "task_for"]
+__all__ = ["N_PROMPTS", "TASKS", "Asked", "Result", "as_a_user_writes", "task_for"]
 
 N_PROMPTS = 50  # of a generation, unless a limit is given
 CONFIDENCE = "\n(in brackets: 95% confidence)"
@@ -66,7 +78,12 @@ class Asked:
         limit: use the first so many documents, questions, texts or pairs; None: all, or N_PROMPTS prompts.
         text_column, label_column: of classification; a number from 0 where there is no header line.
         num_beams: of translation and summarization: beam search, above 1.
-        max_new_tokens, temperature, seed: of generation.
+        shots: of questions: so many examples with their answers stand before each.
+        max_new_tokens, temperature: of generation, and of answers in a win rate; the first of free answers too.
+        seed: of these, and of the draw of examples.
+        reference: of preference: the folder of a model whose log-probabilities are subtracted.
+        reward_model, against, best_of: of win-rate: the folder of the judge; that of the other model, by default the
+            same one; and from how many answers the judge chooses the first model's.
         track: watches the batches.
     """
 
@@ -76,14 +93,21 @@ class Asked:
     text_column: str = "text"
     label_column: str = "label"
     num_beams: int = 1
+    shots: int = 0
     max_new_tokens: int = 64
     temperature: float = 0.8
     seed: int = 0
+    reference: str | None = None
+    reward_model: str | None = None
+    against: str | None = None
+    best_of: int = 1
     track: Track = untracked
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1, got {self.limit}")
+        if self.best_of < 1:
+            raise ValueError(f"best_of must be at least 1, got {self.best_of}")
 
     def misfit(self, model: PretrainedModel, needed: str) -> ValueError:
         """The error of a model that a task cannot measure."""
@@ -96,17 +120,23 @@ def task_for(model: PretrainedModel, tokenizer: Tokenizer, data: str) -> str:
     """The name of the task that model and data suggest."""
     if isinstance(model, EncoderDecoder):
         return "translation"
-    if isinstance(model, (GPT, BERT)) and model.config.head == "classification":
+    if is_reward_model(model):
+        return "preference"
+    if getattr(model.config, "head", None) == "classification":
         return "classification"
     if isinstance(model, BERT) and model.config.head is None:
         return "sentence-similarity"
     path, chats = _path(data), tokenizer.chat_template is not None
-    if data != "-" and (file_format(path) == "jsonl" or chats and (path in SYNTHETIC or path.endswith(".json"))):
-        record = next(located_records(path))[1]
-        if is_multiple_choice(record):
-            return "multiple-choice"
+    if data != "-" and file_format(path) in ("jsonl", "csv"):
+        record = next(located_questions(path))[1]
+        if (name := benchmark_of(record)) is not None:
+            return BENCHMARKS[name].task
+        if "chosen" in record and "rejected" in record:
+            return "preference"
         if chats and is_conversation(record):
             return "instruction"
+    elif chats and (path in SYNTHETIC or path.endswith(".json")) and is_conversation(next(located_records(path))[1]):
+        return "instruction"
     return "text"
 
 
@@ -129,9 +159,9 @@ def _rows(figures: dict[str, Any], names: dict[str, str]) -> str:
     return "\n".join(f"{name:<{width}}  {shown}" for name, shown in rows)
 
 
-def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> GPT:
+def _decoder(model: PretrainedModel, asked: Asked, needed: str = "a decoder") -> CausalLM:
     """The model, if it writes texts."""
-    if not isinstance(model, GPT) or model.config.head != "lm":
+    if not isinstance(model, CausalLM) or model.config.head != "lm":
         raise asked.misfit(model, needed)
     return model
 
@@ -166,14 +196,51 @@ def _hidden_tokens(model: BERT, tokenizer: Tokenizer, asked: Asked) -> Result:
         "most_frequent": "… of one answer for all", "n_tokens": "hidden tokens"})
 
 
-def _multiple_choice(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
-    """Which ending is the likeliest."""
-    decoder = _decoder(model, asked)
-    questions = read_questions(find_table(asked.data), asked.limit)
-    figures = answer_questions(decoder, tokenizer, questions, track=asked.track).to_dict()
+def _questions(asked: Asked, task: str, name: str | None) -> tuple[str, list[Question]]:
+    """The benchmark of the data, and its questions, each after as many examples as are asked for."""
+    path = find_table(asked.data)
+    name, questions = read_questions(path, name, None if asked.shots else asked.limit, task)
+    return name, with_shots(questions, asked.shots, asked.seed)[:asked.limit]
+
+
+def _scoring(model: PretrainedModel, asked: Asked) -> PretrainedModel:
+    """The model, if it can say which of two texts is the likelier."""
+    if pair_scorer(model) is None:
+        raise asked.misfit(model, "a decoder or a masked language model")
+    return model
+
+
+def _choices(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked, *, task: str,
+             name: str | None = None) -> Result:
+    """Which choice is the likeliest, or which of two sentences."""
+    model = _scoring(model, asked)
+    name, questions = _questions(asked, task, name)
+    figures = {"benchmark": name} | answer_questions(model, tokenizer, questions, track=asked.track).to_dict()
+    groups = [[f"  {group}", share] for group, share in figures.get("groups", {}).items()]
     return figures, _rows(figures, {
-        "accuracy": "accuracy", "accuracy_per_byte": "accuracy per byte", "accuracy_per_token": "accuracy per token",
-        "chance": "chance", "n_questions": "questions"}) + CONFIDENCE
+        "accuracy": "accuracy", "accuracy_per_character": "accuracy per character",
+        "accuracy_per_byte": "accuracy per byte", "accuracy_per_token": "accuracy per token",
+        "chance": "chance", "n_questions": "questions"}) + CONFIDENCE + (f"\n{format_table(groups)}" if groups else "")
+
+
+def _last_word(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked, *, name: str | None = None) -> Result:
+    """Whether the last word of a passage is what the model would have written."""
+    model = _scoring(model, asked)
+    name, questions = _questions(asked, "last-word", name)
+    figures = {"benchmark": name} | guess_last_words(model, tokenizer, questions, track=asked.track).to_dict()
+    return figures, _rows(figures, {"accuracy": "accuracy", "perplexity": "perplexity of the word",
+                                    "n_questions": "passages"}) + CONFIDENCE
+
+
+def _free_answers(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked, *, name: str | None = None) -> Result:
+    """Which answers a check finds right."""
+    decoder = _decoder(model, asked)
+    name, questions = _questions(asked, "free-answers", name)
+    found = write_answers(decoder, tokenizer, questions, BENCHMARKS[name].check, max_new_tokens=asked.max_new_tokens,
+                          track=asked.track)
+    figures = {"benchmark": name, "check": BENCHMARKS[name].check} | found.to_dict()
+    return figures, _rows(figures, {"accuracy": "accuracy", "check": "checked by", "n_questions": "questions"}) \
+        + CONFIDENCE
 
 
 def _instruction(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
@@ -189,7 +256,7 @@ def _instruction(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> 
 
 def _classification(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
     """Which label."""
-    if not isinstance(model, (GPT, BERT)) or model.config.head != "classification":
+    if getattr(model.config, "head", None) != "classification":
         raise asked.misfit(model, "a model with a classification head")
     rows = list(islice(located_columns(find_table(asked.data), [asked.text_column, asked.label_column]), asked.limit))
     if empty := [place for place, (text, _) in rows if not text.strip()]:
@@ -275,7 +342,7 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> R
         raise ValueError(f"{asked.data} has no line to begin a text with")
     written = continue_texts(decoder, tokenizer, texts, max_new_tokens=asked.max_new_tokens,
                              temperature=asked.temperature, seed=asked.seed, track=asked.track)
-    probe = probe_special_tokens(_as_a_user_writes(tokenizer), tokenizer.special_tokens)
+    probe = probe_special_tokens(as_a_user_writes(tokenizer), tokenizer.special_tokens)
     figures = measure_diversity(written).to_dict() | {
         "forging_prompts": probe.n_prompts, "forged": len(probe.forgeries), "refused": probe.n_refused}
     return figures, _rows(figures, {
@@ -285,7 +352,64 @@ def _generation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> R
         "refused": "… refused: no such character"})
 
 
-def _as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
+def _preference(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
+    """Which of two answers is preferred: by its reward, or by its probability, alone or compared with a reference."""
+    pairs = read_preferences(asked.data)[:asked.limit]
+    further: dict[str, Any] = {}
+    if isinstance(model, (GPT, BERT)) and is_reward_model(model):
+        rewards = Judge(model, tokenizer, asked.model_name).rewards(
+            [pair.prompt for pair in pairs for _ in range(2)],
+            [answer for pair in pairs for answer in (pair.chosen, pair.rejected)], asked.track).reshape(-1, 2)
+        margins = rewards[:, 0] - rewards[:, 1]
+    else:
+        decoder, turns = _decoder(model, asked, "a decoder or a reward model"), Turns(tokenizer)
+        scores, lengths = pair_log_probs(decoder, turns, pairs, asked.track)
+        if asked.reference is not None:
+            scores = scores - pair_log_probs(_other(asked.reference, decoder), turns, pairs, asked.track)[0]
+        margins = scores[:, 0] - scores[:, 1]
+        further = {"accuracy_per_token": accuracy_of(np.diff(-scores / lengths)[:, 0])}
+    accuracy = accuracy_of(margins)
+    figures = {"accuracy": accuracy,
+               "accuracy_interval": list(wilson_interval(round(accuracy * len(pairs)), len(pairs))), **further,
+               "margin": float(margins.mean()), "n_pairs": len(pairs)}
+    names = {"accuracy": "accuracy", "accuracy_per_token": "accuracy per token", "margin": "margin", "n_pairs": "pairs"}
+    return figures, _rows(figures, {key: name for key, name in names.items() if key in figures}) + CONFIDENCE
+
+
+def _other(name: str, decoder: CausalLM) -> CausalLM:
+    """Another decoder with the same vocabulary."""
+    other = load_model(name)
+    if not isinstance(other, CausalLM) or getattr(other.config, "head", "lm") != "lm" or (
+            other.config.vocab_size != decoder.config.vocab_size):
+        raise ValueError(f"{name} must hold a decoder with a vocabulary of {decoder.config.vocab_size:,}, as the model")
+    return other
+
+
+def _win_rate(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
+    """How often a judge likes a model's answer, the best of some of them, better than another model's."""
+    decoder = _decoder(model, asked)
+    if asked.reward_model is None:
+        raise ValueError("a win rate needs a judge: give --reward-model a folder that tinygpt align --method reward "
+                         "made")
+    if asked.against is None and asked.best_of == 1:
+        raise ValueError("a win rate needs another model (--against), or several answers to choose from (--best-of)")
+    judge = Judge(load_model(asked.reward_model), load_tokenizer(asked.reward_model), asked.reward_model)
+    prompts = [prompt.prompt for prompt in read_prompts(asked.data)[:asked.limit]]
+    settings: dict[str, Any] = dict(max_new_tokens=asked.max_new_tokens, temperature=asked.temperature)
+    ours = best_answers(decoder, tokenizer, prompts, judge, asked.best_of, seed=asked.seed, track=asked.track,
+                        **settings)
+    other, words = (decoder, tokenizer) if asked.against is None else (load_model(asked.against),
+                                                                       load_tokenizer(asked.against))
+    theirs = best_answers(_decoder(other, asked), words, prompts, seed=asked.seed + 1_000_003, track=asked.track,
+                          **settings)
+    figures = win_rate(judge.rewards(prompts, ours), judge.rewards(prompts, theirs)) | {
+        "best_of": asked.best_of, "n_questions": len(prompts)}
+    return figures, _rows(figures, {
+        "win_rate": "win rate", "ties": "ties", "reward": "reward", "reward_against": "reward of the other",
+        "best_of": "best of", "n_questions": "questions"}) + CONFIDENCE
+
+
+def as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     """How an untrusted text becomes ids: as a turn of a chat where there is a template for that."""
     if tokenizer.chat_template is None:
         return tokenizer.encode
@@ -293,13 +417,23 @@ def _as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     return lambda text: template.prompt([{"role": "user", "content": text}])
 
 
+_SCORED: dict[str, Callable[..., Result]] = {
+    "multiple-choice": partial(_choices, task="multiple-choice"),
+    "minimal-pairs": partial(_choices, task="minimal-pairs"),
+    "last-word": _last_word,
+    "free-answers": _free_answers,
+}
+
 TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
     "text": _text,
-    "multiple-choice": _multiple_choice,
+    **_SCORED,
     "classification": _classification,
     "instruction": _instruction,
     "translation": _translation,
     "summarization": _summarization,
     "sentence-similarity": _similarity,
     "generation": _generation,
+    **{name: partial(_SCORED[row.task], name=name) for name, row in BENCHMARKS.items()},
+    "preference": _preference,
+    "win-rate": _win_rate,
 }

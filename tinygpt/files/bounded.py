@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import IO, AnyStr
 
-__all__ = ["read_bounded"]
+__all__ = ["read_bounded", "read_stream"]
+
+_PART = 1 << 20
 
 
 def read_bounded(path: str | Path, most: int, what: str = "such a file") -> bytes:
@@ -34,3 +37,19 @@ def read_bounded(path: str | Path, most: int, what: str = "such a file") -> byte
             size = Path(path).stat().st_size
             raise ValueError(f"{path} has {size:,} bytes; {what} has at most {most:,}")
     return data
+
+
+def read_stream(stream: IO[AnyStr], most: int, what: str = "standard input") -> AnyStr:
+    """All that a stream holds, such as standard input, which may have no end.
+
+    Raises:
+        ValueError: more than `most` bytes, or characters of a stream of text; no more than that is read.
+    """
+    parts, size = [stream.read(0)], 0
+    while part := stream.read(_PART):
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise ValueError(f"{what} has more than {most:,} {'characters' if isinstance(part, str) else 'bytes'}, "
+                             "which is the most; put it into files, and give less at once")
+    return parts[0].join(parts)

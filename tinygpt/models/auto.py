@@ -12,13 +12,18 @@ from ..nn.lora import merge_lora
 from ..pretrained import read_folder, resolve_folder
 from .adapter import ADAPTER, read_adapter
 from .base import PretrainedModel
+from .bag import BagClassifier
 from .bert import BERT
-from .encoder_decoder import EncoderDecoder
 from .decoder import GPT
+from .encoder_decoder import EncoderDecoder
+from .recurrent import RecurrentLM
+from .text_cnn import TextCNN
+from .wide import WideClassifier
 
 __all__ = ["load_adapted", "load_model", "model_class", "new_model"]
 
-CLASSES: tuple[type[PretrainedModel], ...] = (GPT, BERT, EncoderDecoder)
+CLASSES: tuple[type[PretrainedModel], ...] = (
+    GPT, RecurrentLM, BERT, BagClassifier, TextCNN, WideClassifier, EncoderDecoder)
 DEPTH = 8  # adapters that stand upon one another
 
 

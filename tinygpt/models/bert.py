@@ -19,6 +19,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor
 from ..backend import Array, array_module, on_device
+from ..blas import chooses_threads
 from ..nn import CachedSight, Dropout, Embedding, LayerNorm, Linear, Mask, Module, Padding, Parameter
 from ..nn.linear import normal
 from .base import PretrainedModel
@@ -68,9 +69,13 @@ class ClassificationHead(Module):
         self.dropout = Dropout(config.dropout)
         self.out = Linear(config.n_embd, config.n_labels, std=config.initializer_range)
 
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C) -> (B, C): what the scores are a linear function of."""
+        return self.dropout(getattr(ops, self.pooler)(self.dense(x)))
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> (B, N)."""
-        return self.out(self.dropout(getattr(ops, self.pooler)(self.dense(x))))
+        return self.out(self.features(x))
 
 
 class BERT(PretrainedModel):
@@ -139,6 +144,7 @@ class BERT(PretrainedModel):
         tokens = ids != c.pad_token_id
         return xp.cumsum(tokens, axis=1) * tokens + (c.position_offset - 1)
 
+    @chooses_threads
     def features(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """ids (B, T) -> what the last block gives, (B, T, C); arguments as for `forward`."""
         c = self.config
@@ -168,6 +174,7 @@ class BERT(PretrainedModel):
         own = None if self.lm_head is None else self.lm_head.weight
         return self.token_embedding.weight if own is None else own
 
+    @chooses_threads
     def forward(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Tensor:
         """The head's scores, or the features themselves for head=None.
 
@@ -188,6 +195,17 @@ class BERT(PretrainedModel):
             return ops.linear(self.lm_head(x), self.output_weight, self.lm_head.bias)
         return x if self.classifier is None else self.classifier(x[:, 0])
 
+    @property
+    def label_layer(self) -> Linear | None:
+        """The last layer of a classifier, (N, C)."""
+        return None if self.classifier is None else self.classifier.out
+
+    def label_features(self, ids: Any, attention_mask: Any = None) -> Tensor:
+        """What a classifier's `label_layer` takes, (B, C); arguments as for `forward`."""
+        assert self.classifier is not None
+        return self.classifier.features(self.features(ids, attention_mask)[:, 0])
+
+    @chooses_threads
     def embed(self, ids: Any, attention_mask: Any = None, token_type_ids: Any = None, *,
               pooling: str = "mean") -> Tensor:
         """One vector for each text, (B, C), to compare texts with (by cosine, say).

@@ -22,6 +22,7 @@ import numpy as np
 from .. import ops
 from ..autograd import Tensor, no_grad
 from ..backend import Array, to_device
+from ..blas import chooses_threads
 from ..generation import Rules, Sampling, as_list, beam_search, check_beams, check_suppressed, generate
 from ..nn import (Cache, CachedSight, CrossAttention, DecoderSight, Dropout, Embedding, LayerNorm, Mask, Module,
                   MultiHeadAttention, Padding, Sight)
@@ -122,6 +123,7 @@ class EncoderDecoder(PretrainedModel):
                              f"{self.config.block_size} tokens (block_size)")
         return ids
 
+    @chooses_threads
     def encode(self, ids: Any, attention_mask: Any = None) -> tuple[Tensor, Array | None]:
         """Source ids (B, S) -> the memory (B, S, C), and where to look at it, (B, 1, 1, S); None for everywhere."""
         ids = self._ids(ids)
@@ -143,6 +145,7 @@ class EncoderDecoder(PretrainedModel):
             cache.advance(ids.shape[1])
         return x if self.scale == 1.0 else x * self.scale
 
+    @chooses_threads
     def forward(self, ids: Any, decoder_ids: Any, attention_mask: Any = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position of the target.
 
@@ -166,6 +169,12 @@ class EncoderDecoder(PretrainedModel):
         return Cache(c.n_decoder_layer, batch_size, c.n_decoder_head, c.block_size if capacity is None else capacity,
                      c.head_dim or c.n_embd // c.n_decoder_head, device=self.device,
                      dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
+
+    @chooses_threads
+    def _step(self, decoder_ids: np.ndarray, memory: Tensor, memory_mask: Array | None, cache: Cache | None) -> Array:
+        """Logits (B, V) for the token after the last of decoder_ids (B, T)."""
+        x = self.decode(decoder_ids, memory, memory_mask, cache)
+        return ops.linear(x[:, -1], self.output_weight, self.lm_head.bias).data
 
     def _rules(self, max_length: int, eos: Any, chosen: Sampling) -> Rules:
         """The rules for texts of up to `max_length` tokens, the start token included: the configuration's, and what was
@@ -221,8 +230,7 @@ class EncoderDecoder(PretrainedModel):
             memory, memory_mask = memory[rows], None if memory_mask is None else memory_mask[rows]
 
         def step(decoder_ids: np.ndarray, cache: Cache | None) -> Array:
-            x = self.decode(decoder_ids, memory, memory_mask, cache)
-            return ops.linear(x[:, -1], self.output_weight, self.lm_head.bias).data
+            return self._step(decoder_ids, memory, memory_mask, cache)
 
         def make_cache(batch_size: int) -> Cache:
             return self.new_cache(batch_size, min(c.block_size, max_new_tokens + 1))

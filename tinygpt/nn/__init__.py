@@ -1,9 +1,9 @@
 """The layers of a transformer, each a Module of a few lines.
 
-docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py, relative.py, alibi.py,
-rms_norm.py, experts.py, padding.py, window.py, post_norm.py, residual.py, normed_attention.py, cross_attention.py),
-what takes the place of the book's (gated.py, cache.py), lora.py, blank.py, evaluating.py, and placement.py, which
-machinery.py puts into Module.
+docs/map.md has the reading order of the book's files. The others are further kinds (sinusoidal.py, rotary.py,
+relative.py, alibi.py, rms_norm.py, experts.py, padding.py, window.py, post_norm.py, residual.py, normed_attention.py,
+cross_attention.py), other networks (recurrent.py, convolution.py), what takes the place of the book's (gated.py,
+cache.py), lora.py, blank.py, evaluating.py, and placement.py, which machinery.py puts into Module.
 """
 
 from .module import Module, Parameter
@@ -34,14 +34,17 @@ from .cache import Cache, CachedSight, DecoderSight, LayerCache
 from .window import Window, WindowCache
 from .normed_attention import NormedAttention
 from .cross_attention import CrossAttention
+from .recurrent import GRU, LSTM, RNN
+from .convolution import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
 
 install_in(Module, MODULE)
 
 __all__ = [
-    "AlibiPositions", "Block", "Both", "BranchNormBlock", "Cache", "CachedSight", "Causal", "CrossAttention",
-    "CrossBlock", "DecoderSight", "Dropout", "Embedding", "FeedForward", "FusedFeedForward", "GatedFeedForward",
-    "LayerCache", "LayerNorm", "LearnedPositions", "Linear", "Mask", "MixtureOfExperts", "Module",
-    "MultiHeadAttention", "NormedAttention", "OffsetRMSNorm", "Padding", "ParallelBlock", "Parameter", "Positions",
-    "PostNormBlock", "PreNormCrossBlock", "RMSNorm", "RelativePositions", "RotaryPositions", "SandwichBlock", "Sight", "SinusoidalPositions", "Window",
-    "WindowCache", "balance_loss", "evaluating", "seed_dropout",
+    "AlibiPositions", "AvgPool1d", "AvgPool2d", "Block", "Both", "BranchNormBlock", "Cache", "CachedSight", "Causal",
+    "Conv1d", "Conv2d", "CrossAttention", "CrossBlock", "DecoderSight", "Dropout", "Embedding", "FeedForward",
+    "FusedFeedForward", "GRU", "GatedFeedForward", "LSTM", "LayerCache", "LayerNorm", "LearnedPositions", "Linear",
+    "Mask", "MaxPool1d", "MaxPool2d", "MixtureOfExperts", "Module", "MultiHeadAttention", "NormedAttention",
+    "OffsetRMSNorm", "Padding", "ParallelBlock", "Parameter", "Positions", "PostNormBlock", "PreNormCrossBlock",
+    "RMSNorm", "RNN", "RelativePositions", "RotaryPositions", "SandwichBlock", "Sight", "SinusoidalPositions",
+    "Window", "WindowCache", "balance_loss", "evaluating", "seed_dropout",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from .. import ops
@@ -78,6 +79,14 @@ class LayerCache:
                 free = xp.zeros((rows, heads, more, size), dtype=self.keys.dtype)
                 self.keys, self.values = (xp.concatenate([table, free], axis=2) for table in (self.keys, self.values))
 
+    def taken(self, rows: Array, capacity: int) -> LayerCache:
+        """As `Cache.taken`, of one layer."""
+        found = copy(self)
+        with on_device(device_of(self.keys)):
+            found.keys, found.values = self.keys[rows], self.values[rows]
+        found.grow(capacity)
+        return found
+
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was."""
         for table in (self.keys, self.values):
@@ -142,6 +151,20 @@ class Cache:
             self.capacity = max(capacity, 2 * self.capacity)
             for layer in self.layers:
                 layer.grow(self.capacity)
+
+    def taken(self, rows: Array, capacity: int) -> Cache:
+        """A new cache whose row i is a copy of row rows[i], with room for `capacity` tokens at least: several texts go
+        on from one beginning, which is read once."""
+        found = copy(self)
+        found.capacity = max(capacity, self.capacity)
+        found.layers = [layer.taken(to_device(rows, device_of(layer.keys)), capacity) for layer in self.layers]
+        found._of = {}
+        found.memories = {}
+        for key, (k, v) in self.memories.items():
+            place = to_device(rows, device_of(k))
+            with on_device(device_of(k)):
+                found.memories[key] = (k[place], v[place])
+        return found
 
     def reorder(self, rows: Array) -> None:
         """Make row i a copy of what row rows[i] was: beam search continues some beams twice and drops others."""

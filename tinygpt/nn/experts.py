@@ -21,6 +21,7 @@ Prerequisites: gated.py, ops/indexing.py. Next: ../models/kinds.py. Shazeer et a
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,12 @@ class Routing(NamedTuple):
     probability: Tensor
 
 
+class _LastPass(threading.local):
+    """The routing of each thread's last pass."""
+
+    routing: Routing | None = None
+
+
 class MixtureOfExperts(Module):
     """A feed-forward layer made of E gated ones.
 
@@ -57,7 +64,8 @@ class MixtureOfExperts(Module):
 
     Attributes:
         router: (E, C). experts: E layers.
-        routing: of the last pass in training, which `balance_loss` looks at; None in evaluation.
+        routing: of the last pass of this thread, where that was in training: `balance_loss` looks at it. A thread that
+            evaluates the model does not take it away from one that trains it.
 
     Raises:
         ValueError: a k outside 1 … E.
@@ -72,7 +80,7 @@ class MixtureOfExperts(Module):
         self.router = Linear(n_embd, n_experts, bias=False, std=std)
         self.experts = [GatedFeedForward(n_embd, n_inner, activation=activation, bias=bias, std=std, out_std=out_std)
                         for _ in range(n_experts)]
-        self.routing: Routing | None = None
+        self._last = _LastPass()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C). On a GPU it waits once, for how many tokens each expert has."""
@@ -95,6 +103,15 @@ class MixtureOfExperts(Module):
         self.routing = self._routing(p, counts) if self.training else None
         return (y * weights.reshape(*chosen.shape, 1)).sum(axis=1).reshape(x.shape)
 
+    @property
+    def routing(self) -> Routing | None:
+        """Of the last pass of this thread."""
+        return self._last.routing
+
+    @routing.setter
+    def routing(self, value: Routing | None) -> None:
+        self._last.routing = value
+
     def _routing(self, p: Tensor, counts: tuple[int, ...]) -> Routing:
         with on_device(device_of(p.data)):
             share = array_module(p.data).asarray(counts, dtype=p.dtype) / len(p)
@@ -102,7 +119,10 @@ class MixtureOfExperts(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy leaves the last pass behind, and the graph that hangs on it."""
-        return {**vars(self), "routing": None}
+        return {name: value for name, value in vars(self).items() if name != "_last"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _last=_LastPass())
 
 
 def _by_expert(xp: Any, chosen: Array, n_experts: int) -> tuple[Array, Array, tuple[int, ...]]:

@@ -15,6 +15,7 @@ adaptation of large language models" (2021).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -28,7 +29,8 @@ from .feedforward import FeedForward
 from .linear import Linear, normal
 from .module import Module, Parameter
 
-__all__ = ["LoRAEmbedding", "LoRALinear", "LowRank", "TARGETS", "add_lora", "merge_lora", "merged_state"]
+__all__ = ["LoRAEmbedding", "LoRALinear", "LowRank", "TARGETS", "add_lora", "merge_lora", "merged_state",
+           "without_adapters"]
 
 TARGETS = ("q", "k", "v", "out", "up", "gate", "down", "embedding")
 
@@ -196,6 +198,20 @@ def add_lora(model: Module, rank: int, alpha: float | None = None, targets: Sequ
             layer = adapted(layer, (2 * rank if alpha is None else alpha) / max(rank, 1))
             setattr(parent, attribute, layer)
         layer.add(name, start, stop, rank)
+
+
+@contextmanager
+def without_adapters(model: Module) -> Iterator[None]:
+    """Inside the block the model computes what it computed before it had adapters."""
+    adapted = [module for module in model.modules() if isinstance(module, _Adapted)]
+    scales = [module.scale for module in adapted]
+    for module in adapted:
+        module.scale = 0.0
+    try:
+        yield
+    finally:
+        for module, scale in zip(adapted, scales):
+            module.scale = scale
 
 
 def merged_state(model: Module) -> dict[str, Array]:

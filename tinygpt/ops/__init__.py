@@ -29,18 +29,21 @@ from .rotary import rotary_embedding
 from .rms_norm import rms_norm
 from .feedforward import gated_activation, linear_activation
 from .linear_loss import linear_cross_entropy
+from .recurrent import gru, gru_cell, lstm, lstm_cell, rnn, rnn_cell
+from .convolution import average_pool, convolution, max_pool
 from . import numpy_functions, precision  # noqa: F401  (NumPy's functions of Tensors; what becomes of bfloat16)
 
 sum, mean, max, var, min = (numpy_functions.MORE_METHODS[op.__name__] for op in (sum, mean, max, var, min))
 
 __all__ = [
-    "ACTIVATIONS", "IGNORE_INDEX", "absolute", "add", "astype", "broadcast_to", "clip", "concatenate",
-    "cos", "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims", "gated_activation", "gelu",
-    "gelu_tanh", "getitem", "layer_norm", "linear", "linear_activation", "linear_cross_entropy", "log", "log_softmax",
-    "logsumexp", "matmul", "max", "maximum", "mean", "merge_heads", "min", "minimum", "multiply", "negative", "power",
-    "relu", "relu_squared", "reshape", "rms_norm", "rotary_embedding", "scaled_dot_product_attention", "sigmoid",
-    "silu", "sin", "softmax", "split", "split_heads", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes",
-    "tanh", "to_device", "transpose", "var", "where",
+    "ACTIVATIONS", "IGNORE_INDEX", "absolute", "add", "astype", "average_pool", "broadcast_to", "clip", "concatenate",
+    "convolution", "cos", "cross_entropy", "divide", "dropout", "embedding", "erf", "exp", "expand_dims",
+    "gated_activation", "gelu", "gelu_tanh", "getitem", "gru", "gru_cell", "layer_norm", "linear", "linear_activation",
+    "linear_cross_entropy", "log", "log_softmax", "logsumexp", "lstm", "lstm_cell", "matmul", "max", "max_pool",
+    "maximum", "mean", "merge_heads", "min", "minimum", "multiply", "negative", "power", "relu", "relu_squared",
+    "reshape", "rms_norm", "rnn", "rnn_cell", "rotary_embedding", "scaled_dot_product_attention", "sigmoid", "silu",
+    "sin", "softmax", "split", "split_heads", "sqrt", "squeeze", "stack", "subtract", "sum", "swapaxes", "tanh",
+    "to_device", "transpose", "var", "where",
 ]
 
 

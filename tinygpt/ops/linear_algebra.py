@@ -25,8 +25,8 @@ from .piecewise import absolute
 from .reduction import Axis, restore
 
 __all__ = [
-    "cholesky", "cond", "det", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr",
-    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv",
+    "qr", "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
 ]
 
 
@@ -243,6 +243,30 @@ def eigvals(xp: Any, x: Array) -> Output:
         dx = _t(xp.linalg.inv(picked)) @ (g[..., None, :] * _eye(xp, picked)) @ _t(picked)
         return ((dx if x.dtype.kind == "c" else dx.real).astype(x.dtype),)
     return out, backward
+
+
+@differentiable
+def _eig(xp: Any, x: Array) -> Output:
+    """Eigenvalues, all different, and eigenvectors of length 1."""
+    w, v = xp.linalg.eig(x)
+
+    def backward(gs):  # dV = V (F ∘ V⁻¹ dX V), less what would change a column's length
+        gw, gv = gs
+        inner = gw[..., None, :] * _eye(xp, v)
+        if (gv != 0).any():
+            if w.dtype.kind == "c":
+                raise TypeError("linalg.eig: eigenvectors of complex eigenvalues have no derivative here, since each "
+                                "may be turned by any phase: use linalg.eigvals, or eigh for symmetric matrices")
+            inner = inner + _gaps(xp, w) * (_t(v) @ (gv - v * (v * gv).sum(axis=-2, keepdims=True)))
+        dx = _t(xp.linalg.inv(v)) @ inner @ _t(v)
+        return ((dx if x.dtype.kind == "c" else dx.real).astype(x.dtype),)
+    return (w, v), backward
+
+
+@of_numpy("linalg.eig", derivative="V⁻ᵀ (diag(gw) + F ∘ Vᵀ (gv − v vᵀ gv)) Vᵀ, F = 1 / (wⱼ − wᵢ), of real ones")
+def eig(a: Any) -> Any:
+    """Eigenvalues, in no order, and eigenvectors of square matrices."""
+    return _named(np.linalg.eig, _eig(a))
 
 
 @differentiable

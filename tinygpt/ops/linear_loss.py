@@ -1,6 +1,6 @@
 """The output projection and the cross entropy of its logits in one operation.
 
-Prerequisites: linalg.py, loss.py. Next: precision.py.
+Prerequisites: linalg.py, loss.py. Next: recurrent.py.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import numpy as np
 from ..arrays import Array, as_array, from_numpy, to_numpy
 from ..autograd import Output, Tensor, differentiable, wrap
 from . import elementwise, shape
-from .numpy_table import as_input, beside, enter, module_of, no_out, of_numpy, plain
+from .numpy_table import as_input, beside, enter, joined, module_of, no_out, of_numpy, plain
 
 __all__ = [
     "append", "array_split", "bincount", "block", "broadcast_arrays", "choose", "column_stack", "compress", "dsplit",
@@ -180,14 +180,15 @@ for _n in (1, 2, 3):
 @of_numpy("append", derivative="each array gets its part of g")
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     """`values` behind `arr`; both flattened if `axis` is None."""
-    return shape.concatenate([as_input(arr), as_input(values)], axis=axis)
+    return shape.concatenate([joined(arr), joined(values)], axis=axis)
 
 
 @of_numpy("insert", derivative="each array gets its part of g")
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """`values` put into `arr` before the places `obj`."""
-    arr = as_input(arr)
-    values = values if isinstance(values, Tensor) else wrap(beside(values, arr))
+    arr, values = joined(arr), joined(values)
+    if not values.requires_grad:
+        values = wrap(beside(values, arr))
     old, new = (np.arange(x.size).reshape(x.shape) for x in (arr, values))
     places = np.insert(old, plain(obj), new + arr.size, axis=axis)
     return append(arr, values)[beside(places, arr)]

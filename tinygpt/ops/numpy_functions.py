@@ -41,6 +41,38 @@ def _where(condition: Any, *xy: Any) -> Any:
     return elementwise.where(condition, *xy) if xy else np.nonzero(_bare(condition))
 
 
+def _transpose(a: Any, axes: Any = None) -> Any:
+    """np.transpose: the axes in the order `axes`, which of a row may be a number; reversed if None."""
+    return shape.transpose(a, axes=axes if axes is None or isinstance(axes, (tuple, list)) else (axes,))
+
+
+def _in_order(x: Any, lengths: Any, order: str) -> Any:
+    """x with axes of other lengths: the last index is the fastest in the order C, the first in the order F."""
+    if order == "C":
+        return METHODS["reshape"](x, lengths)
+    if order == "F":
+        backwards = lengths[::-1] if isinstance(lengths, (tuple, list)) else lengths
+        return shape.transpose(METHODS["reshape"](shape.transpose(x), backwards))
+    raise ValueError(f"order must be 'C' or 'F' for a Tensor, got {order!r}: others ask how it lies in memory")
+
+
+def _reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
+    """np.reshape: the same elements under the lengths `shape`, of which one may be −1."""
+    return _in_order(a, shape, order)
+
+
+def _reshape_method(x: Tensor, *lengths: Any, order: str = "C") -> Any:
+    """x.reshape(2, 3) or x.reshape((2, 3)); one length may be −1."""
+    if order == "C":
+        return shape.reshape(x, shape=lengths[0] if len(lengths) == 1 else lengths)
+    return _in_order(x, lengths[0] if len(lengths) == 1 else lengths, order)
+
+
+def _ravel(a: Any, order: str = "C") -> Any:
+    """All elements in one axis."""
+    return _in_order(a, -1, order)
+
+
 for _function, _names, _derivative in (
     (elementwise.add, "add", "g, g"), (elementwise.subtract, "subtract", "g, −g"),
     (elementwise.multiply, "multiply", "g y, g x"), (elementwise.divide, "divide true_divide", "g / y, −g x / y²"),
@@ -52,9 +84,9 @@ for _function, _names, _derivative in (
     (trigonometry.sin, "sin", "g cos x"), (trigonometry.cos, "cos", "−g sin x"),
     (elementwise.tanh, "tanh", "g (1 − tanh² x)"), (_where, "where", "g to the one that was taken"),
     (piecewise.clip, "clip", "g inside of the bounds and on them"),
-    (shape.transpose, "transpose permute_dims", "g, its axes put back"),
-    (shape.swapaxes, "swapaxes", "g, its axes put back"), (METHODS["reshape"], "reshape", "g, reshaped"),
-    (METHODS["ravel"], "ravel", "g, reshaped"), (axes.expand_dims, "expand_dims", "g, reshaped"),
+    (_transpose, "transpose permute_dims", "g, its axes put back"),
+    (shape.swapaxes, "swapaxes", "g, its axes put back"), (_reshape, "reshape", "g, reshaped"),
+    (_ravel, "ravel", "g, reshaped"), (axes.expand_dims, "expand_dims", "g, reshaped"),
     (axes.squeeze, "squeeze", "g, reshaped"), (axes.broadcast_to, "broadcast_to", "g, summed over what was repeated"),
     (shape.concatenate, "concatenate concat", "each array gets its part of g"),
     (axes.stack, "stack", "each array gets its slice of g"),
@@ -145,6 +177,7 @@ _OTHER_NAMES = {"conj": "conjugate"}
 MORE_METHODS: dict[str, Any] = {  # of Tensors, beyond the book's
     "__abs__": piecewise.absolute, "abs": piecewise.absolute, "clip": piecewise.clip, "sin": trigonometry.sin,
     "cos": trigonometry.cos, "erf": erf, "gelu": gelu, "silu": silu, "sigmoid": sigmoid, "squeeze": axes.squeeze,
+    "reshape": _reshape_method, "ravel": _ravel, "flatten": _ravel,
     **{_op.__name__: with_every_keyword(_op) for _op in (
         reduction.sum, reduction.mean, reduction.max, statistics.var, statistics.min)},
     "__mod__": _library_operator("remainder"), "__rmod__": _library_operator("remainder", True),

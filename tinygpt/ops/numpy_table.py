@@ -21,9 +21,10 @@ import numpy as np
 from ..arrays import Array, array_module, from_numpy
 from ..autograd import Tensor
 from ..backend import on_device
+from .axes import stack
 
-__all__ = ["ENTRIES", "Entry", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "module_of", "no_out", "of_numpy",
-           "plain"]
+__all__ = ["ENTRIES", "Entry", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "joined", "module_of", "no_out",
+           "of_numpy", "plain"]
 
 
 class Entry(NamedTuple):
@@ -49,6 +50,13 @@ class Entry(NamedTuple):
 def as_input(x: Any) -> Any:
     """x as a Tensor."""
     return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def joined(x: Any) -> Any:
+    """x as a Tensor; nested lists that hold Tensors become one, with their gradients."""
+    def holds_tensors(part: Any) -> bool:
+        return isinstance(part, Tensor) or isinstance(part, (list, tuple)) and any(map(holds_tensors, part))
+    return stack([joined(part) for part in x]) if not isinstance(x, Tensor) and holds_tensors(x) else as_input(x)
 
 
 def plain(x: Any) -> Any:

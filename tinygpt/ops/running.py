@@ -53,7 +53,9 @@ def _cumulative(name: str, rule: Any, a: Any, axis: int | None, dtype: Any, out:
     a = as_input(a)
     if dtype is not None:
         a = a.astype(dtype)
-    return rule(a.reshape(-1), axis=0) if axis is None else rule(a, axis=int(axis))
+    if axis is None or not a.ndim and axis in (0, -1):
+        return rule(a.reshape(-1), axis=0)
+    return rule(a, axis=int(axis))
 
 
 @of_numpy("cumsum", derivative="the sum of g from there on")

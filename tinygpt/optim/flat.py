@@ -186,7 +186,7 @@ class FlatParameters:
     def new_gradient(self) -> Array:
         """A further array (N,) with this layout: a replica's gradients, an optimizer's moments."""
         with on_device(self.device):
-            return array_module(self.data).zeros_like(self.data)
+            return array_module(self.data).zeros(self.data.shape, self.data.dtype)  # on the host, memory once written
 
     def views(self, flat: Array) -> dict[str, Array]:
         """Name -> the stretch of `flat` (N,) that belongs to the parameter, in its shape; nothing is copied.

@@ -46,7 +46,7 @@ class AdamW(FlatOptimizer, adamw.AdamW):
             parameters that live in one already, that one is used).
 
     Attributes:
-        first_moment, second_moment: running means of g and g², (N,) in the layout of `flat`.
+        first_moment, second_moment: running means of g and g², of the elements `own`: (N,) in the layout of `flat`.
         Those of FlatOptimizer.
 
     Raises:
@@ -60,15 +60,24 @@ class AdamW(FlatOptimizer, adamw.AdamW):
 
     def hold(self, parameters: FlatParameters | Parameters) -> None:
         super().hold(parameters)
-        self.first_moment: Array = self.flat.new_gradient()
-        self.second_moment: Array = self.flat.new_gradient()
+        self.moments = {kind: [(self.own, self.flat.new_gradient())] for kind in ("first_moment", "second_moment")}
 
-    def _moments(self) -> dict[str, Array]:
-        return {f"{moment}.{name}": view for moment in ("first_moment", "second_moment")
-                for name, view in self.flat.views(getattr(self, moment)).items()}
+    @property
+    def first_moment(self) -> Array:
+        """Running means of the gradient."""
+        return self.moments["first_moment"][0][1]
+
+    @property
+    def second_moment(self) -> Array:
+        """Running means of its square."""
+        return self.moments["second_moment"][0][1]
 
     def _update(self, lr: float, grad_scale: float | Array, spread: Spread) -> None:
-        self.update_stretch(slice(0, self.flat.size), self.second_moment, lr, grad_scale, spread)
+        for stretch, second_moment in self.moments["second_moment"]:
+            self.update_stretch(stretch, second_moment, lr, grad_scale, spread)
+
+    def _first_moment_of(self, stretch: slice) -> Array:
+        return self.first_moment[stretch.start - self.own.start:stretch.stop - self.own.start]
 
     def update_stretch(self, stretch: slice, second_moment: Array, lr: float, grad_scale: float | Array,
                        spread: Spread) -> None:
@@ -97,14 +106,14 @@ class AdamW(FlatOptimizer, adamw.AdamW):
         step_size, eps = self._folded(lr)
         n_decayed = min(max(self.flat.decay_range.stop - stretch.start, 0), stretch.stop - stretch.start)
         return adamw_fused(
-            self.flat.data[stretch], self.flat.grad[stretch], self.first_moment[stretch], second_moment, grad_scale,
+            self.flat.data[stretch], self.flat.grad[stretch], self._first_moment_of(stretch), second_moment, grad_scale,
             n_decayed=n_decayed, betas=self.betas, step_size=step_size, eps=eps,
             keep=1 - lr * self.weight_decay, tiny=0.0 if self.steps % FLUSH_EVERY else tiny_moment(self.eps))
 
     def _update_block(self, block: slice, v: Array, scratch: Array, lr: float, grad_scale: float | Array,
                       weight_decay: float) -> None:
         """`adamw_update` on one block in place."""
-        p, g, m = self.flat.data[block], self.flat.grad[block], self.first_moment[block]
+        p, g, m = self.flat.data[block], self.flat.grad[block], self._first_moment_of(block)
         xp, s = array_module(p), scratch[:p.size]
         (beta1, beta2), (step_size, eps) = self.betas, self._folded(lr)
 

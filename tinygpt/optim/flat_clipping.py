@@ -19,7 +19,8 @@ from ..kernels.cuda import squared_norm_fused
 from . import clipping
 from .flat import FlatParameters, Parameters, Spread, block_size, in_one, named_trainable
 
-__all__ = ["clip_coefficient", "clip_grad_norm", "grad_norm", "grad_norm_on_device"]
+__all__ = ["clip_coefficient", "clip_grad_norm", "grad_norm", "grad_norm_on_device", "norm_of_squares",
+           "squares"]
 
 
 def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
@@ -28,21 +29,30 @@ def _gradients(parameters: FlatParameters | Parameters) -> list[Array]:
     return [p.grad for _, p in named_trainable(parameters) if p.grad is not None]
 
 
+def squares(blocks: list[Array], spread: Spread) -> list[Array]:
+    """The sum of squares of each block, () float64. Blocks are multiplied in their own dtype."""
+    def of_part(part: list[Array]) -> list[Array]:
+        with on_device(device_of(part[0]) if part else "cpu"), np.errstate(over="ignore"):  # infinite is an answer
+            xp = array_module(part[0]) if part else np
+            return [xp.dot(block, block).astype(xp.float64) for block in part]
+    return list(itertools.chain.from_iterable(spread(of_part, blocks)))
+
+
 def _squared_length(g: Array, spread: Spread = in_one) -> Array:
     """The sum of squares, left on the device, (). Blocks are multiplied in g's dtype and added up in float64: a running
     float32 sum over a hundred million squares would lose digits."""
     xp, n = array_module(g), block_size(g)
-
-    def squares(blocks: list[Array]) -> list[Array]:
-        with on_device(device_of(g)), np.errstate(over="ignore"):  # an infinite norm is an answer
-            return [xp.dot(block, block).astype(xp.float64) for block in blocks]
     with on_device(device_of(g)):
         fused = squared_norm_fused(g)
         if fused is not None:
             return fused
         flat = g.reshape(-1)
-        lengths = spread(squares, [flat[start:start + n] for start in range(0, g.size, n)])
-        return sum(itertools.chain.from_iterable(lengths), xp.zeros((), xp.float64))
+        return sum(squares([flat[start:start + n] for start in range(0, g.size, n)], spread), xp.zeros((), xp.float64))
+
+
+def norm_of_squares(lengths: list[Array]) -> float:
+    """The length of a gradient from the sums of squares of its blocks, as `grad_norm` has it."""
+    return math.sqrt(float(sum(lengths, np.zeros(()))))
 
 
 def _norm(gradients: list[Array], spread: Spread = in_one) -> float:

@@ -1,8 +1,8 @@
 """What every optimizer over the flat buffer shares: taking up the parameters, the shell of a step, the state.
 
 A new optimizer is one file with a subclass of `FlatOptimizer`, and one row in `OPTIMIZERS` (optim/__init__.py). The
-subclass sets its settings, calls `hold`, and writes two methods: `_update`, one step in place, and `_moments`, the
-arrays that the next step needs.
+subclass sets its settings, puts the arrays that the next step needs into `moments` when it takes up the parameters
+(`hold`), and writes `_update`, one step in place for the stretch `own`.
 
 Prerequisites: flat.py, adamw.py. Next: flat_adamw.py.
 """
@@ -10,12 +10,13 @@ Prerequisites: flat.py, adamw.py. Next: flat_adamw.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array, on_device, to_device, to_numpy
+from ..ranks import Group
 from .flat import FlatParameters, Parameters, Spread, block_size, flatten, in_one
 
 __all__ = ["FLUSH_EVERY", "FlatOptimizer"]
@@ -30,12 +31,16 @@ class FlatOptimizer:
 
     Attributes:
         flat: the FlatParameters.
+        own: the stretch of the flat arrays that this optimizer updates: all, unless ranks share the work.
+        moments: the arrays that the next step needs. For each kind ("first_moment", say) stretches of the flat arrays,
+            and their arrays.
         lr: the learning rate of a step that is given none.
         steps: the number of steps taken.
     """
 
     lr: float
     steps: int = 0
+    _group: Group = Group()
 
     def hold(self, parameters: FlatParameters | Parameters) -> None:
         """Take up the parameters: a FlatParameters, or what one is built from.
@@ -47,6 +52,8 @@ class FlatOptimizer:
         """
         self.flat = flatten(parameters)
         self._block_size = min(block_size(self.flat.data), self.flat.size)
+        self.own = slice(0, self.flat.size)
+        self.moments: dict[str, list[tuple[slice, Array]]] = {}
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
@@ -78,11 +85,6 @@ class FlatOptimizer:
         """Step number `self.steps` in place; the device of the parameters is the current one, in this thread only."""
         raise NotImplementedError
 
-    def _moments(self) -> dict[str, Array]:
-        """The arrays that the next step needs, under names such as "first_moment.NAME": views, in which
-        `load_state_dict` writes."""
-        raise NotImplementedError
-
     def blocks(self, stretch: slice) -> Iterator[tuple[slice, bool]]:
         """Cut a stretch of the flat arrays into slices of at most a block, each with whether weight decay applies."""
         return self.flat.blocks(self._block_size, stretch)
@@ -90,9 +92,78 @@ class FlatOptimizer:
     def state_dict(self) -> dict[str, Array]:
         """What a checkpoint must keep: "step" (), and each moment of each parameter, "first_moment.NAME" for example.
 
-        The moments are views, not copies: write or copy them before the next step.
+        The moments are views, not copies: write or copy them before the next step. Where ranks share the work, all of
+        them call this together, and the first one gets copies of all moments, the others nothing of use.
         """
-        return {"step": np.array(self.steps, dtype=np.int64), **self._moments()}
+        state = {"step": np.array(self.steps, dtype=np.int64)}
+        with on_device(self.flat.device):
+            for kind, pieces in self._whole_moments().items():
+                for name, slot in self.flat.slots.items():
+                    found = [array[slot.start - stretch.start:slot.stop - stretch.start] for stretch, array in pieces
+                             if stretch.start <= slot.start and slot.stop <= stretch.stop]
+                    if found:
+                        state[f"{kind}.{name}"] = found[0].reshape(slot.shape)
+        return state
+
+    def _undivided(self) -> list[tuple[slice, int, bool]]:
+        """Stretches that fill the flat arrays: where, moments per element, and whether ranks may share one."""
+        return [(slice(0, self.flat.size), 2, True)]
+
+    def cuts(self, n: int) -> list[int]:
+        """Where to cut the flat arrays so that n ranks have equal parts of the moments: the first element of each part,
+        and N."""
+        stretches = self._undivided()
+        total = sum((stretch.stop - stretch.start) * moments for stretch, moments, _ in stretches)
+        cuts = [0]
+        for i in range(1, n):
+            left = total * i // n
+            for stretch, moments, divisible in stretches:
+                cost = (stretch.stop - stretch.start) * moments
+                if left <= cost:
+                    break
+                left -= cost
+            at = stretch.start + left // moments
+            near = at if divisible else stretch.start if 2 * left < cost else stretch.stop
+            cuts.append(max(cuts[-1], near))
+        return [*cuts, self.flat.size]
+
+    def share_out(self, group: Group, bounds: Sequence[int]) -> None:
+        """Go on as one of several ranks, with the first one's state: rank r updates bounds[r] to bounds[r + 1], and has
+        the moments of these alone. All ranks call this together, once."""
+        self._group, self.steps = group, group.broadcast(self.steps)
+        self._bounds, self.own = list(bounds), slice(bounds[group.rank], bounds[group.rank + 1])
+        self._stretches = {kind: [stretch for stretch, _ in pieces] for kind, pieces in self.moments.items()}
+        for pieces in self.moments.values():
+            for i, (stretch, whole) in enumerate(pieces):
+                parts = self._parts(stretch)
+                own = parts[group.rank]
+                array = whole[own.start - stretch.start:own.stop - stretch.start].copy()
+                first = group.rank == 0
+                group.swap([whole[part.start - stretch.start:part.stop - stretch.start] if first and p else whole[:0]
+                            for p, part in enumerate(parts)],
+                           [array if p == 0 and not first else array[:0] for p in range(group.size)])
+                pieces[i] = own, array
+
+    def _parts(self, stretch: slice) -> list[slice]:
+        """What each rank updates of a stretch."""
+        clipped = [min(max(bound, stretch.start), stretch.stop) for bound in self._bounds]
+        return [slice(start, stop) for start, stop in zip(clipped, clipped[1:])]
+
+    def _whole_moments(self) -> dict[str, list[tuple[slice, Array]]]:
+        """`moments` on the first rank as if there were no others."""
+        group = self._group
+        if group.size == 1:
+            return self.moments
+        found: dict[str, list[tuple[slice, Array]]] = {}
+        for kind, pieces in self.moments.items():
+            for stretch, (_, own) in zip(self._stretches[kind], pieces):
+                whole = np.empty(stretch.stop - stretch.start if group.rank == 0 else 0, own.dtype)
+                places = [whole[part.start - stretch.start:part.stop - stretch.start] for part in self._parts(stretch)]
+                group.swap([own if p == 0 else own[:0] for p in range(group.size)],
+                           places if group.rank == 0 else [whole] * group.size)
+                if group.rank == 0:
+                    found.setdefault(kind, []).append((stretch, whole))
+        return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; the arrays are copied. Nothing changes if anything does not fit.

@@ -88,9 +88,7 @@ class Muon(AdamW):
         hidden: (name, shape) -> whether a parameter is a hidden matrix; it has two axes then.
 
     Attributes:
-        first_moment: running means of the gradients, (N,) in the layout of `flat`.
-        second_moments: for each stretch of the flat arrays without hidden matrices, the stretch and its running means
-            of squared gradients.
+        first_moment: running means of the gradients of the elements `own`: (N,) in the layout of `flat`.
 
     Raises:
         ValueError: a setting outside its range, or parameters that FlatParameters refuses.
@@ -109,7 +107,6 @@ class Muon(AdamW):
 
     def hold(self, parameters: FlatParameters | Parameters) -> None:
         FlatOptimizer.hold(self, parameters)  # not AdamW's, for hidden matrices need no second moment
-        self.first_moment = self.flat.new_gradient()
         self._matrices: list[str] = []
         bounds = [0]  # of the stretches between the hidden matrices: start, stop, start, stop, …
         for name, slot in self.flat.slots.items():
@@ -118,33 +115,36 @@ class Muon(AdamW):
                 bounds += [slot.start, slot.stop]
         bounds.append(self.flat.size)
         with on_device(self.flat.device):
-            self.second_moments: list[tuple[slice, Array]] = [
-                (slice(start, stop), array_module(self.flat.data).zeros_like(self.flat.data, shape=(stop - start,)))
-                for start, stop in zip(bounds[::2], bounds[1::2]) if stop > start]
+            xp, dtype = array_module(self.flat.data), self.flat.data.dtype
+            self.moments = {"first_moment": [(self.own, self.flat.new_gradient())], "second_moment": [
+                (slice(start, stop), xp.zeros(stop - start, dtype))
+                for start, stop in zip(bounds[::2], bounds[1::2]) if stop > start]}
 
-    def _moments(self) -> dict[str, Array]:
-        moments = {f"first_moment.{name}": view for name, view in self.flat.views(self.first_moment).items()}
-        with on_device(self.flat.device):
-            for stretch, second_moment in self.second_moments:
-                for name, slot in self.flat.slots.items():
-                    if stretch.start <= slot.start < stretch.stop:
-                        view = second_moment[slot.start - stretch.start:slot.stop - stretch.start].reshape(slot.shape)
-                        moments[f"second_moment.{name}"] = view
-        return moments
+    @property
+    def second_moments(self) -> list[tuple[slice, Array]]:
+        """Stretches without hidden matrices, and their running means of squared gradients."""
+        return self.moments["second_moment"]
+
+    def _undivided(self) -> list[tuple[slice, int, bool]]:
+        """A hidden matrix is one rank's: it is made orthogonal as a whole."""
+        slots = [self.flat.slots[name] for name in self._matrices]
+        return sorted([*((slice(slot.start, slot.stop), 1, False) for slot in slots),
+                       *((stretch, 2, True) for stretch, _ in self.second_moments)], key=lambda found: found[0].start)
 
     def _update(self, lr: float, grad_scale: float | Array, spread: Spread) -> None:
         def update(names: list[str]) -> None:
             with on_device(self.flat.device):
                 for name in names:
                     self._update_matrix(name, lr, grad_scale)
-        spread(update, self._matrices)
-        for stretch, second_moment in self.second_moments:
-            self.update_stretch(stretch, second_moment, lr, grad_scale, spread)
+        spread(update, [name for name in self._matrices
+                        if self.own.start <= self.flat.slots[name].start < self.own.stop])
+        super()._update(lr, grad_scale, spread)
 
     def _update_matrix(self, name: str, lr: float, grad_scale: float | Array) -> None:
         slot = self.flat.slots[name]
-        p, g, m = (x[slot.start:slot.stop].reshape(slot.shape)
-                   for x in (self.flat.data, self.flat.grad, self.first_moment))
+        stretch = slice(slot.start, slot.stop)
+        p, g, m = (x.reshape(slot.shape) for x in (
+            self.flat.data[stretch], self.flat.grad[stretch], self._first_moment_of(stretch)))
         rows, columns = slot.shape
         if name.endswith("qkv.weight") and rows == 3 * columns:
             rows = columns

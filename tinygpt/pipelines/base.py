@@ -153,7 +153,7 @@ class Pipeline(ABC):
         `padding` is without effect, as `Settings` says.
         """
         check_count("max_length", max_length, "the model's context")
-        block_size: int = self.model.config.block_size  # type: ignore[attr-defined]
+        block_size: int = self.model.config.block_size
         return encode_within(self.tokenizer, texts, min(max_length or block_size, block_size), truncation=truncation,
                              allowed_special=allowed_special)
 

@@ -69,8 +69,8 @@ class TextClassificationPipeline(Pipeline):
 
     @classmethod
     def serves(cls, model: PretrainedModel) -> bool:
-        """A BERT or a GPT with labels."""
-        return isinstance(model, (BERT, GPT)) and model.config.head == "classification"
+        """Any model with labels."""
+        return getattr(model.config, "head", None) == "classification"
 
     def is_input(self, value: Any) -> bool:
         """A text, or a dict that holds one."""

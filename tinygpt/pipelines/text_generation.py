@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..data.chat_template import ChatTemplate, Message, chat_template
 from ..generation import TextStream, absent, left_pad
 from ..generation.decode import as_list
-from ..models import GPT, PretrainedModel
+from ..models import CausalLM, PretrainedModel
 from ..models.base import FROM_CONFIG
 from .base import Pipeline, Settings, check_count, prefer_new_tokens
 
@@ -103,12 +103,12 @@ class TextGenerationPipeline(Pipeline):
     needs = "a decoder"
     recipe = "tinygpt pretrain --out runs/first"
     settings_class = GenerationSettings
-    model: GPT
+    model: CausalLM
 
     @classmethod
     def serves(cls, model: PretrainedModel) -> bool:
-        """A GPT that predicts tokens."""
-        return isinstance(model, GPT) and model.config.head == "lm"
+        """A model that predicts tokens."""
+        return isinstance(model, CausalLM) and model.config.head == "lm"
 
     def is_input(self, value: Any) -> bool:
         """A text, or a list of messages."""

@@ -2,8 +2,8 @@
 
 Read `safetensors_file.py` (the file format, read without trust), `shards.py`, `config_fields.py` and
 `config_json.py` (config.json), `names.py` and `tables.py` (one name table a family); `gguf_quants.py`, `gguf_file.py`
-and `gguf_model.py` (a GGUF file, as the folder that it was made from); then `folder.py` (all of it together) and
-`hub.py` (models by name).
+and `gguf_model.py` (a GGUF file, as the folder that it was made from); then `folder.py` (all of it together),
+`packages.py` and `hub.py` (models by name).
 """
 
 from .folder import read_folder, write_folder

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Option", "OPTIONS", "FIXED", "CLASSES", "ACTIVATIONS", "ALWAYS_BIASED", "ARGUMENTS", "COUNTS_TOKENS",
-           "DECODERS", "ENCODER_DECODERS", "GATED", "LAYER_TYPES", "NOT_FOLLOWED", "PARTS", "PART_OPTIONS", "RULES",
-           "THETAS", "WITH_BEAMS", "WITH_WINDOWS"]
+           "DECODERS", "ENCODER_DECODERS", "GATED", "LAYER_TYPES", "NOT_FOLLOWED", "OWN", "PARTS", "PART_OPTIONS",
+           "RULES", "THETAS", "WITH_BEAMS", "WITH_WINDOWS"]
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,21 @@ BART = (
 MARIAN = _with_defaults(BART, vocab_size=58101, bos_token_id=None, eos_token_id=0, pad_token_id=58100,
                         decoder_start_token_id=58100, forced_eos_token_id=0)
 
+
+def _own(*sizes: str, tied: bool = False, **numbers: float) -> tuple[Option, ...]:
+    """Options of an architecture of our own, whose names are ours and stand in every file that is written."""
+    return (*(Option(name, name, "size", 1) for name in ("vocab_size", "block_size", *sizes)),
+            *(Option(name, name, "number", default) for name, default in numbers.items()),
+            *(Option("tie_word_embeddings", "tie_word_embeddings", "flag", True),) * tied,
+            Option("bos_token_id", "bos_token_id", "id", None), Option("eos_token_id", "eos_token_id", "ids", None),
+            Option("pad_token_id", "pad_token_id", "id", None))
+
+
+RECURRENT = _own("n_layer", "n_embd", tied=True, dropout=0.0, initializer_range=0.02)
+BAG = _own("n_buckets", dropout=0.0)
+CNN = _own("n_embd", "n_kernels", dropout=0.5, initializer_range=0.1)
+WIDE = (*CNN, Option("n_buckets", "n_buckets", "size", 1))
+
 T5 = (
     Option("vocab_size", "vocab_size", "size", 32128),
     Option("block_size", "n_positions", "size", 512),
@@ -215,7 +230,7 @@ GATED = "gated-"                                              # before the activ
 OPTIONS = {"gpt2": GPT2, "llama": LLAMA, "mistral": MISTRAL, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
            "olmo2": OLMO2, "smollm3": SMOLLM3, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
            "roberta": ROBERTA, "xlm-roberta": XLM_ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
-           "t5": T5}
+           "t5": T5, "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN, "wide": WIDE}
 
 ENCODER_DECODERS = ("bart", "marian", "t5")
 DECODERS = ("gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox", "gemma3_text")
@@ -253,6 +268,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "roberta": EVERYWHERE | {"position_embedding_type": "absolute"},
     "bart": EVERYWHERE,
     "marian": EVERYWHERE | {"share_encoder_decoder_embeddings": True},
+    "lstm": {}, "gru": {}, "rnn": {}, "bag": {}, "cnn": {}, "wide": {},
     "t5": EVERYWHERE,
 }
 
@@ -294,4 +310,7 @@ CLASSES: dict[str, dict[str | None, tuple[str, ...]]] = {
     "bart": {"lm": ("BartForConditionalGeneration", "BartModel")},
     "marian": {"lm": ("MarianMTModel", "MarianModel")},
     "t5": {"lm": ("T5ForConditionalGeneration", "T5Model", "T5WithLMHeadModel")},
+    **dict.fromkeys(("lstm", "gru", "rnn"), {"lm": ()}),
+    **dict.fromkeys(("bag", "cnn", "wide"), {"classification": ()}),
 }
+OWN = tuple(name for name, heads in CLASSES.items() if not any(heads.values()))  # no class there: always our own type

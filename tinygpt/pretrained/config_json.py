@@ -14,7 +14,7 @@ from typing import Any
 
 from ..files import read_json, write_json
 from .config_fields import (ACTIVATIONS, ALWAYS_BIASED, ARGUMENTS, CLASSES, COUNTS_TOKENS, DECODERS, ENCODER_DECODERS,
-                            FIXED, GATED, LAYER_TYPES, NOT_FOLLOWED, OPTIONS, PART_OPTIONS, PARTS, RULES, THETAS,
+                            FIXED, GATED, LAYER_TYPES, NOT_FOLLOWED, OPTIONS, OWN, PART_OPTIONS, PARTS, RULES, THETAS,
                             WITH_BEAMS, WITH_WINDOWS, Option)
 
 __all__ = ["CONFIG", "GENERATION_CONFIG", "fields_of", "read_config", "write_config"]
@@ -75,8 +75,9 @@ def _architecture_and_head(config: dict[str, Any]) -> tuple[str, str | None]:
         return _layout_and_head(config)
     if kind is None and classes and classes[0] in known:       # the oldest folders have no model_type
         kind = known[classes[0]][0]
-    if not isinstance(kind, str) or kind not in OPTIONS:
-        raise ValueError(f"model_type={kind!r:.80} is not supported; supported: {', '.join(OPTIONS)}")
+    if not isinstance(kind, str) or kind not in OPTIONS or kind in OWN:
+        raise ValueError(f"model_type={kind!r:.80} is not supported; supported: "
+                         f"{', '.join(name for name in OPTIONS if name not in OWN)}")
     if not classes:
         return kind, HEAD_OF_NO_CLASS.get(kind, "lm")
     if classes[0] not in known or known[classes[0]][0] != kind:
@@ -336,7 +337,8 @@ def write_config(folder: str | Path, fields: dict[str, Any]) -> None:
     A model with parts that they have no class for is written for `read_config` alone: see `_deviating`.
     """
     architecture, head, deviating = fields["architecture"], fields.get("head", "lm"), _deviating(fields)
-    config: dict[str, Any] = {"model_type": OWN_TYPE, "layout": architecture, "head": head} | deviating if deviating \
+    config: dict[str, Any] = {"model_type": OWN_TYPE, "layout": architecture, "head": head} | deviating \
+        if deviating or architecture in OWN \
         else {"model_type": architecture, "architectures": [CLASSES[architecture][head][0]]}
     config["dtype"] = "float32"
     for row in OPTIONS[architecture]:

@@ -44,7 +44,7 @@ def _some(names: list[str]) -> str:
 def _shapes(entry: Entry, sizes: Mapping[str, int]) -> Iterator[tuple[int, ...]]:
     """The shape of each of their tensors."""
     for symbol in entry.rows:
-        shape = (sizes[symbol], sizes[entry.columns]) if entry.columns else (sizes[symbol],)
+        shape = replace(entry, rows=(symbol,)).shape(sizes)
         yield shape[::-1] if entry.form == "transposed" else (1, *shape) if entry.form == "row" else shape
 
 
@@ -133,8 +133,7 @@ def _check_copies(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> No
 
 
 def _zeros(entry: Entry, sizes: Mapping[str, int]) -> np.ndarray:
-    rows = sum(sizes[symbol] for symbol in entry.rows)
-    return np.zeros((rows, sizes[entry.columns]) if entry.columns else rows, np.float32)
+    return np.zeros(entry.shape(sizes), np.float32)
 
 
 def _refuse_bias(reader: _Reader, entry: Entry, sizes: Mapping[str, int]) -> None:
@@ -269,8 +268,7 @@ def write_folder(folder: str | Path, fields: Mapping[str, Any], state: Mapping[s
         if wanted is not None and not names.zero_biases:
             continue
         array = left.pop(entry.ours, None) if wanted is None else wanted
-        rows = sum(symbols[symbol] for symbol in entry.rows)
-        shape = (rows, symbols[entry.columns]) if entry.columns else (rows,)
+        shape = entry.shape(symbols)
         if array is None or array.shape != shape:
             raise ValueError(f"cannot save: {entry.ours!r} must have shape {shape}, but it "
                              f"{'is missing' if array is None else f'has shape {array.shape}'}")

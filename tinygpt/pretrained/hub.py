@@ -3,7 +3,7 @@
 `huggingface_hub` does the downloading, the caching and the offline mode; it heeds HF_ENDPOINT, HF_HOME and HF_TOKEN.
 Only files that this package reads are fetched: JSON, safetensors, GGUF and tokenizers' files, never a pickle.
 
-Prerequisites: folder.py. models/base.py, models/auto.py and tokenizers/auto.py use it.
+Prerequisites: folder.py, packages.py. models/base.py, models/auto.py and tokenizers/auto.py use it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .config_json import CONFIG, GENERATION_CONFIG
+from .packages import PACKAGES, find_packaged
 from .sentence_folder import MODULES, SENTENCE_FILES, module_folders
 from .shards import INDEX, WEIGHTS, shard_names
 
@@ -115,6 +116,8 @@ def _resolved(name_or_path: str | Path, revision: str | None, find: Callable[[_R
     path = Path(name_or_path)
     if path.is_dir() or path.is_file():
         return path
+    if str(name_or_path) in PACKAGES:
+        return find_packaged(str(name_or_path))
     match = REPOSITORY.fullmatch(name_or_path) if isinstance(name_or_path, str) else None
     if match is None:
         raise FileNotFoundError(f"there is no {'model ' * (find is _model)}folder {name_or_path}")
@@ -131,16 +134,17 @@ def _resolved(name_or_path: str | Path, revision: str | None, find: Callable[[_R
 
 
 def resolve_folder(name_or_path: str | Path, *, revision: str | None = None) -> Path:
-    """The folder or GGUF file itself if it exists; otherwise the local copy of the Hub's repository of that name.
+    """The folder or GGUF file itself if it exists; otherwise that of an installed package (packages.py), or the local
+    copy of the Hub's repository of that name.
 
     Args:
-        name_or_path: a folder; a GGUF file; "owner/name" such as "openai-community/gpt2"; or "owner/name/file.gguf", of
-            a repository that holds several GGUF files.
+        name_or_path: a folder; a GGUF file; a name in PACKAGES, such as "smollm2"; "owner/name" such as
+            "openai-community/gpt2"; or "owner/name/file.gguf", of a repository that holds several GGUF files.
         revision: a branch, tag or commit of the repository; default its main branch.
 
     Raises:
-        FileNotFoundError: neither a folder nor shaped like a repository's name; or the Hub has no such repository, or
-            it holds neither a model in safetensors nor a GGUF file.
+        FileNotFoundError: neither a folder nor shaped like a repository's name; a package that is not installed; or
+            the Hub has no such repository, or it holds neither a model in safetensors nor a GGUF file.
         ValueError: the repository holds several GGUF files.
         ImportError: the name needs the Hub, but huggingface_hub is not installed.
         OSError: the Hub cannot be reached and there is no local copy.

@@ -6,6 +6,7 @@ checked, and fused rows split, without building a model:
     V vocabulary   T rows of the position table   C, 3C channels, three times as many   S kinds of segments   N labels
     Q, K rows of all queries, of all keys         I, J width of the feed-forward (the encoder's, the decoder's)
     E experts                                     D channels of a head   H heads   R distances that are told apart
+    G rows of all gates of a recurrent layer      P buckets of pairs     F, 3F kernels of a width, of all three
 
 In a name the first `{}` is the block's number, a second one the number of a part of the block (an expert).
 
@@ -14,13 +15,16 @@ Prerequisites: config_json.py. Next: tables.py, then folder.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .config_fields import COUNTS_TOKENS
 
 __all__ = ["Entry", "Names", "linear", "norm", "matrix", "vector", "sizes"]
+
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Entry:
         ours: our name.
         theirs: their name; several when ours is theirs stacked along the first axis, in this order.
         rows: the rows of each part, as symbols.
-        columns: the second axis as a symbol; "" for a vector.
+        columns: the second axis as a symbol; "" for a vector. further: lengths of the axes behind it.
         form: "same"; "transposed": theirs is (columns, rows); "row": theirs is a vector with a leading axis of one;
             "heads": theirs has queries, keys and values of the first head, then of the next.
         option: the flag of config.json without which their file has no such tensor (or zeros: see `Names`).
@@ -53,6 +57,16 @@ class Entry:
     optional: bool = False
     like: tuple[str, ...] = ()
     many: str = ""
+    further: tuple[int, ...] = ()
+
+    def shape(self, symbols: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of ours, where the symbols stand for these numbers."""
+        rows = sum(symbols[symbol] for symbol in self.rows)
+        return (rows, symbols[self.columns], *self.further) if self.columns else (rows,)
+
+    def under(self, prefix: str) -> Entry:
+        """The entry of a model that is a part of another one, of that name."""
+        return replace(self, ours=prefix + self.ours, theirs=tuple(prefix + name for name in self.theirs))
 
     def of_block(self, *numbers: int) -> Entry:
         """The entry with numbers in its names: the block's and, if there are many, the part's."""
@@ -126,13 +140,15 @@ def norm(ours: str, theirs: str, *, option: str | None = None, bias: bool = True
 
 def sizes(fields: dict[str, Any]) -> dict[str, int]:
     """What the symbols stand for in the model that `fields` describe."""
-    channels, heads = fields["n_embd"], fields["n_head"]
+    channels, heads = fields.get("n_embd") or 0, fields.get("n_head") or 1
     head_dim = fields.get("head_dim") or channels // heads
     architecture = fields["architecture"]
     offset = (fields.get("pad_token_id") or 0) + 1 if architecture in COUNTS_TOKENS else 2 * (architecture == "bart")
-    inner = fields["n_inner"] or 4 * channels
+    inner = fields.get("n_inner") or 4 * channels
     return {"V": fields["vocab_size"], "T": fields["block_size"] + offset, "C": channels, "3C": 3 * channels,
             "I": inner, "J": fields.get("n_decoder_inner") or inner, "Q": heads * head_dim,
             "K": (fields.get("n_kv_head") or heads) * head_dim, "S": fields.get("type_vocab_size") or 0,
             "N": fields.get("n_labels") or 0, "E": fields.get("n_experts") or 0, "D": head_dim, "H": heads,
-            "R": fields.get("relative_buckets") or 32}
+            "R": fields.get("relative_buckets") or 32,
+            "G": GATES.get(architecture, 0) * channels, "P": fields.get("n_buckets") or 0,
+            "F": fields.get("n_kernels") or 0, "3F": 3 * (fields.get("n_kernels") or 0)}

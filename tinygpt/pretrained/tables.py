@@ -254,6 +254,41 @@ MARIAN = _encoder_decoder(
     sines=(r"(encoder|decoder)\.embed_positions\.weight",),
 )
 
+RECURRENT = Names(
+    prefix="",
+    **_vocabulary("token_embedding"),
+    entries=(),
+    blocks=(("n_layer", (
+        *(Entry(f"layers.weight_{name}_l{{}}", (f"layers.weight_{name}_l{{}}",), ("G",), "C") for name in ("ih", "hh")),
+        *(vector(f"layers.bias_{name}_l{{}}", f"layers.bias_{name}_l{{}}", "G") for name in ("ih", "hh")),
+    )),),
+    heads={"lm": ()},
+)
+
+BAG = Names(
+    prefix="",
+    tied=(matrix("words", "words", "V", "N"),), untied=(),
+    entries=(matrix("pairs", "pairs", "P", "N"), vector("bias", "bias", "N")),
+    blocks=(), heads={"classification": ()},
+)
+
+CNN = Names(
+    prefix="",
+    tied=(matrix("token_embedding", "token_embedding", "V", "C"),), untied=(),
+    entries=(*(entry for i, width in enumerate((3, 4, 5)) for entry in (
+        matrix(f"kernels.{i}", f"kernels.{i}", "F", "C", further=(width,)),
+        vector(f"kernels.{i}.bias", f"kernels.{i}.bias", "F"))),
+        *linear("classifier", "classifier", "N", "3F")),
+    blocks=(), heads={"classification": ()},
+)
+
+WIDE = Names(
+    prefix="",
+    tied=tuple(entry.under("bag.") for entry in BAG.tied) + tuple(entry.under("cnn.") for entry in CNN.tied), untied=(),
+    entries=(*(entry.under("bag.") for entry in BAG.entries), *(entry.under("cnn.") for entry in CNN.entries)),
+    blocks=(), heads={"classification": ()},
+)
+
 
 def _t5_stack(name: str, up: tuple[tuple[str, str], ...], *, cross: bool) -> tuple[Entry, ...]:
     """One block of T5's encoder or decoder; `up` names the matrices into the feed-forward layer, ours and theirs."""
@@ -296,7 +331,8 @@ def _t5(*up: tuple[str, str]) -> Names:
 TABLES = {"gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": MIXTRAL, "qwen2": QWEN2, "qwen3": QWEN3,
           "olmo2": OLMO2, "smollm3": LLAMA, "gpt_neox": GPT_NEOX, "gemma3_text": GEMMA3, "bert": BERT,
           "roberta": ROBERTA, "xlm-roberta": ROBERTA, "distilbert": DISTILBERT, "bart": BART, "marian": MARIAN,
-          "t5": _t5(("up", "wi")), "t5 gated": _t5(("gate", "wi_0"), ("up", "wi_1"))}
+          "t5": _t5(("up", "wi")), "t5 gated": _t5(("gate", "wi_0"), ("up", "wi_1")),
+          "lstm": RECURRENT, "gru": RECURRENT, "rnn": RECURRENT, "bag": BAG, "cnn": CNN, "wide": WIDE}
 
 
 def _feed_forward(part: str = "", many: str = "", **widths: str) -> tuple[Entry, ...]:
@@ -345,8 +381,7 @@ def shapes_of(fields: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]
     symbols = sizes(dict(fields))
     for entry in names_of(fields).of(dict(fields)):
         if entry.option is None or fields.get("bias", True):
-            rows = sum(symbols[symbol] for symbol in entry.rows)
-            yield entry.ours, (rows, symbols[entry.columns]) if entry.columns else (rows,)
+            yield entry.ours, entry.shape(symbols)
 
 
 def _exchanged(entries: tuple[Entry, ...], kinds: Mapping[str, tuple[Entry, ...]],

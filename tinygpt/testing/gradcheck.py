@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import Tensor
+from ..engine.derivatives import grad as grad_of
 from .contracts.base import Broken
 from .contracts.plain import check_plain
 from .contracts.tensors import check_tensors
+from .oracles.arguments import leaves
 from .oracles.compare import Tolerance, Verdict, check_method
 from .oracles.kinks import examine
 from .oracles.problem import CallProblem, PlainProblem, TensorProblem, draw_cotangent, restored
@@ -28,8 +31,8 @@ __all__ = ["check_problem", "gradcheck"]
 
 
 def gradcheck(func: Callable, *inputs: Any, grad: Callable | None = None, rtol: float | None = None,
-              atol: float | None = None, method: str = "auto", seed: int = 0, raise_exception: bool = True,
-              **kwargs: Any) -> GradcheckReport:
+              atol: float | None = None, method: str = "auto", seed: int = 0, order: int = 1,
+              raise_exception: bool = True, **kwargs: Any) -> GradcheckReport:
     """Check the gradient of any function.
 
     Args:
@@ -42,6 +45,7 @@ def gradcheck(func: Callable, *inputs: Any, grad: Callable | None = None, rtol: 
         rtol, atol: the largest error of an entry, rtol·|gradient| + atol; by default what float64 allows.
         method: "auto" asks both oracles. "central" leaves the complex step out; "complex" trusts it alone.
         seed: of the random cotangent and directions.
+        order: 2 checks, where the gradient is right, the gradient of the gradient too, as `tinygpt.grad` computes it.
         raise_exception: raise GradcheckError unless the check passes.
 
     Returns:
@@ -52,8 +56,32 @@ def gradcheck(func: Callable, *inputs: Any, grad: Callable | None = None, rtol: 
         ValueError, TypeError: arguments that cannot be checked. What `func` raises itself is passed on.
     """
     check_method("gradcheck", method)
+    if order not in (1, 2) or order == 2 and grad is not None:
+        raise ValueError(f"gradcheck: order must be 1, or 2 for a function of Tensors without grad=; got {order}")
+    tolerance = Tolerance(rtol, atol)
     problem = TensorProblem(func, inputs, kwargs) if grad is None else PlainProblem(func, grad, inputs, kwargs)
-    return check_problem(problem, Tolerance(rtol, atol), method, seed).checked(raise_exception)
+    report = check_problem(problem, tolerance, method, seed)
+    if report and isinstance(problem, TensorProblem) and order == 2:
+        once = TensorProblem(_gradient_of(problem, seed), inputs, kwargs)
+        once.names = problem.names
+        report = check_problem(once, tolerance, method, seed)
+        report.reproduce = lambda: snippet(problem, report.findings[0], np.zeros(0), seed, order)
+    return report.checked(raise_exception)
+
+
+def _gradient_of(problem: TensorProblem, seed: int) -> Callable[..., Any]:
+    """The gradient of a function, all outputs joined by a random cotangent, for each checked argument: of the same
+    arguments."""
+    def joined(outputs: list[Tensor]) -> Any:
+        v = draw_cotangent(np.random.default_rng(seed), sum(out.size for out in outputs))
+        return sum((out * part).sum() for out, part in zip(outputs, problem.split(outputs, v)))
+
+    def gradients(*args: Any, **kwargs: Any) -> list[Tensor]:
+        found = dict(leaves((args, kwargs)))
+        checked = [found[path] for path in problem.arguments.paths]
+        return [grad_of(lambda *given: joined(problem.call(given)), i)(*checked) for i in range(len(checked))]
+    gradients.__name__ = f"the gradient of {problem.name}"
+    return gradients
 
 
 def check_problem(problem: CallProblem, tolerance: Tolerance, method: str = "auto", seed: int = 0) -> GradcheckReport:

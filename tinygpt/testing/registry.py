@@ -23,7 +23,7 @@ from .reports.report import GradcheckReport
 from .samples import Sample, op_db
 from .vjp import check_vjp
 
-__all__ = ["Row", "check_operation", "check_sample", "operations"]
+__all__ = ["Row", "check_operation", "check_sample", "in_parts", "operations"]
 
 # Rules with complex outputs: their real and imaginary parts are checked.
 COMPLEX = frozenset(("fft", "ifft", "rfft", "eigvals"))
@@ -36,7 +36,7 @@ def operations() -> list[str]:
     return rules + made
 
 
-def _in_parts(function: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any]:
+def in_parts(function: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any]:
     """A function with its settings; complex results as two real ones."""
     def apply(*inputs: Any) -> Any:
         found = function(*inputs, **settings)
@@ -50,7 +50,7 @@ def check_sample(name: str, sample: Sample, seed: int) -> GradcheckReport:
     if name in OPS and name not in COMPLEX:
         return check_vjp(OPS[name].rule, *sample.inputs, constants=sample.constants, seed=seed, raise_exception=False,
                          **sample.settings)
-    function = _in_parts(ENTRIES[name].function, sample.settings)
+    function = in_parts(ENTRIES[name].function, sample.settings)
     function.__name__ = name
     return gradcheck(function, *sample.inputs, seed=seed, raise_exception=False)
 

@@ -58,10 +58,13 @@ def _read_settings(config: Mapping[str, Any], special: SpecialTokens, name: str)
     if name not in FAMILIES:
         raise ValueError(f"the tokenizer_class, or by {MODEL_CONFIG} the model's type, is {name!r:.100}, which is none "
                          f"of those that split as GPT-2 does: {', '.join(FAMILIES)}")
+    family = FAMILIES[name]
     second: tuple[list[str], int] | None = None
-    if FAMILIES[name].encloses:
-        before, after = ([special.roles.get(role, FAMILIES[name].roles[role])] for role in ("cls_token", "sep_token"))
-        second = after, 0
+    if family.around is not None:
+        before, after = ([special.roles.get(part, family.roles.get(part, part)) for part in side]
+                         for side in family.around)
+        if "sep_token" in family.around[1]:
+            second = after, 0
     else:
         before, after = ([special.roles.get(f"{role}_token", f"a {role} token")]
                          if member(config, f"add_{role}_token", bool, False) else [] for role in ("bos", "eos"))

@@ -4,7 +4,7 @@ A *special* token marks structure: the end of a document, a chat turn. Text that
 the caller allows it by name, and it is looked for in the text as it came, before any normalisation, so nothing that a
 user types can turn into one. Other *added* tokens are ordinary words with an id of their own, always found.
 
-Prerequisites: `unicode_classes.py`. Next: `template.py`.
+Prerequisites: `unicode_classes.py`, `name_finder.py`. Next: `template.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..files import shown
+from .name_finder import NameFinder
 from .unicode_classes import WHITESPACE, is_word
 
 __all__ = ["AddedToken", "SpecialTokens", "AllowedSpecial", "ROLES", "MAX_IDS"]
@@ -30,6 +32,7 @@ ROLES = {
     "sep_token": ("[SEP]", "<sep>"),
     "mask_token": ("<|mask|>", "<mask>", "[MASK]"),
 }
+LONGEST_NAME = 10_000  # characters
 MAX_IDS = 1 << 24  # more than any vocabulary has; a file with higher ids is damaged, or means harm
 _SPACES = re.compile(f"[{WHITESPACE}]*")
 
@@ -79,6 +82,9 @@ class SpecialTokens:
             if type(token.id) is not int or not 0 <= token.id < MAX_IDS:
                 raise ValueError(f"the id of the special token {token.content!r} is {token.id!r}, expected an integer "
                                  f"from 0 to {MAX_IDS - 1}")
+            if len(token.content) > LONGEST_NAME:
+                raise ValueError(f"the special token {shown(token.content)} has {len(token.content):,} characters, "
+                                 f"expected at most {LONGEST_NAME:,}")
             if any(0xD800 <= ord(char) <= 0xDFFF for char in token.content):
                 raise ValueError(f"the special token {token.content!r} has a lone surrogate, which no text can hold")
             if token.content in by_name or token.id in by_id:
@@ -94,7 +100,7 @@ class SpecialTokens:
         self.roles = dict(roles)
         self._by_name = by_name
         self._added = frozenset(token.content for token in self.tokens if not token.special)
-        self._finders: dict[Any, tuple[re.Pattern, dict[str, AddedToken]]] = {}
+        self._finders: dict[Any, tuple[NameFinder, dict[str, AddedToken]]] = {}
 
     @classmethod
     def from_file(cls, tokens: Iterable[AddedToken], roles: Mapping[str, str] | None) -> SpecialTokens:
@@ -134,17 +140,10 @@ class SpecialTokens:
             normalize: find the tokens that are looked for after normalisation by this function, rather than the others;
                 their names are normalised too.
         """
-        wanted = normalize is not None
-        names = frozenset(name for name in allowed | self._added if self._is_normalized(name) == wanted)
-        if not names:
-            if text:
-                yield text, None
-            return
-        finder, by_text = self._finder(names, normalize)
+        finder, by_text = self._finder(allowed, normalize)
         start = 0  # of the plain text not yet given
-        for match in finder.finditer(text):
-            token = by_text[match[0]]
-            first, end = match.span()
+        for name, first in finder.find(text):
+            token, end = by_text[name], first + len(name)
             if token.single_word and any(map(is_word, text[first - 1:first] + text[end:end + 1])):
                 continue
             plain = text[start:first]
@@ -158,18 +157,18 @@ class SpecialTokens:
     def _is_normalized(self, name: str) -> bool:
         return self._by_name[name].normalized and not self._by_name[name].special
 
-    def _finder(self, names: frozenset[str],
-                normalize: Callable[[str], str] | None) -> tuple[re.Pattern, dict[str, AddedToken]]:
-        """The pattern that finds `names`, and which token each text that it finds is."""
-        finder = self._finders.get((names, normalize))
+    def _finder(self, allowed: frozenset[str],
+                normalize: Callable[[str], str] | None) -> tuple[NameFinder, dict[str, AddedToken]]:
+        """What finds the tokens that `split` is asked for, and which token each text that it finds is."""
+        finder = self._finders.get((allowed, normalize))
         if finder is None:
             if len(self._finders) > 100:
                 self._finders.clear()
+            names, wanted = allowed | self._added, normalize is not None
             by_text: dict[str, AddedToken] = {}
             for token in self.tokens:
-                if token.content in names and (text := normalize(token.content) if normalize else token.content):
+                if token.content in names and self._is_normalized(token.content) == wanted and (
+                        text := normalize(token.content) if normalize else token.content):
                     by_text.setdefault(text, token)
-            longest_first = sorted(by_text, key=len, reverse=True)
-            pattern = re.compile("|".join(map(re.escape, longest_first)) if by_text else r"(?!)")
-            finder = self._finders[names, normalize] = pattern, by_text
+            finder = self._finders[allowed, normalize] = NameFinder(by_text), by_text
         return finder

@@ -1,7 +1,8 @@
 """Training: replicas, checkpoints, the loop, and runs from data to a folder that works: pretraining and fine-tuning.
 
 Reading order: loop_options.py → losses.py → workers.py, turns.py → parallel.py → checkpoint.py → interrupt.py, lock.py,
-metrics.py, progress.py (small, each alone) → trainer.py (the loop) → objectives/ → run_options.py → run_state.py →
+metrics.py, progress.py (small, each alone) → trainer.py (the loop) → reference.py → rollouts.py → rewards.py →
+objectives/ → run_options.py → run_state.py →
 run.py (all of it together) → start.py.
 """
 
@@ -12,13 +13,14 @@ from .loop_options import TrainingOptions
 from .parallel import Replicas
 from .progress import Progress
 from .run import RunResult, saved_options
-from .run_options import FinetuneOptions, PretrainOptions, RunOptions
-from .start import PRESETS, finetune, preset, pretrain
+from .run_options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
+from .start import PRESETS, align, finetune, preset, pretrain
 from .trainer import BatchSource, DivergedError, Trainer
 
 __all__ = [
-    "BatchSource", "Checkpoint", "Criterion", "DivergedError", "FinetuneOptions", "MetricsLog", "PRESETS",
+    "AlignOptions", "BatchSource", "Checkpoint", "Criterion", "DivergedError", "FinetuneOptions", "MetricsLog",
+    "PRESETS",
     "PretrainOptions", "Progress", "Replicas", "RunOptions", "RunResult", "Trainer", "TrainingOptions",
-    "classification_loss", "finetune", "language_loss", "masked_loss", "plot_losses", "preset", "pretrain",
+    "align", "classification_loss", "finetune", "language_loss", "masked_loss", "plot_losses", "preset", "pretrain",
     "read_checkpoint", "read_metrics", "saved_options", "seq2seq_loss", "write_checkpoint",
 ]

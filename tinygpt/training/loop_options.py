@@ -16,10 +16,10 @@ from typing import Any
 from ..backend import default_device
 from ..optim import OPTIMIZERS
 
-__all__ = ["TrainingOptions", "option"]
+__all__ = ["MOST_THREADS", "TrainingOptions", "option"]
 
 LARGEST = 1 << 62  # an integer
-MOST_THREADS = 64  # replicas, on a machine with fewer cores; each takes memory, and on a small model a process
+MOST_THREADS = max(64, os.cpu_count() or 1)  # replicas; each takes memory, and on a small model a process
 
 
 def option(default: Any, help: str, **metadata: Any) -> Any:
@@ -70,8 +70,8 @@ class TrainingOptions:
             value = getattr(self, field.name)
             if isinstance(value, int) and value >= LARGEST:
                 raise ValueError(f"{field.name} must be less than {LARGEST:,}, got a larger number")
-        if self.threads is not None and self.threads > (most := max(MOST_THREADS, os.cpu_count() or 1)):
-            raise ValueError(f"threads must be at most {most} on this machine, got {self.threads}")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise ValueError(f"threads must be at most {MOST_THREADS} on this machine, got {self.threads}")
         for name, least in (("steps", 0), ("batch_size", 1), ("accumulate", 1), ("warmup_steps", 0), ("eval_every", 1),
                             ("save_every", 1), ("seed", 0), ("threads", 1)):
             value = getattr(self, name)

@@ -26,8 +26,8 @@ from ..models.encoder_decoder import shift_right
 from ..models.inputs import targets_on
 from ..nn import Module
 
-__all__ = ["Batch", "Criterion", "DataLoss", "auxiliary_losses", "classification_loss", "count_targets",
-           "language_loss", "masked_loss", "seq2seq_loss"]
+__all__ = ["Batch", "Criterion", "DataLoss", "answer_log_probs", "auxiliary_losses", "classification_loss",
+           "count_targets", "language_loss", "masked_loss", "seq2seq_loss"]
 
 Batch = Mapping[str, Any]  # arrays by name, each with a row for each example
 DataLoss = Callable[[Any, Batch], Tensor]  # (model, batch) -> the sum of the losses of the targets that count, ()
@@ -55,6 +55,19 @@ def language_loss(model: Any, batch: Batch) -> Tensor:
     x = model.features(batch["ids"], batch.get("attention_mask"))  # (B, T, C)
     targets, weights = targets_on(batch["targets"], batch.get("weights"), model.config.vocab_size, model.device)
     return ops.linear_cross_entropy(x, model.output_weight, None, targets, weights, reduction="sum")
+
+
+def answer_log_probs(model: Any, ids: Any, targets: Any) -> Tensor:
+    """log p of each target after the ids before it, (N, T), and 0 where the target is −100.
+
+    What preferences and rewards are about is made of these: the sum of a row is the log-probability of an answer.
+
+    Args:
+        model: a decoder. ids, targets: (N, T); rows may be filled up at the end.
+    """
+    x = model.features(ids)  # (N, T, C)
+    at, _ = targets_on(targets, None, model.config.vocab_size, model.device)
+    return -ops.linear_cross_entropy(x, model.output_weight, None, at, reduction="none")
 
 
 def masked_loss(model: Any, batch: Batch) -> Tensor:
@@ -172,6 +185,10 @@ class Criterion:
     def count(self, batch: Batch) -> float:
         """How many losses the sum of a batch is over: its targets that count. Counts of the parts of a batch add up."""
         return count_targets(batch)
+
+    def figures(self, batch: Batch) -> dict[str, float]:
+        """What else there is to tell of a step's batch, by name."""
+        return {}
 
     def loss(self, model: Any, batch: Batch) -> tuple[Tensor, float]:
         """(the sum over what counts of the data's losses and of the model's auxiliary ones, (); how many count)."""

@@ -1,4 +1,4 @@
-"""The history of a run: `metrics.jsonl`, one JSON object a line, and the picture of its losses.
+"""The history of a run: `metrics.jsonl`, one JSON object a line, and the pictures of its losses and figures.
 
 A line {"step": 100, "loss": …, "lr": …} is a training step's, one with "validation_loss" a validation's. A resumed run
 drops the lines beyond its checkpoint, so each step stands there once.
@@ -18,7 +18,7 @@ import numpy as np
 from ..files import parse_object
 from ..files.atomic_file import append_to, atomic_write
 
-__all__ = ["MetricsLog", "plot_losses", "read_metrics"]
+__all__ = ["MetricsLog", "plot_figures", "plot_losses", "read_metrics"]
 
 MOST_BYTES = 1 << 16  # of a line; what is longer is no line of ours
 REACH = 60  # values to either side; 0.95 ** 60 is 0.05
@@ -88,6 +88,39 @@ def plot_losses(metrics: str | Path, picture: str | Path, unit: str = "tokens") 
         axes.legend(frameon=False)
     with atomic_write(picture) as file:
         figure.savefig(file, format="png", dpi=150)
+    return True
+
+
+NOT_DRAWN = {"step", "loss", "validation_loss", "lr", "grad_norm", "seconds", "tokens_per_second"}
+MOST_PANELS = 12
+
+
+def plot_figures(metrics: str | Path, picture: str | Path) -> bool:
+    """Draw every figure beside the losses over the steps, each in a panel of its own; False where there is none, or no
+    matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    series: dict[str, list[tuple[int, float]]] = {}
+    for entry in read_metrics(metrics):
+        for name in entry.keys() - NOT_DRAWN:
+            series.setdefault(name, []).append((entry["step"], entry[name]))
+    if not series:
+        return False
+    names = sorted(series)[:MOST_PANELS]
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
+    for name, axes in zip(names, figure.subplots(rows, columns, squeeze=False).flat):
+        steps, values = zip(*series[name])
+        axes.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=0.8)
+        axes.plot(steps, _smoothed(values), color="tab:blue", linewidth=1.5)
+        axes.set(title=name.replace("_", " "), xlabel="step")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    with atomic_write(picture) as file:
+        figure.savefig(file, format="png", dpi=110)
     return True
 
 

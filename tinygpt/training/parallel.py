@@ -16,7 +16,11 @@ runs in parallel too. How they live depends on the size of the model:
 
 A run's numbers depend on the number of replicas and on the size of the model, never on whether there are processes.
 
-Prerequisites: losses.py, optim/flat.py, workers.py, turns.py. Next: checkpoint.py.
+Further replicas may live in other ranks, which a launcher such as mpiexec started. Replicas are numbered through all
+ranks, and their gradients are added up in an order that these numbers alone decide: 4 ranks of one replica give the
+bits of one rank with 4. (Of a large model, whose replicas share a gradient, each rank has one sum.)
+
+Prerequisites: losses.py, optim/flat.py, workers.py, turns.py, exchange.py. Next: checkpoint.py.
 """
 
 from __future__ import annotations
@@ -33,6 +37,9 @@ from ..backend import Array, on_device
 from ..nn import Module, seed_dropout
 from ..optim import FlatParameters
 from ..optim.flat import block_size, in_one
+from ..ranks import Group, additions
+from .exchange import Exchange
+from .interrupt import StopSignals
 from .losses import Criterion
 from .turns import SharedParameter, Turns
 from .workers import Processes, Threads, can_fork, shared_array
@@ -55,9 +62,10 @@ def physical_cores() -> int:
     return max(1, usable // siblings)
 
 
-def default_threads(device: str, batch_size: int) -> int:
-    """How many replicas train side by side unless a number is given: one on a GPU, which is parallel by itself."""
-    return min(physical_cores(), batch_size) if device == "cpu" else 1
+def default_threads(device: str, batch_size: int, group: Group = Group()) -> int:
+    """How many replicas train side by side in this rank unless a number is given: one on a GPU, which is parallel by
+    itself; on the CPU the ranks of a machine share its cores."""
+    return max(1, min(physical_cores() // len(group.local), batch_size // group.size)) if device == "cpu" else 1
 
 
 def _n_rows(batch: Batch) -> int:
@@ -98,10 +106,13 @@ class Replicas:
             are as many as MICRO asks for.
         processes: whether all replicas but the first live in processes of their own, forked here. The numbers are the
             same; see `processes_pay`.
+        exchange: with further ranks, which have n replicas each. None: there are no others.
     """
 
     def __init__(self, model: Module, criterion: Criterion, flat: FlatParameters, n: int = 1, accumulate: int = 1, *,
-                 processes: bool = False) -> None:
+                 processes: bool = False, exchange: Exchange | None = None) -> None:
+        self.exchange = exchange or Exchange(Group(), flat, (0, flat.size), StopSignals())
+        self._first = self.exchange.group.rank * n  # the number of this rank's first replica
         self.criterion, self.flat, self.accumulate = criterion, flat, accumulate
         self.large = flat.device == "cpu" and flat.data.nbytes > LARGE
         self._workers: Threads | Processes | None = None
@@ -140,8 +151,10 @@ class Replicas:
         total = self.criterion.count(batch)
         if not total:
             raise ValueError(f"training step {step}: no target in the batch counts")
-        shares = [split_batch(part, self._micro_batches(part)) for part in split_batch(batch, len(self.models))]
-        shares += [[]] * (len(self.models) - len(shares))  # no rows for everybody
+        n = len(self.models)
+        own = split_batch(batch, n * self.exchange.group.size)[self._first:self._first + n]
+        shares = [split_batch(part, self._micro_batches(part)) for part in own]
+        shares += [[]] * (n - len(shares))  # no rows for everybody
         jobs = [(i, share, total, seed, step) for i, share in enumerate(shares)]
         if self._turns is not None:
             self._turns.begin()
@@ -149,7 +162,7 @@ class Replicas:
         if self._turns is not None:
             for parameter in self._trained[0]:
                 parameter.settle_after()
-        self._add_up()
+        losses = self._add_up(losses)
         with on_device(self.flat.device):
             return sum(losses) / total
 
@@ -157,15 +170,23 @@ class Replicas:
         n_tokens = _n_rows(part) * _tokens_of_a_row(part)
         return max(self.accumulate, -(-n_tokens // MICRO) if self.large else 1)
 
-    def _add_up(self) -> None:
-        """flat.grad += the other replicas' gradients, if they have any."""
+    def _add_up(self, losses: list[Any]) -> list[Any]:
+        """flat.grad = the sum of all replicas' gradients; gives all replicas' losses."""
+        n = len(self.gradients)
+        pairs, left = additions([(self._first + i, 1) for i in range(n)], whole=self.exchange.alone)
+
         def add(blocks: list[tuple[slice, bool]]) -> None:
             with on_device(self.flat.device):
                 for block, _ in blocks:
-                    for gradient in self.gradients[1:]:
-                        self.flat.grad[block] += gradient[block]
-        if len(self.gradients) > 1:
+                    for i, j in pairs:
+                        self.gradients[i][block] += self.gradients[j][block]
+        if pairs:
             self.spread(add, list(self.flat.blocks(block_size(self.flat.grad))))
+        return self.exchange.add_up([self.gradients[i] for i in left], n, losses, self.spread)
+
+    def norm(self) -> float | Array:
+        """The length of the gradient that `gradient` made; on a GPU an array ()."""
+        return self.exchange.norm(self.spread)
 
     def spread(self, function: Callable[[list], Any], items: list) -> list[Any]:
         """The `Spread` of as many threads as there are replicas, which are idle between two gradients."""
@@ -191,7 +212,7 @@ class Replicas:
         model = self.models[i]
         for parameter in self._trained[i]:
             parameter.vacate()
-        seed_dropout(model, seed, step, first_call=i << 32)
+        seed_dropout(model, seed, step, first_call=(self._first + i) << 32)
         loss_sum: Any = 0.0
         with np.errstate(all="ignore"):  # the caller looks at the result; NumPy's warnings are off per thread
             for part in parts:

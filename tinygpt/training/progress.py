@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ..files import printable
@@ -67,21 +68,24 @@ class Progress:
         before, self._last = self._last, time.perf_counter()
         return self._last - before if before is not None else 0.0
 
-    def step(self, done: int, loss: float, lr: float, tokens: float, seconds: float | None = None) -> dict[str, float]:
+    def step(self, done: int, loss: float, lr: float, tokens: float, seconds: float | None = None,
+             more: Mapping[str, float] | None = None) -> dict[str, float]:
         """One more step is done. Returns the figures to log: seconds of training so far, and tokens per second.
 
         Args:
             seconds: what the step took; by default, the time since the last one.
+            more: further figures of the step, to be shown beside its loss.
         """
         self._seconds += self.lap() if seconds is None else seconds
         self._steps, self._tokens = self._steps + 1, self._tokens + tokens
         rate = self._tokens / self._seconds if self._seconds else 0.0
+        beside = "".join(f"{name.replace('_', ' ')} {value:.3f}  " for name, value in (more or {}).items())
         left = (self.total - done) * self._seconds / self._steps
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {loss:.3f}, lr {lr:.1e}, {rate:,.0f} {self.unit}/s", refresh=False)
+            self._bar.set_postfix_str(f"loss {loss:.3f}, {beside}lr {lr:.1e}, {rate:,.0f} {self.unit}/s", refresh=False)
             self._bar.update(1)
         elif done % self.every == 0 or done == self.total:
-            self.line(f"step {done}/{self.total}  loss {loss:.4f}  lr {lr:.2e}  {rate:,.0f} {self.unit}/s  "
+            self.line(f"step {done}/{self.total}  loss {loss:.4f}  {beside}lr {lr:.2e}  {rate:,.0f} {self.unit}/s  "
                       f"{duration(left)} left")
         return {"seconds": round(self._seconds, 3), "tokens_per_second": round(rate, 1)}
 

@@ -31,12 +31,14 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from ..backend import own_generator, resolve_device, resolve_dtype, to_device
-from ..files import read_json
+from ..blas import numerics
+from ..files import printable, read_json
 from ..files.atomic_file import refuse_link, remove_strays, second_name, write_text
 from ..models import ADAPTER, PretrainedModel, new_model
-from ..tokenizers import load_tokenizer
+from ..ranks import Group, together
 from ..tokenizers.base import Tokenizer
 from .checkpoint import PREVIOUS_FILE, STATE_FILE, Checkpoint, write_checkpoint
+from .follow import PARTS, follow_run, hand_over, lend_files, share_plan, tokenizer_from
 from .lock import FolderLock
 from .metrics import MetricsLog, plot_losses
 from .objectives import Objective, SizedSource
@@ -88,9 +90,7 @@ def _tokenizer_files(tokenizer: Tokenizer) -> dict[str, str]:
 def _tokenizer_from(files: dict[str, str], where: Path) -> Tokenizer:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            for name, text in files.items():
-                write_text(Path(folder) / name, text)
-            return load_tokenizer(folder)
+            return tokenizer_from(files, folder)
         except (ValueError, OSError) as error:
             raise ValueError(f"{where}: its tokenizer: {str(error).replace(folder + os.sep, ''):.300}") from None
 
@@ -98,9 +98,6 @@ def _tokenizer_from(files: dict[str, str], where: Path) -> Tokenizer:
 def _file_hash(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-PARTS = ("train", "validation")
 
 
 def _token_hashes(folder: Path) -> dict[str, str | None]:
@@ -114,7 +111,8 @@ def _token_hashes(folder: Path) -> dict[str, str | None]:
 
 def start_run(options: RunOptions, out: str | Path, *, resume: bool = False,
               stream: TextIO | None = None) -> RunResult:
-    """Train into the folder `out`.
+    """Train into the folder `out`. Where a launcher started several ranks, all of them call this; the first one's
+    arguments count, and it alone reads and writes.
 
     Args:
         options: what and how.
@@ -131,18 +129,29 @@ def start_run(options: RunOptions, out: str | Path, *, resume: bool = False,
     """
     if not str(out):
         raise ValueError("the folder to write has no name")
-    out = Path(out)
+    out, ranks = Path(out), together()
+    if ranks.rank:
+        return _result(follow_run(ranks))
+    if ranks.size > options.batch_size:  # before anything is written
+        raise ValueError(f"{ranks.size} ranks cannot share a batch of {options.batch_size}: start fewer, or give a "
+                         "larger --batch-size")
     with FolderLock(out) as lock, own_generator(options.seed):
         found = find_state(out) if resume else None
         if found is None:
             _refuse_used(out)
-            options = _resolved(options)
+            options = _resolved(options, ranks)
         else:
             options = _agreed(options, found[1], out)
-        run = _Run(options, out, found, stream, lock)
+        run = _Run(options, out, found, stream, lock, ranks)
         if resume and found is None:
             run.notes.append(f"{out} holds no checkpoint yet: starting at step 0")
         return run.go()
+
+
+def _result(trainer: Trainer) -> RunResult:
+    best = trainer.best
+    return RunResult(trainer.step, trainer.options.steps, trainer.validation if best is None else best.figures,
+                     trainer.step if best is None else best.step, trainer.before, trainer.interrupted)
 
 
 def holds_run(out: str | Path) -> bool:
@@ -161,12 +170,12 @@ def _refuse_used(out: Path) -> None:
                 f"{out} holds a model ({name}) and no training run to continue: choose another --out")
 
 
-def _resolved(options: RunOptions) -> RunOptions:
+def _resolved(options: RunOptions, ranks: Group) -> RunOptions:
     """Options with what depends on the machine filled in, so that a run is the same wherever it is resumed."""
     device = resolve_device(options.device)  # an error, where there is none, comes before any work
     resolve_dtype(options.dtype, device)
     return dataclasses.replace(options, device=options.device or device,
-                               threads=options.threads or default_threads(device, options.batch_size))
+                               threads=options.threads or default_threads(device, options.batch_size, ranks))
 
 
 def saved_options(out: str | Path, kind: type[SomeOptions]) -> SomeOptions | None:
@@ -221,12 +230,14 @@ class _Run:
     model: PretrainedModel
 
     def __init__(self, options: RunOptions, out: Path, found: tuple[Checkpoint, RunState, str | None] | None,
-                 stream: TextIO | None, lock: FolderLock) -> None:
-        self.options, self.out, self.stream, self.lock = options, out, stream, lock
+                 stream: TextIO | None, lock: FolderLock, ranks: Group) -> None:
+        self.options, self.out, self.stream, self.lock, self.ranks = options, out, stream, lock, ranks
         self.notes: list[str] = []  # to be shown once there is something to show them on
         self.checkpoint: Checkpoint | None = None
+        self.numerics = numerics()
         if found is not None:
             self.checkpoint, self.state, why = found
+            self.numerics = self.state.numerics
             if why is not None:
                 self.notes.append(f"{why}; going on from the checkpoint before it, of step {self.checkpoint.step}")
         self.objective: Objective = options.row.objective(options)
@@ -246,21 +257,30 @@ class _Run:
                 self.model, self.objective, source, o,
                 validate=lambda keep_going: self.objective.validate(self.model, keep_going),
                 sample=lambda: self.objective.sample(self.model), save=self._save, progress=self.progress,
-                score=self.objective.score if self.objective.keeps_best else None, patience=self.objective.patience)
+                score=self.objective.score if self.objective.keeps_best else None, patience=self.objective.patience,
+                ranks=self.ranks)
             with trainer.stop:  # from the first state on, a signal is answered by saving
                 if self.checkpoint is not None:
+                    now = numerics()
                     self._restore(trainer, self.checkpoint)
                     self.notes.append(f"resuming {self.out} at step {trainer.step} of {o.steps}")
+                    if self.numerics not in ("", now):
+                        self.notes.append(
+                            f"this run began with {printable(self.numerics):.120} and goes on with {now}: its numbers "
+                            "may differ in their last digits from those of a run left alone")
                 else:
                     self._written(lambda: self._write_state(trainer))  # from here on --resume needs the folder alone
                     self.notes += [self._headline(o), *self.objective.overview()]
                 metrics = trainer.metrics = MetricsLog(self.out / "metrics.jsonl", trainer.step)
                 for note in self.notes:
                     self.progress.line(note)
+                if self.ranks.size > 1:
+                    share_plan(self.ranks, trainer, self.options, config=self.model.config.to_dict(),
+                               tokenizer=_tokenizer_files(self.objective.tokenizer), memory=self.objective.memory)
+                    with lend_files(self.ranks, self.out / "tokens"):
+                        pass
                 trainer.run()
-                best = trainer.best
-                return RunResult(trainer.step, o.steps, trainer.validation if best is None else best.figures,
-                                 trainer.step if best is None else best.step, trainer.before, trainer.interrupted)
+                return _result(trainer)
         finally:
             self.progress.close()
             if metrics is not None:
@@ -351,9 +371,7 @@ class _Run:
                              "which cannot be saved: mend that file name, label, template or text") from None
 
     def _take(self, model: PretrainedModel) -> None:
-        self.objective.adapt(model)
-        self.objective.use_config(model.config)
-        self.model = model.to(self.options.device)
+        self.model = hand_over(model, self.objective, self.options.device)
 
     def _write_token_files(self, parts: tuple[Any, Any]) -> None:
         for name, part in zip(PARTS, parts):
@@ -407,10 +425,10 @@ class _Run:
     def _write_state(self, trainer: Trainer) -> None:
         best = trainer.best
         state = RunState(
-            **self._told(), config=self.model.config.to_dict(), tokenizer=_tokenizer_files(self.objective.tokenizer),
-            tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
-            validation=_finite(trainer.validation), before=_finite(trainer.before), peaks=trainer.peaks,
-            waited=trainer.waited,
+            **self._told(), config=self.model.config.to_dict(), numerics=self.numerics,
+            tokenizer=_tokenizer_files(self.objective.tokenizer), tokens=self.token_hashes,
+            memory=self.objective.memory, validated=trainer.validated, validation=_finite(trainer.validation),
+            before=_finite(trainer.before), peaks=trainer.peaks, waited=trainer.waited,
             best=None if best is None else BestState(best.step, best.score, _finite(best.figures)))
         write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, state.to_json(),
                          None if best is None else best.weights)

@@ -2,6 +2,7 @@
 
     command, options      what the run was told
     config, tokenizer     what it trains, and the files of its tokenizer
+    numerics              NumPy and BLAS, as they were when it began
     tokens, memory        hashes of its token files, and what its objective remembers
     validated, validation, before, peaks, waited, best     how it went so far
 
@@ -46,6 +47,7 @@ class RunState:
     Attributes:
         command: the subcommand that began it. options: as JSON has them.
         config: the model's, as its `to_dict` gives it. tokenizer: the text of each of its files, by name.
+        numerics: what computed when the run began: NumPy, BLAS and its kernels; "" where nobody noted it.
         tokens: sha256 of each token file, None for one that there is not. memory: the objective's.
         validated, validation, before, peaks, waited: as in Trainer. best: of its Best, all but the weights.
     """
@@ -53,6 +55,7 @@ class RunState:
     command: str
     options: dict[str, Any]
     config: dict[str, Any]
+    numerics: str
     tokenizer: dict[str, str]
     tokens: dict[str, str | None]
     memory: dict[str, Any]
@@ -102,8 +105,7 @@ def _shapes(fields: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
     symbols = sizes(fields)
     for entry in names_of(fields).of(fields):
         if entry.option is None or fields.get("bias", True):
-            rows = sum(symbols[symbol] for symbol in entry.rows)
-            yield entry.ours, (rows, symbols[entry.columns]) if entry.columns else (rows,)
+            yield entry.ours, entry.shape(symbols)
 
 
 def find_state(folder: str | Path, whole: bool = True) -> tuple[Checkpoint, RunState, str | None] | None:
@@ -157,6 +159,7 @@ def _checked(run: Mapping[str, Any], step: int, has_best: bool) -> dict[str, Any
         raise ValueError("no hashes of two token files")
     return dict(
         command=_text(run, "command"), options=_object(run, "options"), config=_object(run, "config"),
+        numerics=_text(run, "numerics") if "numerics" in run else "",
         tokenizer=_files(run), tokens=tokens, memory=_object(run, "memory"),
         validated=_integer(run, "validated", -1, step), validation=_figures(run, "validation"),
         before=_figures(run, "before"), peaks=peaks, waited=_integer(run, "waited", 0, step + 1), best=best)

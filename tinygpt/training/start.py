@@ -1,6 +1,7 @@
-"""Where runs begin: pretraining from random weights, fine-tuning on examples, and presets, settings under a name.
+"""Where runs begin: pretraining from random weights, fine-tuning on examples, learning from
+preferences and rewards; and presets, settings under a name.
 
-Prerequisites: run.py. Next: cli/pretrain.py, cli/finetune.py.
+Prerequisites: run.py. Next: cli/pretrain.py, cli/finetune.py, cli/align.py.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .run import RunResult, start_run
-from .run_options import FinetuneOptions, PretrainOptions
+from .run_options import AlignOptions, FinetuneOptions, PretrainOptions
 
-__all__ = ["PRESETS", "finetune", "preset", "pretrain"]
+__all__ = ["PRESETS", "align", "finetune", "preset", "pretrain"]
 
 
 def pretrain(options: PretrainOptions, out: str | Path, *, resume: bool = False,
@@ -29,6 +30,11 @@ def finetune(options: FinetuneOptions, out: str | Path, *, resume: bool = False,
         what = "freeze" if options.lora is None else "lora"
         warnings.warn(f"{what} without a model leaves random weights as they are; name one that was trained before "
                       "(--model)", stacklevel=2)
+    return start_run(options, out, resume=resume, stream=stream)
+
+
+def align(options: AlignOptions, out: str | Path, *, resume: bool = False, stream: TextIO | None = None) -> RunResult:
+    """Teach a model what is preferred, into the folder `out`; arguments and errors as for `run.start_run`."""
     return start_run(options, out, resume=resume, stream=stream)
 
 

@@ -23,16 +23,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backend import Array, allow_tf32, array_module, device_memory, on_device, to_numpy
+from ..blas import blas_can_be_held, blas_threads
 from ..kernels.cpu import keep_freed_memory
 from ..nn import Module
-from ..optim import OPTIMIZERS, FlatParameters, clip_coefficient, cosine_schedule, grad_norm, grad_norm_on_device
+from ..optim import OPTIMIZERS, FlatParameters, clip_coefficient, cosine_schedule
+from ..ranks import Group
+from .exchange import Exchange
 from .interrupt import StopSignals
 from .losses import Criterion
 from .metrics import MetricsLog
 from .loop_options import TrainingOptions
 from .parallel import Replicas, default_threads, processes_pay
 from .progress import Progress
-from .workers import blas_can_be_held, blas_threads
 
 __all__ = ["BatchSource", "Best", "DivergedError", "Trainer"]
 
@@ -71,6 +73,7 @@ class _StepFigures:
     norm: Any
     lr: float
     tokens: float
+    more: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ class Trainer:
             half of the steps, for it can take a new model long to begin to learn; None or 0: never.
         metrics, progress: where figures go.
         stop: enter it before `run` where a signal may come that early.
+        ranks: those that train together. Each has a Trainer with a model of the same configuration; the first one's
+            weights and state count, and it alone validates, keeps the best weights, and saves. `save` is called on all,
+            since all have a part of the optimizer's state.
 
     Attributes:
         step: steps done.
@@ -125,6 +131,7 @@ class Trainer:
     metrics: MetricsLog | None = None
     progress: Progress | None = None
     stop: StopSignals = field(default_factory=StopSignals)
+    ranks: Group = field(default_factory=Group)
 
     def __post_init__(self) -> None:
         o = self.options
@@ -142,10 +149,17 @@ class Trainer:
         self.validated = self._saved = -1
         self._unread: list[_StepFigures] = []
         self._read_every = 1 if self.optimizer.flat.device == "cpu" else READ_EVERY
-        self.threads = min(o.threads or default_threads(self.model.device, o.batch_size), o.batch_size)
+        if self.ranks.size > o.batch_size:
+            raise ValueError(f"{self.ranks.size} ranks cannot share a batch of {o.batch_size}: start fewer, or give a "
+                             "larger --batch-size")
+        self.threads = min(o.threads or default_threads(self.model.device, o.batch_size, self.ranks),
+                           o.batch_size // self.ranks.size)
         if self.threads > 1 and not blas_can_be_held():  # replicas and BLAS would fight for the cores
             self.threads = 1
             self._log("this system's BLAS chooses its own threads, so training uses one replica (--threads 1)")
+        self.stop.alone = self.ranks.size == 1
+        flat = self.optimizer.flat
+        self.exchange = Exchange(self.ranks, flat, self.optimizer.cuts(self.ranks.size), self.stop)
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -187,12 +201,15 @@ class Trainer:
         o = self.options
         eval_every = o.eval_every or max(1, o.steps // 10)
         save_every = o.save_every or eval_every
+        self.exchange.begin(self.model, self.optimizer)
         keep_freed_memory()
         self.model.train()  # before it is copied
         with (self.stop as stop, on_device(self.optimizer.flat.device), _tf32(self.optimizer.flat.device, o.tf32),
               np.errstate(all="ignore"),  # what is not finite is reported here, once
+              blas_threads(1),  # one for each replica
               Replicas(self.model, self.criterion, self.optimizer.flat, self.threads, o.accumulate,
-                       processes=processes_pay(self.optimizer.flat, self.threads)) as replicas):
+                       processes=self.exchange.alone and processes_pay(self.optimizer.flat, self.threads),
+                       exchange=self.exchange) as replicas):
             while True:
                 if self.step == o.steps or ((self.step or self.score) and self.step % eval_every == 0):
                     self._evaluate(stop)
@@ -204,26 +221,27 @@ class Trainer:
                                         o.steps - self.step)
                 if self.progress is not None:
                     self.progress.resume_clock()
-                with blas_threads(1):  # one for each replica; between the pauses BLAS has all cores
-                    try:
-                        while self.step < pause and not stop.received:
-                            self._train_step(replicas)
-                        self._read()
-                    except MemoryError as error:
-                        raise MemoryError(self._out_of_memory(error)) from None
+                try:
+                    while self.step < pause and not stop.received:
+                        self._train_step(replicas)
+                    self._read()
+                except MemoryError as error:
+                    raise MemoryError(self._out_of_memory(error)) from None
             self.interrupted = stop.received
             self._save()
 
     def _train_step(self, replicas: Replicas) -> None:
-        o, flat = self.options, self.optimizer.flat
+        o = self.options
         lr = self.lr_at(self.step)
         batch = self.source.batch(self.step)
         loss = replicas.gradient(batch, o.seed, self.step)
-        norm = grad_norm(flat, replicas.spread) if flat.device == "cpu" else grad_norm_on_device(flat)
-        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, self.criterion.count(batch)))
+        norm = replicas.norm()
+        self._unread.append(_StepFigures(self.step + 1, loss, norm, lr, self.criterion.count(batch),
+                                         self.criterion.figures(batch)))
         if len(self._unread) >= self._read_every:
             self._read()  # before the optimizer's step: what is not finite stays out of the weights
         self.optimizer.step(lr=lr, grad_scale=clip_coefficient(norm, o.clip), spread=replicas.spread)
+        self.exchange.share_weights()
         self.step += 1
 
     def _read(self) -> None:
@@ -239,15 +257,16 @@ class Trainer:
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise self._diverged(figures.step, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
             timing = {} if self.progress is None else self.progress.step(
-                figures.step, loss, figures.lr, figures.tokens, seconds)
+                figures.step, loss, figures.lr, figures.tokens, seconds, figures.more)
             if self.metrics is not None:
                 self.metrics.write(step=figures.step, loss=round(loss, 6), lr=figures.lr, grad_norm=round(norm, 6),
-                                   **timing)
+                                   **{name: round(value, 6) for name, value in figures.more.items()}, **timing)
 
     def _evaluate(self, stop: StopSignals) -> None:
         if self.validate is None or self.validated == self.step or stop.received:
             return
-        figures = self.validate(lambda: not stop.received)
+        validate = self.validate
+        figures = self.exchange.of_first(lambda: validate(lambda: not stop.asked))
         if stop.received:
             return  # broken off: no figures
         if not math.isfinite(figures.get("validation_loss", 0.0)):
@@ -277,7 +296,7 @@ class Trainer:
         if self.best is None or score > self.best.score:
             flat = self.optimizer.flat
             with on_device(flat.device):
-                self.best = Best(self.step, score, figures, flat.data.copy())
+                self.best = Best(self.step, score, figures, flat.data[:None if self.ranks.rank == 0 else 0].copy())
 
     def _diverged(self, step: int, what: str) -> DivergedError:
         return DivergedError(f"step {step}: {what}; training has diverged. The last checkpoint is kept; try a lower "

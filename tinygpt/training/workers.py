@@ -22,67 +22,18 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Processes", "Threads", "blas_can_be_held", "blas_threads", "can_fork", "shared_array"]
+from ..blas import blas_threads
+
+__all__ = ["Processes", "Threads", "can_fork", "shared_array"]
 
 Work = Callable[..., Any]
 PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-class _Holders:
-    """Who holds BLAS, whose number of threads is the whole process's: two runs may train in two threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted: list[int] = []
-        self._limits: Any = None  # the first of them, which knows how it was before
-
-    def hold(self, n: int) -> None:
-        """One more who wants n threads; the smallest number counts."""
-        with self._lock:
-            self._wanted.append(n)
-            self._apply()
-
-    def release(self, n: int) -> None:
-        """One fewer; after the last one it is as before the first."""
-        with self._lock:
-            self._wanted.remove(n)
-            self._apply()
-
-    def _apply(self) -> None:
-        from threadpoolctl import threadpool_limits
-
-        if self._wanted:
-            limits = threadpool_limits(limits=min(self._wanted), user_api="blas")
-            self._limits = self._limits or limits
-        else:
-            self._limits.restore_original_limits()
-            self._limits = None
-
-
-_holders = _Holders()
-
-
-@contextlib.contextmanager
-def blas_threads(n: int) -> Iterator[None]:
-    """Hold BLAS to n threads inside the block, or to fewer while another block wants fewer."""
-    _holders.hold(n)
-    try:
-        yield
-    finally:
-        _holders.release(n)
-
-
-def blas_can_be_held() -> bool:
-    """Whether `blas_threads` has a BLAS to hold; macOS's Accelerate is none."""
-    from threadpoolctl import ThreadpoolController
-
-    return bool(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def shared_array(like: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 They are synthetic: they test that a model learns and a program works, and say nothing about real language. Wherever
 data are named, these names serve as well; "-test" is the held-out part of each.
 
-Reading order: draw.py → sentiment.py → instructions.py → phrases.py.
+Reading order: draw.py → sentiment.py → instructions.py → preferences.py → phrases.py.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,10 @@ from typing import cast
 from .draw import Example, Part
 from .instructions import instructions
 from .phrases import phrases
+from .preferences import preferences
 from .sentiment import sentiment
 
-__all__ = ["SYNTHETIC", "Synthetic", "instructions", "phrases", "sentiment"]
+__all__ = ["SYNTHETIC", "Synthetic", "instructions", "phrases", "preferences", "sentiment"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ SYNTHETIC = {
     for name, make, n_train, text, about in (
         ("sentiment", sentiment, 4000, ("text",), "opinions in English and Spanish: text, label"),
         ("instructions", instructions, 20_000, ("instruction", "input", "output"), "small jobs on words and numbers"),
+        ("preferences", preferences, 20_000, ("prompt", "chosen"), "a polite, short or correct answer, and another"),
         ("phrases", phrases, 20_000, ("english", "spanish"), "English phrases and their Spanish translations"))
     for part, suffix, n in (("train", "", n_train), ("test", "-test", 500))
 }

@@ -8,7 +8,7 @@ multiplication, whose held-out cases nothing in the training cases explains to a
 have the same number of digits, for telling 7 from 70 by its place is a lesson of its own. A combination, in the sense
 of draw.py, is a job and what it is done to; a sum is the same whichever number stands first.
 
-Prerequisites: draw.py. Next: phrases.py.
+Prerequisites: draw.py. Next: preferences.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from .draw import Example, Part, choose, distinct_examples, in_part_by_name
 
-__all__ = ["JOBS", "Job", "instructions"]
+__all__ = ["JOBS", "Job", "belongs", "instructions", "operands_of"]
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 ENDINGS = ("", "", "", "n", "s", "r")
@@ -72,14 +72,16 @@ JOBS = (
 )
 
 
-def _operands(rng: np.random.Generator, job: Job) -> tuple[str | int, ...]:
+def operands_of(rng: np.random.Generator, job: Job) -> tuple[str | int, ...]:
+    """What a job is done to, drawn: a made-up word, or its numbers."""
     if job.n_numbers:
         return tuple(int(number) for number in rng.integers(job.least, job.below, size=job.n_numbers))
     syllables = [choose(rng, CONSONANTS) + choose(rng, VOWELS) for _ in range(int(rng.integers(2, 4)))]
     return ("".join([*syllables, choose(rng, ENDINGS)]),)
 
 
-def _belongs(part: Part, job: Job, operands: tuple[str | int, ...]) -> bool:
+def belongs(part: Part, job: Job, operands: tuple[str | int, ...]) -> bool:
+    """Whether a job on these operands is in a part."""
     ordered = sorted(operands, key=str) if job.symmetric else operands
     return in_part_by_name(part, f"{job.name} {' '.join(map(str, ordered))}")
 
@@ -100,9 +102,9 @@ def instructions(n: int, part: Part = "train", seed: int = 0) -> list[Example]:
     """
     def draw(rng: np.random.Generator, number: int) -> Example:
         job = choose(rng, JOBS)
-        operands = _operands(rng, job)
-        while not _belongs(part, job, operands):
-            operands = _operands(rng, job)
+        operands = operands_of(rng, job)
+        while not belongs(part, job, operands):
+            operands = operands_of(rng, job)
         wording = choose(rng, job.wordings)
         apart = "" if "{}" in wording else " ".join(map(str, operands))
         return {"instruction": wording.format(*operands), "input": apart, "output": job.answer(*operands),

@@ -5,7 +5,7 @@ begin and a tenth of one to do its work, so what counts is how many there are, a
 of the time of `x @ y`, and a sum of a row is the product with a row of ones. These twins have no way back and are
 asked only where nothing is recorded.
 
-Prerequisites: normalization.py, attention.py, feedforward.py. Next: allocator.py.
+Prerequisites: normalization.py, attention.py, feedforward.py. Next: recurrent.py.
 """
 
 from __future__ import annotations

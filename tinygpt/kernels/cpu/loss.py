@@ -35,15 +35,15 @@ def linear_cross_entropy_chunked(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, targets: np.ndarray,
     weights: np.ndarray | None = None, *, ignore_index: int = IGNORE_INDEX, reduction: str = "mean",
 ) -> Output:
-    """−log softmax(x Wᵀ + b)[target], as a sum or a mean."""
-    if not _serves(x, weight, bias, targets, weights) or reduction not in ("mean", "sum"):
+    """−log softmax(x Wᵀ + b)[target], as a sum, a mean, or one for each row."""
+    if not _serves(x, weight, bias, targets, weights) or reduction not in ("mean", "sum", "none"):
         return NotImplemented
     n_vocab, width = weight.shape
     counts = (targets != ignore_index).reshape(-1)  # (N,)
     check_ids(np, "cross_entropy", targets.reshape(-1)[counts], n_vocab)
     importance = counts.astype(x.dtype) if weights is None else counts * weights.reshape(-1).astype(x.dtype)
     weight_sum = importance.sum()
-    mean_of = 1.0 if reduction == "sum" or weight_sum == 0 else float(weight_sum)
+    mean_of = float(weight_sum) if reduction == "mean" and weight_sum != 0 else 1.0
 
     used = np.flatnonzero(importance)  # (M,) the rows that count
     rows = x.reshape(-1, width)
@@ -73,21 +73,24 @@ def linear_cross_entropy_chunked(
         logits[picked] -= total[:, 0]
         return logits, total, losses
 
+    losses = np.empty(len(rows), dtype=x.dtype)
     loss = 0.0
     kept = None
     for chunk in chunks:
         computed = exponentials(chunk)
         loss += float(computed[2] @ w[chunk])
+        losses[chunk] = computed[2] * w[chunk]
         if len(chunks) == 1 and is_grad_enabled():
             kept = computed
 
     def backward(g):  # d loss = Σ share (p − onehot(t)) dlogits, with p − onehot(t) = exponentials / Σe
         drows = np.empty_like(rows)
+        each = w * (g.reshape(-1)[used] if reduction == "none" else g / mean_of)  # (M,)
 
         def factors(chunk: slice) -> tuple[np.ndarray, np.ndarray]:
             """The gradient of the chunk's logits as exponentials and what each row of them counts for, (M, 1)."""
             e, total, _ = kept if kept is not None else exponentials(chunk)
-            share = w[chunk, None] * (g / mean_of) / total
+            share = each[chunk, None] / total
             np.matmul(e, weight, out=drows[chunk])
             drows[chunk] *= share
             return e, share
@@ -108,6 +111,10 @@ def linear_cross_entropy_chunked(
             dx = np.zeros((importance.size, width), dtype=x.dtype)
             dx[used] = drows
         return dx.reshape(x.shape), dweight, None if bias is None else dbias, None, None
+    if reduction == "none":
+        out = np.zeros(importance.size, dtype=x.dtype)
+        out[used] = losses
+        return out.reshape(targets.shape), backward
     return np.asarray(loss / mean_of, dtype=x.dtype), backward
 
 

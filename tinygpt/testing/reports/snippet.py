@@ -23,7 +23,7 @@ from .sources import MAX_PRINTED, Program, array_text
 __all__ = ["rule_snippet", "snippet"]
 
 
-def snippet(problem: CallProblem, finding: Finding, v: np.ndarray, seed: int) -> str:
+def snippet(problem: CallProblem, finding: Finding, v: np.ndarray, seed: int, order: int = 1) -> str:
     """The program for a function.
 
     Args:
@@ -31,6 +31,7 @@ def snippet(problem: CallProblem, finding: Finding, v: np.ndarray, seed: int) ->
         finding: what was found.
         v: the cotangent of the joined outputs.
         seed: of the check.
+        order: of the check; 2 where the finding is about the gradient's gradient.
     """
     program = Program()
     func = _name_of(problem.func)
@@ -40,8 +41,8 @@ def snippet(problem: CallProblem, finding: Finding, v: np.ndarray, seed: int) ->
     if isinstance(problem, PlainProblem):
         grad = _name_of(problem.grad) if _name_of(problem.grad) != func else f"{func}_grad"
         program.define(grad, problem.grad)
-    if not finding.has_slope:
-        lines = _again(program, problem, func, seed, grad)
+    if order == 2 or not finding.has_slope:
+        lines = _again(program, problem, func, seed, grad, order)
     elif isinstance(problem, PlainProblem):
         lines = _plain(program, problem, finding, func, grad)
     else:
@@ -143,12 +144,13 @@ def _value(statement: str, result: str) -> list[str]:
     return ["", "", "def value():", f"    {statement}", f"    return {result}", "", ""]
 
 
-def _again(program: Program, problem: CallProblem, func: str, seed: int, grad: str) -> list[str]:
+def _again(program: Program, problem: CallProblem, func: str, seed: int, grad: str, order: int) -> list[str]:
     program.use("from tinygpt.testing import gradcheck")
     if not grad:
         program.define("Tensor", Tensor)
     inner = _call(program, problem, func, "{}" if grad else "Tensor({}, requires_grad=True)")[len(func) + 1:-1]
     extra = (f", grad={grad}" if grad else "") + (f", seed={seed}" if seed else "")
+    extra += ", order=2" if order == 2 else ""
     return [f"gradcheck({func}, {inner}{extra})"]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ...kernels.cpu.attention import ROWS
 from ...kernels.cpu.blocks import BLOCK
 from ...ops import ACTIVATIONS
+from .networks import recurrent
 from .registry import Sample, draw_values, large_samples_of
 
 __all__: list[str] = []
@@ -143,3 +144,14 @@ def linear_cross_entropy(rng: Rng) -> Iterator[Sample]:
         bias = draw_values(rng, (n_vocab,)) if rng.random() < 0.5 else None
         weights = draw_values(rng, (n,), 0.0, 2.0) if rng.random() < 0.5 else None
         yield Sample((x, weight, bias, targets, weights), {"reduction": str(rng.choice(["mean", "sum"]))}, ("weights",))
+
+
+def _enter_recurrent(name: str, gates: int, states: int) -> None:
+    @large_samples_of(name)
+    def draw(rng: Rng) -> Iterator[Sample]:
+        for sizes in ((3, 1, 17), (2, 9, 5), (70, 8, 60)):  # the last is more than a block
+            yield recurrent(rng, gates, states, sizes)
+
+
+for _name, _gates, _states in (("rnn", 1, 1), ("lstm", 4, 2), ("gru", 3, 1)):
+    _enter_recurrent(_name, _gates, _states)

@@ -155,10 +155,15 @@ def broadcast_arrays(rng: Rng) -> Sample:
     return Sample(tuple(draw_values(rng, shape) for shape in broadcast_shapes(rng, 2)))
 
 
+samples_of("ravel")(lambda rng: Sample((_array(rng),), {"order": str(rng.choice(["C", "F"]))}))
+
+
 @samples_of("append")
 def append(rng: Rng) -> Sample:
     if rng.random() < 0.5:
         return Sample((_array(rng), _array(rng)))
+    if rng.random() < 0.3:
+        return Sample((_array(rng), [draw_values(rng, (2,)), [draw_values(rng, ()), 0.5]]))
     x = _array(rng, min_dims=1)
     return Sample((x, draw_values(rng, x.shape)), {"axis": int(rng.integers(0, x.ndim))})
 
@@ -359,6 +364,18 @@ samples_of("matrix_power")(lambda rng: Sample((square(rng), int(rng.integers(-2,
 samples_of("cholesky")(_with(_definite, upper=(False, True)))
 samples_of("_cholesky")(_with(_definite))
 samples_of("eigvals")(_with(square))
+
+
+def _of_real_eigenvalues(rng: Rng) -> Sample:
+    """Matrices with real eigenvalues that are well apart, and eigenvectors that are not at right angles."""
+    n = int(rng.integers(1, 4))
+    vectors = np.linalg.qr(rng.standard_normal((*_batch(rng), n, n)))[0] + np.triu(rng.uniform(-0.3, 0.3, (n, n)), 1)
+    values = (np.arange(n) - rng.uniform(0.3, 0.7)) * rng.uniform(1, 3)
+    return Sample(((vectors * values) @ np.linalg.inv(vectors),))
+
+
+for _name in ("eig", "_eig"):
+    samples_of(_name)(_of_real_eigenvalues)
 samples_of("numpy_astype")(lambda rng: Sample((_array(rng), np.float64)))
 for _name in ("eigh", "eigvalsh", "_eigh"):
     samples_of(_name)(_with(_definite, UPLO=("L", "U")))

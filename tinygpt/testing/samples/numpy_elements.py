@@ -63,11 +63,26 @@ def two(low: float, high: float, low_y: float, high_y: float) -> Callable[[Rng],
 
 
 for _names, _draw in (
-    ("arctan2 hypot copysign heaviside", two(0.2, 3.0, 0.3, 3.0)), ("logaddexp logaddexp2", two(-3, 3, -3, 3)),
-    ("float_power", two(0.3, 3.0, -2.0, 2.0)), ("fmax fmin", two(-3, 3, -3, 3)),
+    ("arctan2 hypot heaviside", two(0.2, 3.0, 0.3, 3.0)), ("logaddexp logaddexp2", two(-3, 3, -3, 3)),
+    ("float_power", two(0.3, 3.0, -2.0, 2.0)),
 ):
     for _name in _names.split():
         samples_of(_name)(_draw)
+
+
+@samples_of("copysign")
+def copysign(rng: Rng) -> Sample:
+    """Both signs, and nothing near 0, where it jumps."""
+    return Sample(tuple(draw_values(rng, shape, 0.2, 3.0) * rng.choice([-1.0, 1.0], shape)
+                        for shape in broadcast_shapes(rng, 2)))
+
+
+for _name in ("fmax", "fmin"):
+    @samples_of(_name)
+    def _of_two(rng: Rng) -> Sample:
+        ties = rng.random() < 0.4
+        return Sample(tuple(rng.integers(-1, 2, shape) * 0.7 if ties else draw_values(rng, shape)
+                            for shape in broadcast_shapes(rng, 2)))
 
 
 def _division(rng: Rng) -> Sample:
@@ -95,20 +110,28 @@ def ldexp(rng: Rng) -> Sample:
 # Over axes
 
 
-def reduced(min_side: int = 1, **more: Callable[[Rng], Any]) -> Callable[[Rng], Sample]:
+def _some_zeros(rng: Rng, x: np.ndarray) -> np.ndarray:
+    """x, which in some examples has zeros: of a product, all but one or two of its slopes then are 0."""
+    return np.where(rng.random(x.shape) < 0.25, 0, x) if rng.random() < 0.4 else x
+
+
+def reduced(min_side: int = 1, zeros: bool = False, **more: Callable[[Rng], Any]) -> Callable[[Rng], Sample]:
     """An array, axes, keepdims, and further settings now and then."""
     def draw(rng: Rng) -> Sample:
         x = draw_values(rng, draw_shape(rng, min_side=min_side))
+        x = _some_zeros(rng, x) if zeros else x
         settings = {"axis": draw_axes(rng, x.ndim), "keepdims": bool(rng.random() < 0.5)}
         settings |= {key: value(rng) for key, value in more.items() if rng.random() < 0.5}
         return Sample((x,), settings)
     return draw
 
 
-for _name in ("amin", "ptp", "nanmean", "nanmax", "nanmin", "nanprod", "_prod", "median", "nanmedian"):
+for _name in ("amin", "ptp", "nanmean", "nanmax", "nanmin", "median", "nanmedian"):
     samples_of(_name)(reduced())
+for _name in ("_prod", "nanprod"):
+    samples_of(_name)(reduced(zeros=True))
 for _name in ("prod", "nansum", "amax"):
-    samples_of(_name)(reduced(initial=lambda rng: 1.5))
+    samples_of(_name)(reduced(zeros=_name == "prod", initial=lambda rng: 1.5))
 for _name in ("std", "nanstd", "nanvar"):
     @samples_of(_name)
     def _deviation(rng: Rng) -> Sample:
@@ -149,7 +172,7 @@ def average(rng: Rng) -> Sample:
     if kind == 0:
         return Sample((x,), {"axis": draw_axes(rng, x.ndim)})
     weights = draw_values(rng, x.shape if kind == 1 else x.shape[axis:axis + 1], 0.5, 2.0)
-    return Sample((x,), {"axis": axis, "weights": weights})
+    return Sample((x, axis, weights))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -161,27 +184,21 @@ def _along(rng: Rng, min_side: int = 1) -> tuple[np.ndarray, int]:
     return x, int(rng.integers(-x.ndim, x.ndim))
 
 
-def along(min_side: int = 1, none: bool = True) -> Callable[[Rng], Sample]:
+def along(min_side: int = 1, none: bool = True, zeros: bool = False) -> Callable[[Rng], Sample]:
     """An array and an axis, now and then None."""
     def draw(rng: Rng) -> Sample:
         x, axis = _along(rng, min_side)
+        x = _some_zeros(rng, x) if zeros else x
         return Sample((x,), {"axis": None if none and rng.random() < 0.2 else axis})
     return draw
-
-
-def _with_zeros(rng: Rng) -> Sample:
-    """Products that one or two zeros are in."""
-    sample = along()(rng)
-    x = sample.inputs[0]
-    return Sample((np.where(rng.random(x.shape) < 0.2, 0.0, x),), sample.settings)
 
 
 for _name in ("cumsum", "nancumsum", "sort"):
     samples_of(_name)(along())
 for _name in ("cumprod", "nancumprod"):
-    samples_of(_name)(_with_zeros)
+    samples_of(_name)(along(zeros=True))
 samples_of("_cumsum")(along(none=False))
-samples_of("_cumprod")(along(none=False))
+samples_of("_cumprod")(along(none=False, zeros=True))
 for _name in ("cumulative_sum", "cumulative_prod"):
     @samples_of(_name)
     def _cumulative(rng: Rng) -> Sample:

@@ -21,6 +21,7 @@ from ...files.atomic_file import write_text
 from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
+from ...tokenizers.words import train_words
 from ..losses import Criterion
 from ..trainer import BatchSource
 
@@ -104,9 +105,15 @@ class Objective(Criterion, ABC):
         tokenizer.set_template(*self.frame)
         return tokenizer
 
+    def train_words(self, texts: Iterable[str]) -> Tokenizer:
+        """The same for whole words."""
+        tokenizer = train_words(texts, self.special_tokens)
+        tokenizer.set_template(*self.frame)
+        return tokenizer
+
     def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
-        """The tokenizer that the options name. BPE learns from the training part alone; characters are taken from all
-        of the data, so that validation meets no unknown one.
+        """The tokenizer that the options name. BPE and words come from the training part alone; characters are taken
+        from all of the data, so that validation meets no unknown one.
 
         Raises:
             FileNotFoundError: the options name a folder, and there is none.
@@ -116,10 +123,13 @@ class Objective(Criterion, ABC):
             return self.train_characters(chain(self.texts(training), self.texts(validation)))
         if name == "bpe":
             return self.train_bpe(self.texts(training))
+        if name == "words":
+            return self.train_words(self.texts(training))
         try:
             return load_tokenizer(name)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"--tokenizer is char, bpe, or a folder that holds a tokenizer; {error}") from None
+            raise FileNotFoundError(
+                f"--tokenizer is char, bpe, words, or a folder that holds a tokenizer; {error}") from None
 
     def use(self, tokenizer: Tokenizer) -> None:
         """Take a tokenizer, new or from a checkpoint; from here on the objective has one.
@@ -164,6 +174,9 @@ class Objective(Criterion, ABC):
         """Take the configuration of the model that is trained."""
         self.config = config
 
+    def take(self, model: PretrainedModel) -> None:
+        """Take the model itself, on its device, before `start`: for objectives that ask it something."""
+
     def _sizes(self, *names: str) -> dict[str, Any]:
         """The model's configuration as far as options and tokenizer give it; `names` are further options."""
         o, t = self.options, self.tokenizer
@@ -171,7 +184,8 @@ class Objective(Criterion, ABC):
         same = ("architecture", "block_size", "n_layer", "n_head", "n_embd", "activation", "dropout",
                 "initializer_range", *names)
         return dict(vocab_size=len(t), bos_token_id=t.bos_token_id, eos_token_id=t.eos_token_id,
-                    pad_token_id=t.pad_token_id, **{name: getattr(o, name) for name in same})
+                    pad_token_id=t.pad_token_id,
+                    **{name: getattr(o, name) for name in same if getattr(o, name) is not None})
 
     def encoder(self) -> TextEncoder:
         """How texts become ids in a token file."""
@@ -242,15 +256,16 @@ def _check_memory(options: Any, vocab_size: int) -> None:
     activations. A parameter that is trained takes 16 bytes: itself, its gradient and two moments.
     """
     o: Any = options
-    parameters = o.n_embd * (vocab_size + 2 * o.n_layer * o.n_embd)
-    needed = 16 * parameters + 4 * o.block_size * o.n_embd
+    width, n_layer = o.n_embd or 1, o.n_layer or 0
+    parameters = width * (vocab_size + 2 * n_layer * width)
+    needed = 16 * parameters + 4 * o.block_size * width
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return  # this system does not say
     if needed > memory:
-        raise ValueError(f"a model of n_layer {o.n_layer:,}, n_embd {o.n_embd:,}, block_size {o.block_size:,} and a "
+        raise ValueError(f"a model of n_layer {n_layer:,}, n_embd {width:,}, block_size {o.block_size:,} and a "
                          f"vocabulary of {vocab_size:,} needs more than {needed / 1e9:,.0f} GB to be trained, and this "
                          f"machine has {memory / 1e9:,.0f} GB; choose smaller sizes")
-    if o.n_layer > MAX_LAYERS:
-        raise ValueError(f"n_layer must be at most {MAX_LAYERS:,}, got {o.n_layer:,}")
+    if n_layer > MAX_LAYERS:
+        raise ValueError(f"n_layer must be at most {MAX_LAYERS:,}, got {n_layer:,}")

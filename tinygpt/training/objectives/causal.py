@@ -13,7 +13,7 @@ import numpy as np
 from ...data import Documents, WindowSampler, require_block, split_documents
 from ...evaluation import byte_lengths, evaluating, text_loss
 from ...generation import absent
-from ...models import GPT, GPTConfig
+from ...models import GPT, CausalLM, GPTConfig, RecurrentConfig, RecurrentLM
 from ...tokenizers.base import Tokenizer
 from ..losses import language_loss
 from .base import KeepGoing, Objective
@@ -38,8 +38,10 @@ class Causal(Objective):
         super().use(tokenizer)
         self.lengths = byte_lengths(tokenizer)
 
-    def new_model(self) -> GPT:
-        """A GPT."""
+    def new_model(self) -> CausalLM:
+        """A GPT, or a recurrent network."""
+        if self.options.architecture in RecurrentConfig.ARCHITECTURES:
+            return RecurrentLM(RecurrentConfig(**self._sizes()))
         given = [name for name in ("positions", "window", "feed_forward")  # where none is named, the layout's
                  if getattr(self.options, name) is not None]
         return GPT(GPTConfig(**self._sizes("n_kv_head", "bias", *given)))
@@ -55,7 +57,7 @@ class Causal(Objective):
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of the whole validation text, per token and per byte."""
         found = text_loss(model, self.validation, self.config.block_size, loss=self.data_loss, lengths=self.lengths,
-                          keep_going=keep_going)
+                          keep_going=keep_going, workers=self.options.threads or 1)
         return {"validation_loss": found.loss, "bits_per_byte": found.bits_per_byte}
 
     def sample(self, model: Any, final: bool = False) -> str:

@@ -1,6 +1,6 @@
 """A label for each text: sentiment, spam, topic.
 
-Prerequisites: task.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
+Prerequisites: task.py, label_layer.py, data/labelled.py, evaluation/labelling.py. Next: instruction.py.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ from ...data import LabelledSampler, encode_within
 from ...data.example_file import read_example_file, write_example_file
 from ...data.labelled import Labelled, class_balance, label_names, read_labelled, split_labelled
 from ...data.pairs import IdPair
-from ...evaluation import Classification, label_logits, label_numbers, plot_confusion
+from ...evaluation import Classification, baselines, label_logits, label_numbers, plot_confusion
 from ...files.atomic_file import write_text
-from ...models import BERT, GPT, BERTConfig, PretrainedModel
+from ...models import (BERT, GPT, BagClassifier, BagConfig, BERTConfig, PretrainedModel, TextCNN, TextCNNConfig,
+                       WideClassifier, WideConfig, buckets_for)
 from ...tokenizers import ByteBPE
 from ...tokenizers.base import Tokenizer
 from ...tokenizers.splitter import Splitter, Stage
 from ..losses import classification_loss
 from .base import KeepGoing
+from .label_layer import teach_label_layer
 from .masked import FRAME, SPECIAL_TOKENS
-from .task import Task
+from .task import Task, classifier_of
 
 __all__ = ["Labels"]
 
+COUNTED = 0.2  # the part of naive Bayes that a bag of words begins with; docs/results.md has how it was chosen
+LR = 0.001  # of networks that are no transformers
 N_MISTAKES = 5  # shown at the end
 
 
@@ -47,7 +51,8 @@ class Labels(Task):
         o = self.options
         examples = read_labelled(o.data, o.text_column, o.label_column)
         self.names = label_names(examples)
-        return split_labelled(examples, o.validation, o.seed)
+        self._examples = split_labelled(examples, o.validation, o.seed)
+        return self._examples
 
     def texts(self, part: list[Labelled]) -> Iterable[str]:
         """The texts without their labels."""
@@ -65,25 +70,42 @@ class Labels(Task):
         if self.options.model is None:
             self._require_roles(tokenizer, "pad")
 
-    def new_model(self) -> BERT:
-        """A BERT with a classification head."""
-        return BERT.for_classification(BERTConfig(**self._sizes()), id2label=dict(enumerate(self.names)))
+    def new_model(self) -> PretrainedModel:
+        """A new network for labels: an encoder, a convolution, or a bag of words that has counted them already."""
+        sizes, id2label = self._sizes(), dict(enumerate(self.names))
+        match self.options.architecture:
+            case "cnn":
+                return TextCNN(TextCNNConfig(**sizes, id2label=id2label))
+            case "bag":
+                return self._counted(BagClassifier, BagConfig, **sizes, id2label=id2label)
+            case "wide":
+                return self._counted(WideClassifier, WideConfig, **sizes, id2label=id2label)
+        return BERT.for_classification(BERTConfig(**sizes), id2label=id2label)
+
+    def _counted(self, kind: Any, config: Any, **sizes: Any) -> PretrainedModel:
+        """A model that has counted the words of the training texts."""
+        rows, labels = self._encoded(self._examples[0], self.options.block_size)
+        ids = [np.asarray(row) for row in rows]
+        model = kind(config(**sizes, n_buckets=buckets_for(ids, len(self.names))))
+        model.count(ids, labels, COUNTED)
+        return model
 
     def fit(self, model: PretrainedModel) -> PretrainedModel:
-        """An encoder or a decoder with a new classification head; one that knows all these labels keeps its own."""
+        """An encoder or a decoder with a new classification head, whose last layer has had its first lesson; one that
+        knows all these labels keeps its own."""
+        if getattr(model.config, "head", None) == "classification" and set(self.names) <= set(
+                (model.config.id2label or {}).values()):
+            return model
         if not isinstance(model, (BERT, GPT)):
             raise self._misfit(model, "an encoder or a decoder")
-        if model.config.head == "classification" and set(self.names) <= set((model.config.id2label or {}).values()):
-            return model
-        labels: dict[str, Any] = dict(n_labels=len(self.names), id2label=dict(enumerate(self.names)))
-        if isinstance(model, BERT):
-            return model.for_classification(**labels)
-        eos = model.config.eos_token_id  # a decoder's label is read at the last token that is no padding
-        if model.config.pad_token_id is None and eos is not None:
-            labels["pad_token_id"] = eos if isinstance(eos, int) else eos[0]
-        if model.config.head == "classification":
-            model = model.with_options(head="lm", n_labels=None, id2label=None, problem_type=None)
-        return model.with_options(head="classification", **labels)
+        model = classifier_of(model, dict(enumerate(self.names)))
+        teach_label_layer(model, *self._encoded(self._examples[0], model.config.block_size))
+        return model
+
+    def _encoded(self, part: list[Labelled], length: int) -> tuple[list[list[int]], list[int]]:
+        """The ids of each text in the tokenizer's template, and the number of its label."""
+        rows = encode_within(self.tokenizer, [text for text, _ in part], length)
+        return rows, label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
 
     def use_config(self, config: Any) -> None:
         """The labels are numbered as in the model."""
@@ -91,14 +113,17 @@ class Labels(Task):
         self.names = list((config.id2label or {}).values())
 
     def write(self, path: Path, part: list[Labelled]) -> None:
-        """The ids of each text in the tokenizer's template, and the number of its label."""
-        rows = encode_within(self.tokenizer, [text for text, _ in part], self.config.block_size)
-        numbers = label_numbers([label for _, label in part], self.names, [text[:40] for text, _ in part])
+        """Ids and label of each text."""
+        rows, numbers = self._encoded(part, self.config.block_size)
         write_example_file(path, ((row, [number]) for row, number in zip(rows, numbers)))
 
     def read(self, path: Path) -> list[IdPair]:
         """Ids and label of each text."""
         return read_example_file(path)
+
+    def lr(self, model: PretrainedModel) -> float:
+        """As for any task; networks that are no transformers have a rate of their own."""
+        return super().lr(model) if isinstance(model, (BERT, GPT)) else LR
 
     def start(self, train: list[IdPair], validation: list[IdPair]) -> LabelledSampler:
         """Texts in a shuffled order."""
@@ -119,6 +144,13 @@ class Labels(Task):
     def _found(self, logits: np.ndarray, truth: np.ndarray) -> Classification:
         return Classification.of([self.names[number] for number in truth],
                                  [self.names[number] for number in logits.argmax(axis=1)], self.names)
+
+    def _baselines(self) -> dict[str, float]:
+        """What only counts words comes to on the validation texts."""
+        train, validation = (([self.tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in part],
+                              [self.names[int(label[0])] for _, label in part])
+                             for part in (self.train, self.validation))
+        return baselines(train, *validation)
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """Loss, accuracy and the mean F1 of the classes on the validation texts."""
@@ -148,8 +180,12 @@ class Labels(Task):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a font that lacks a label's characters
             plot_confusion(found, out / "confusion.png")
-        write_text(out / "validation.json", json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
+        bars = self._baselines()
+        figures = found.to_dict() | {"baselines": bars}
+        write_text(out / "validation.json", json.dumps(figures, ensure_ascii=False) + "\n")
         mistakes = self.sample(model, final=True)
-        text = f"{found.table()}\n" + (f"\nsome mistakes:\n{mistakes}\n" if mistakes else "")
+        text = f"{found.table()}\n" + (f"\nsome mistakes:\n{mistakes}\n" if mistakes else "") \
+            + f"\naccuracy {found.accuracy:.4f}; of what only counts: " \
+            + ", ".join(f"{name} {accuracy:.4f}" for name, accuracy in bars.items()) + "\n"
         write_text(out / "validation.txt", text)
         return f"the validation texts, with the best weights:\n{text}"

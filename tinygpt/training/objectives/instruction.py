@@ -17,11 +17,12 @@ import numpy as np
 
 from ...data.chat_template import TURN_TOKENS, ChatTemplate, add_chat_template, chat_template
 from ...data.conversations import (Conversation, ConversationSampler, EncodedConversation, all_conversations,
-                                   encode_conversations, located_conversations, split_conversations, text_of)
+                                   encode_conversations, last_answer, located_conversations, split_conversations,
+                                   text_of)
 from ...data.example_file import read_example_file, write_example_file
 from ...data.sampler import IGNORE
 from ...evaluation import total_loss
-from ...evaluation.answers import answer_prompts, last_answer
+from ...evaluation.answers import answer_prompts
 from ...evaluation.confidence import wilson_interval
 from ...files.atomic_file import write_text
 from ...models import GPT, GPTConfig, PretrainedModel, resize_vocabulary
@@ -143,7 +144,8 @@ class Instructions(Task):
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of held-out answers, in nats per token, and the share of questions answered exactly as there."""
         nats, n_tokens = total_loss(model, all_conversations(self.validation, 32, self.template.end_id),
-                                    loss=self.data_loss, keep_going=keep_going)
+                                    loss=self.data_loss, keep_going=keep_going,
+                                    workers=self.options.threads or 1)
         answers = self._answers(model, self._asked(N_ASKED), keep_going)
         return {"validation_loss": nats / n_tokens,
                 "exact_match": sum(answer == text for _, answer, text in answers) / len(answers)}

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
-from ...models import PretrainedModel, load_model, new_model
+from ...models import BERT, GPT, PretrainedModel, load_model, new_model
 from ...models.adapter import LoRA, save_adapter
 from ...nn.lora import merged_state
 from ...pretrained import resolve_folder
@@ -21,7 +21,7 @@ from ...tokenizers import load_tokenizer
 from ...tokenizers.base import Tokenizer
 from .base import Objective
 
-__all__ = ["Task", "freeze"]
+__all__ = ["Task", "classifier_of", "freeze"]
 
 HEADS = ("classifier.", "score.", "lm_head.", "norm.")  # and, where the output is tied to it, the token embedding
 
@@ -41,6 +41,19 @@ def freeze(model: PretrainedModel, n_blocks: int) -> None:
     output = None if classifier else getattr(model, "output_weight", None)
     for name, parameter in model.named_parameters():
         parameter.requires_grad = name.startswith(kept) or parameter is output
+
+
+def classifier_of(model: BERT | GPT, names: dict[int, str]) -> BERT | GPT:
+    """The same model with a new classification head, a label for each name."""
+    labels: dict[str, Any] = dict(n_labels=len(names), id2label=names)
+    if isinstance(model, BERT):
+        return model.for_classification(**labels)
+    eos = model.config.eos_token_id  # a decoder's label is read at the last token that is no padding
+    if model.config.pad_token_id is None and eos is not None:
+        labels["pad_token_id"] = eos if isinstance(eos, int) else eos[0]
+    if model.config.head == "classification":
+        model = model.with_options(head="lm", n_labels=None, id2label=None, problem_type=None)
+    return model.with_options(head="classification", **labels)
 
 
 class Task(Objective):
@@ -134,7 +147,10 @@ class Task(Objective):
         if o.steps is not None:
             return o.steps
         epoch = source.steps_per_epoch
-        return min(max(10 * epoch, 200), 5000) if o.epochs is None else max(1, math.ceil(o.epochs * epoch))
+        if o.epochs is not None:
+            return max(1, math.ceil(o.epochs * epoch))
+        most = 5000 if o.model is None else max(800, 3 * epoch)  # a model that is there has less to learn
+        return min(max(10 * epoch, 200), most)
 
     def lr(self, model: PretrainedModel) -> float:
         """From random weights, that of pretraining; from a model, small steps that keep what it knows."""
