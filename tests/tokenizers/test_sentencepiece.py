@@ -52,7 +52,8 @@ def trained_model(tmp_path_factory):
 def compare(path, n: int, seed: int, n_multilingual: int = 20) -> None:
     theirs = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_file=str(path))
     ours = load_tokenizer(path)
-    for text in [*random_texts(n, seed), *multilingual_texts(n_multilingual, seed), *MULTILINGUAL, " ".join(MULTILINGUAL), *AWKWARD]:
+    for text in [*random_texts(n, seed), *multilingual_texts(n_multilingual, seed), *MULTILINGUAL,
+                 " ".join(MULTILINGUAL), *AWKWARD]:
         ids = theirs.encode(text)
         assert ours.encode(text) == ids, text
         decoded = ours.decode(ids)
@@ -218,7 +219,8 @@ def test_t5s_tokenizer_in_both_forms(tmp_path):
         assert ours.encode(text) == [*plain.encode(text), 1]
         assert again.encode(text, allowed_special="all") == theirs(text)["input_ids"]
     assert ours.n_vocab == again.n_vocab == len(theirs)
-    assert ours.token_id("<extra_id_7>") == again.token_id("<extra_id_7>") == theirs.convert_tokens_to_ids("<extra_id_7>")
+    name = "<extra_id_7>"
+    assert ours.token_id(name) == again.token_id(name) == theirs.convert_tokens_to_ids(name)
 
 
 def marian(tmp_path, content: dict[str, bytes]):

@@ -66,8 +66,8 @@ def test_others_are_refused(json):
     (None, [7, 8, 9], [0, 0, 1]),
     ({"type": "BertProcessing", "sep": ["S", 2], "cls": ["C", 1]}, [1, 7, 8, 2, 9, 2], [0, 0, 0, 0, 1, 1]),
     ({"type": "RobertaProcessing", "sep": ["S", 2], "cls": ["C", 1]}, [1, 7, 8, 2, 2, 9, 2], [0] * 7),
-    ({"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "BertProcessing", "sep": ["S", 2],
-                                                               "cls": ["C", 1]}]},
+    ({"type": "Sequence", "processors": [
+        {"type": "ByteLevel"}, {"type": "BertProcessing", "sep": ["S", 2], "cls": ["C", 1]}]},
      [1, 7, 8, 2, 9, 2], [0, 0, 0, 0, 1, 1])])
 def test_two_texts(json, ids, types):
     assert Template.from_json(json).pair([7, 8], [9]) == (ids, types)
