@@ -9,8 +9,8 @@ import json
 import random
 
 import pytest
-from pipeline_parts import (BYTE_LEVEL, DECODERS, MULTILINGUAL, NORMALIZERS, PRE_TOKENIZERS, document, metaspace, models,
-                            step, texts)
+from pipeline_parts import (BYTE_LEVEL, DECODERS, MULTILINGUAL, NORMALIZERS, PRE_TOKENIZERS, document, metaspace,
+                            models, step, texts)
 
 from tokenizer_texts import multilingual_texts
 
