@@ -85,7 +85,7 @@ def measured(o: argparse.Namespace, ranks: int) -> float:
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--n-layer", type=int, default=4)
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--latency", type=float, default=50e-6, help="seconds until the first byte arrives")
     parser.add_argument("--measure", type=int, nargs="+", default=[], help="ranks to start here with mpiexec")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    o = parser.parse_args(arguments)
+    o = parser.parse_args(argv)
     if o.worker:
         group = together()
         seconds = seconds_a_step(o, o.batch_size, group)
