@@ -81,7 +81,8 @@ def test_from_questions_to_a_reward(place: Path, capsys) -> None:
     (["--method", "dpo", "--model", "{}/model", "--data", "nowhere.jsonl"], "nowhere.jsonl"),
     (["--method", "dpo", "--model", "{}/model", "--data", "{}/with-one.jsonl"], "line 21: no 'rejected'"),
     (["--method", "dpo", "--model", "{}/model", "--data", "{}/with-empty.jsonl"], "line 21: 'rejected' is empty"),
-    (["--method", "reward", "--model", "{}/model", "--data", "{}/same.jsonl"], "line 1: chosen and rejected are the same"),
+    (["--method", "reward", "--model", "{}/model", "--data", "{}/same.jsonl"],
+     "line 1: chosen and rejected are the same"),
     (["--method", "dpo", "--model", "{}/encoder", "--data", "{}/pairs.jsonl"], "needs a decoder that writes texts"),
     (["--method", "reward", "--model", "{}/translator", "--data", "{}/pairs.jsonl"], "needs an encoder or a decoder"),
     (["--method", "grpo", "--model", "{}/model", "--data", "{}/asked.jsonl"], "grpo needs a reward"),
@@ -90,7 +91,8 @@ def test_from_questions_to_a_reward(place: Path, capsys) -> None:
      "line 1: the reward exact needs an expected answer"),
     (["--method", "dpo", "--model", "{}/model", "--data", "{}/pairs.jsonl", "--reference", "{}/encoder"],
      "must be a decoder with a vocabulary of"),
-    (["--method", "reward", "--model", "{}/model", "--data", "{}/pairs.jsonl", "--beta", "1"], "an option of the method"),
+    (["--method", "reward", "--model", "{}/model", "--data", "{}/pairs.jsonl", "--beta", "1"],
+     "an option of the method"),
 ])
 def test_bad_input_is_one_line(place: Path, tmp_path: Path, capsys, arguments, about) -> None:
     given = [argument.replace("{}", str(place)) for argument in arguments]
