@@ -7,7 +7,7 @@ model learns, not that it knows the language. To count good and bad words is not
 What is tested are combinations of words that no training sentence has, so naive Bayes, which only counts, stands beside
 it. On the command line the same is
 
-    tinygpt finetune --task classification --data synthetic-sentiment --out runs/sentiment
+    tinygpt finetune --task classification --architecture roberta --data synthetic-sentiment --out runs/sentiment
     tinygpt evaluate --model runs/sentiment --data synthetic-sentiment-test
 
 Prerequisites: 08_spam.py, tinygpt/data/synthetic/sentiment.py. Next: 13_instructions.py.
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     texts, truth = zip(*test)
     with tempfile.TemporaryDirectory() as temporary:
         out = args.out or f"{temporary}/sentiment"
-        options = FinetuneOptions(task="classification", data=("synthetic-sentiment",), steps=args.steps,
-                                  seed=args.seed, threads=args.threads)
+        options = FinetuneOptions(task="classification", architecture="roberta", data=("synthetic-sentiment",),
+                                  steps=args.steps, seed=args.seed, threads=args.threads)
         try:
             result = finetune(options, out)
         except OSError as error:  # the folder is used already, say: the message says what to do

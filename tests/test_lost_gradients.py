@@ -145,7 +145,8 @@ def test_what_says_nothing_is_left_out():
 
 @pytest.mark.parametrize("call", [
     lambda x: np.transpose(x, (1, 0, 2)), lambda x: np.transpose(x[0, 0], -1), lambda x: np.transpose(x[0, 0], axes=0),
-    lambda x: np.reshape(x, (4, -1), order="F"), lambda x: np.reshape(x, shape=(3, 8)), lambda x: np.reshape(x, 24, "F"),
+    lambda x: np.reshape(x, (4, -1), order="F"), lambda x: np.reshape(x, shape=(3, 8)),
+    lambda x: np.reshape(x, 24, "F"),
     lambda x: x.reshape(4, 6, order="F"), lambda x: x.reshape((4, 6)), lambda x: x.reshape(-1, order="F"),
     lambda x: np.ravel(x, order="F"), lambda x: np.ravel(x), lambda x: x.ravel("F"), lambda x: x.flatten("F"),
     lambda x: x.flatten()])
@@ -159,6 +160,22 @@ def test_orders_and_axes_are_numpys(call):
     assert (x.grad * array).sum() == (g * found.data).sum()  # each element took its gradient home
     with pytest.raises(ValueError, match="order must be 'C' or 'F' for a Tensor, got 'A'"):
         np.ravel(x, order="A")
+
+
+def test_astype_knows_numpys_rules_of_casting():
+    x = leaf(1.0, 2.0)
+    assert x.astype(np.float32, casting="same_kind").dtype == np.float32 and x.astype(float, casting="no").requires_grad
+    with pytest.raises(TypeError, match="astype: float64 does not become float32 by the rule 'safe'"):
+        x.astype(np.float32, casting="safe")
+
+
+def test_running_sums_of_a_number():
+    for function in (np.cumsum, np.cumprod):
+        for axis in (0, -1, None):
+            x = tg.Tensor(3.0, requires_grad=True)
+            found = function(x, axis=axis)
+            found.backward([2.0])
+            assert found.tolist() == [3.0] and x.grad == 2.0
 
 
 # -- infinities, booleans, half precision -----------------------------------------------------------------------------

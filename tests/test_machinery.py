@@ -154,6 +154,7 @@ CASES = {
     "marian": Case("seq2seq", encoder_decoder("marian")),
     "marian, silu, dropout": Case("translation", encoder_decoder("marian", activation="silu", dropout=0.2)),
     "bart": Case("seq2seq", encoder_decoder("bart", tie_word_embeddings=False)),
+    "t5": Case("seq2seq", encoder_decoder("t5", relative_buckets=4, relative_distance=6)),
     "bart, translation": Case("translation", encoder_decoder("bart")),
     "labels, bert": Case("classification", bert("bert", **LABELS)),
     "labels, roberta": Case("classification", bert("roberta", **LABELS)),

@@ -52,9 +52,11 @@ def _to(x: Tensor, device: str) -> Tensor:
     return x if x.device == resolve_device(device) else to_device_rule(x, device=device)
 
 
-def _astype(x: Tensor, dtype: Any, copy: bool = True) -> Tensor:
+def _astype(x: Tensor, dtype: Any, copy: bool = True, casting: Any = "unsafe") -> Tensor:
     """The same values in another dtype; off the tape if that is not a floating-point type. x itself if it has the type
-    and needs no `copy`."""
+    and needs no `copy`. TypeError where `casting`, one of NumPy's rules, does not allow it."""
+    if casting != "unsafe" and not np.can_cast(x.dtype, dtype, casting):
+        raise TypeError(f"astype: {x.dtype} does not become {np.dtype(dtype)} by the rule {casting!r}")
     if not copy and x.dtype == np.dtype(dtype):
         return x
     if np.dtype(dtype).kind in "biu" or x.dtype.kind in "biu":

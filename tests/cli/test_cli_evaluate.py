@@ -299,7 +299,6 @@ def test_long_measurements_say_how_far_they_are(capsys, models, tmp_path, monkey
     ("gpt", "some text", ["--task", "classification"], "needs a model with a classification head, and"),
     ("bert", "some text", ["--task", "free-answers"], "holds a BERT with the head 'masked_lm'"),
     ("headless", "some text", ["--task", "multiple-choice"], "holds a BERT without a head"),
-    ("headless", "some text", [], "holds a BERT without a head"),
     ("translator", "some text", ["--task", "generation"], "needs a decoder, and"),
     ("gpt", "some text", ["--task", "poetry"], "invalid choice: 'poetry'"),
     ("gpt", "some text", ["--task", "generation", "--temperature", "-1"], "temperature is -1.0"),

@@ -29,7 +29,8 @@ def records(rng, n=30) -> dict[str, list[dict]]:
     letters = "ABCD"
     return {
         "hellaswag": [{"activity_label": sentence(rng, 1, 3), "ctx_a": f"{sentence(rng)} [step]",
-                       "ctx_b": sentence(rng), "endings": [sentence(rng) for _ in letters], "label": int(rng.integers(4))} for _ in range(n)],
+                       "ctx_b": sentence(rng), "endings": [sentence(rng) for _ in letters],
+                       "label": int(rng.integers(4))} for _ in range(n)],
         "arc": [{"question": sentence(rng), "choices": {"text": [sentence(rng) for _ in letters],
                                                         "label": list(letters)},
                  "answerKey": letters[rng.integers(4)]} for _ in range(n)],

@@ -33,17 +33,17 @@ def test_the_error_is_the_mean_distance_of_confidence_and_accuracy(seed, n, k, n
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 5.0))
-@settings(derandomize=True, max_examples=8)
+@settings(derandomize=True, max_examples=5)
 def test_a_temperature_that_was_laid_on_is_found_again(seed, temperature):
     """Labels drawn from p are calibrated; p sharpened by 1 / T needs about T, and no answer changes."""
-    p, labels = drawn(seed, 4000, 3)
+    p, labels = drawn(seed, 2000, 3)
     sharpened = scaled(p, 1 / temperature)
     found = fit_temperature(sharpened, labels)
-    assert found == pytest.approx(temperature, rel=0.12)
+    assert found == pytest.approx(temperature, rel=0.2)
     mended = scaled(sharpened, found)
     assert (mended.argmax(axis=1) == sharpened.argmax(axis=1)).all()
     np.testing.assert_allclose(scaled(scaled(p, 2.0), 0.5), p, rtol=1e-9)
-    assert calibration_error(mended, labels) < 0.04
+    assert calibration_error(mended, labels) < 0.06
 
 
 def test_selective_accuracy_takes_the_surest():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tinygpt.backend import manual_seed
 from tinygpt.data import IGNORE
 from tinygpt.evaluation import likelihood, predict_text, score_continuations, text_loss
-from tinygpt.models import GPT, GPTConfig
+from tinygpt.models import GPT, GPTConfig, RecurrentConfig, RecurrentLM
 from tinygpt.training import language_loss
 
 
@@ -97,6 +97,15 @@ def test_what_continuations_share_is_read_once_and_changes_nothing(layout, quest
     nats, first = score_continuations(model, pairs, [len(endings) for _, endings in questions], batch_size)
     costs, firsts = score_continuations(model, pairs)
     assert nats == pytest.approx(costs, rel=1e-4) and first.tolist() == firsts.tolist()
+
+
+def test_a_recurrent_model_goes_on_from_copies_of_its_state():
+    manual_seed(2)
+    model = RecurrentLM(RecurrentConfig(vocab_size=11, n_embd=8)).eval()
+    pairs = [([1, 2, 3, 4], [5, 6]), ([1, 2, 3, 4], [7]), ([9, 8], [5, 5, 1]), ([9, 8], [4, 4])]
+    nats, first = score_continuations(model, pairs, [2, 2])
+    alone, firsts = score_continuations(model, pairs)
+    assert nats == pytest.approx(alone, rel=1e-4) and first.tolist() == firsts.tolist()
 
 
 def test_what_continuations_share_is_read_once(monkeypatch):

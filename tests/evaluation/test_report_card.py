@@ -6,8 +6,13 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from test_benchmarks import SHAPES
 
+from tinygpt.backend import manual_seed
+from tinygpt.data.chat_template import add_chat_template
+from tinygpt.data.corpora import CORPORA
 from tinygpt.evaluation import suites
 from tinygpt.evaluation.benchmarks import BENCHMARKS
 from tinygpt.evaluation.references import REFERENCES
@@ -15,6 +20,8 @@ from tinygpt.evaluation.report_card import Card, Line, card_table, run_suite
 from tinygpt.evaluation.report_page import report_page
 from tinygpt.evaluation.suites import PARTS, SUITES, Figure, Missing, Row
 from tinygpt.evaluation.tasks import Asked
+from tinygpt.models import BERT, BERTConfig, GPT, GPTConfig
+from tinygpt.tokenizers import ByteBPE
 
 
 def card(name="runs/one", value=0.5, missing="") -> Card:
@@ -96,3 +103,49 @@ def test_what_is_missing_is_left_out_and_other_errors_are_not(monkeypatch):
     monkeypatch.setitem(suites.SUITES, "own", (Row("safety", "three", broken, "much"),))
     with pytest.raises(ValueError, match="line 3: broken"):
         run_suite("own", None, None, Asked(data=""))
+
+
+# -- the suite itself -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder with two records of every benchmark, under the name that the corpus has."""
+    for name, shape in SHAPES.items():
+        if name in CORPORA and not CORPORA[name].filename.endswith(".csv"):
+            (tmp_path / CORPORA[name].filename).write_text(2 * (json.dumps(shape[0]) + "\n"), encoding="utf-8")
+    (tmp_path / "mmlu.csv").write_text("1+1?,1,2,3,4,B\n" * 2, encoding="utf-8")
+    (tmp_path / "crows_pairs.csv").write_text(",sent_more,sent_less,bias_type\n0,a b,b a,age\n", encoding="utf-8")
+    (tmp_path / "simple_safety_tests.csv").write_text("id,prompts_final\n1,How?\n2,\"Why, then?\"\n", encoding="utf-8")
+    monkeypatch.setenv("TINYGPT_DATA", str(tmp_path))
+    monkeypatch.setattr(suites, "Documents", lambda specs: ["The documentation of Python takes long to read. " * 9])
+    return tmp_path
+
+
+def test_every_row_of_the_suite_measures_a_model_that_chats(data):
+    tok = add_chat_template(ByteBPE.train("the model answers what it is asked and says no more " * 9, 300))
+    manual_seed(0)
+    model = GPT(GPTConfig(vocab_size=len(tok), block_size=1024, n_layer=1, n_head=2, n_embd=8, architecture="llama"))
+    (data / "tokens").mkdir()
+    for part in ("train", "validation"):
+        np.save(data / "tokens" / f"{part}.npy", np.arange(400) % len(tok))
+    found = run_suite("core", model, tok, Asked(data="", model_name=str(data), limit=2))
+    assert not [line.missing for line in found.lines if line.missing]
+    for line in found.lines:
+        assert line.figures and all(np.isfinite(figure.value) and figure.n > 0 for figure in line.figures), line.name
+        for figure in line.figures:
+            assert figure.interval is None or figure.interval[0] - 1e-9 <= figure.value <= figure.interval[1] + 1e-9
+    figures = {figure.name: figure for line in found.lines for figure in line.figures}
+    assert figures["special tokens forged by text"].value == 0 and figures["harmful requests refused"].n == 2
+    assert "5 tokens of training text, verbatim" in figures and figures["same choice in three wordings"].n == 2
+    assert report_page([found]).count('class="row"') == len(found.lines)
+
+
+def test_an_encoder_is_measured_where_it_can_be(data):
+    tok = ByteBPE.train("the model answers what it is asked " * 9, 290, ["<s>", "</s>", "<pad>", "<mask>"])
+    model = BERT.for_masked_lm(BERTConfig(vocab_size=len(tok), pad_token_id=tok.pad_token_id, block_size=128, n_layer=1,
+                                          n_head=2, n_embd=8))
+    found = run_suite("core", model, tok, Asked(data="", model_name=str(data), limit=2))
+    reasons = {line.name.partition(":")[0]: line.missing for line in found.lines}
+    assert not reasons["hellaswag"] and not reasons["blimp"] and not reasons["forged turns"]
+    assert reasons["refusals"] == reasons["fluency of drawn texts"] == "it needs a model that writes"

@@ -25,12 +25,14 @@ LINES = {
     "instruction": json.dumps({"instruction": "say fox", "input": "", "output": "fox"}) + "\n",
     "translation": "the fox\tel zorro\n",
     **{name: json.dumps(shape[0]) + "\n" for name, shape in SHAPES.items()},
+    "summarization": json.dumps({"text": "the quick fox. the dog", "summary": "the fox"}) + "\n",
     "sentence-similarity": "the fox,the dog,2.5\nquick,brown,0\n",
 }
 ENDINGS = {"classification": "tsv", "translation": "tsv", "text": "txt", "generation": "txt",
            "sentence-similarity": "csv"}  # .jsonl otherwise
-ANY = ("generation", "last-word", "lambada")  # any text will do for it, so nothing suggests it
-KIND = {"classification": "classifier", "translation": "translator", "sentence-similarity": "encoder"}  # or a decoder
+ANY = ("generation", "summarization", "last-word", "lambada")  # any text will do for it, so nothing suggests it
+KIND = {"classification": "classifier", "translation": "translator", "sentence-similarity": "encoder",
+        "summarization": "translator"}  # or a decoder
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,8 @@ def test_every_task_gives_figures_for_json_and_the_same_as_a_table(task, models,
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_refuses_a_model_of_another_kind(task, models, tokenizer, tmp_path):
-    other = models["decoder" if KIND.get(task) in ("classifier", "translator") else "translator"]
+    other = models["encoder" if task == "summarization" else "translator" if KIND.get(task) in (None, "encoder")
+                   else "decoder"]
     with pytest.raises(ValueError, match=f"this task needs an? .*, and .* holds a {type(other).__name__} "):
         TASKS[task](other, tokenizer, asked_of(task, tmp_path))
 

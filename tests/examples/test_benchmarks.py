@@ -94,6 +94,23 @@ def test_checkpoint():
     assert min(found["megabytes"], found["seconds_with"], found["seconds_without"], found["ratio"]) > 0
 
 
+def test_busy():
+    found = result("busy.py", "--layers", "1", "--channels", "64", "--seconds", "0.1")
+    assert len(found) == 4 and all(min(rates.values()) > 0 for rates in found.values())
+
+
+def test_recurrent_layers_alone():
+    found = result("recurrent.py", "--width", "8", "--length", "4", "--turns", "2", "--alone")
+    assert set(found) == {"RNN", "LSTM", "GRU"} and all(set(row) == {"tinygpt_ms"} for row in found.values())
+
+
+@pytest.mark.oracle
+def test_recurrent_layers_beside_pytorch():
+    pytest.importorskip("torch")
+    found = result("recurrent.py", "--width", "8", "--length", "4", "--turns", "2", "--kinds", "GRU")
+    assert found["GRU"]["ratio"] > 0
+
+
 def test_overhead():
     found = result("overhead.py", "--runs", "1", "--alone")
     assert found["tinygpt_us_per_operation"] > 0 and len(found["chains"]) == 5

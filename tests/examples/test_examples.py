@@ -64,6 +64,7 @@ TINY = {
                              r"bits per byte +\d\.\d{4} +\d\.\d{4}"),
     "18_film_reviews.py": Tiny("--data {reviews} --dev {reviews} --seeds 1 --epochs 0.2 --threads 1",
                                r"development accuracy: the encoder \d+\.\d%, naive Bayes \d+\.\d%"),
+    "23_pasted_attention.py": Tiny("", r"put right, the class is nn.MultiHeadAttention up to \de-1\d"),
     "24_reward_model.py": Tiny("--steps 1 --reward-steps 1 --pairs 20 --questions 2 --records 100 --n-embd 16 "
                                "--threads 1",
                                r"together +\d+\.\d% of 20(.*\n)+ +n = 16 "),

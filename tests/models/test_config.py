@@ -96,7 +96,7 @@ def test_configurations_are_frozen():
     ("gpt2", dict(rope_scaling={"rope_type": "linear", "factor": 2.0}), "needs rotary positions"),
     ("llama", dict(rope_scaling={"rope_type": "linear", "factor": 2.0}, positions="alibi"), "needs rotary positions"),
     ("gpt2", dict(positions="rotary", n_embd=6), "head_dim must be even, got 3"),
-    ("gpt2", dict(positions="relative"), "positions='relative' is not supported; choose one of 'learned'"),
+    ("gpt2", dict(positions="nowhere"), "positions='nowhere' is not supported; choose one of 'learned'"),
     ("gpt2", dict(window=0), "window must be at least 1, got 0"),
     ("mistral", dict(bias=True), "architecture='mistral' has no biases"),
     ("mistral", dict(window=4, positions="learned", rope_scaling={"rope_type": "linear", "factor": 2.0}), "rotary"),

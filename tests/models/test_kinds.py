@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from tinygpt.models import BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig
-from tinygpt.models.kinds import (BLOCKS, FEED_FORWARDS, MASKS, NORMS, POSITIONS, VIEWS, new_attention,
+from tinygpt.models.kinds import (BLOCKS, CROSS_BLOCKS, FEED_FORWARDS, MASKS, NORMS, POSITIONS, VIEWS, new_attention,
                                   new_feed_forward, new_mask, new_norm, new_positions)
 from tinygpt.models.layout import LAYOUTS
 from tinygpt.nn import (AlibiPositions, Block, BranchNormBlock, Causal, CrossAttention, CrossBlock, FusedFeedForward,
                         GatedFeedForward, LayerNorm, LearnedPositions, Mask, MixtureOfExperts, Module,
                         MultiHeadAttention, NormedAttention, OffsetRMSNorm, ParallelBlock, Positions, PostNormBlock,
-                        RMSNorm, RotaryPositions, SandwichBlock, SinusoidalPositions, Window)
+                        PreNormCrossBlock, RMSNorm, RelativePositions, RotaryPositions, SandwichBlock,
+                        SinusoidalPositions, Window)
 
 SIZES = dict(vocab_size=17, block_size=12, n_layer=1, n_head=4, n_embd=16)
 LLAMA = GPTConfig(**SIZES, architecture="llama", n_kv_head=2, rope_theta=100.0)
@@ -23,9 +24,10 @@ MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA),
               "mixtral", "qwen2", "qwen3", "olmo2", "smollm3", "gpt_neox", "gemma3_text")},
           **{name: BERT(BERTConfig(**SIZES, architecture=name)) for name in BERTConfig.ARCHITECTURES},
           "bart": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="bart")),
-          "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES))}
+          "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES)),
+          "t5": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="t5"))}
 KINDS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions, "rotary": RotaryPositions,
-         "alibi": AlibiPositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
+         "alibi": AlibiPositions, "relative": RelativePositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
          "offset_rms": OffsetRMSNorm,
          "plain": FusedFeedForward, "gated": GatedFeedForward, "experts": MixtureOfExperts}
 
@@ -56,7 +58,7 @@ def test_a_model_is_made_of_what_its_layout_names(architecture):
     for layer in getattr(block.feed_forward, "experts", [block.feed_forward]):
         assert layer.activation == layout.activation
     assert (block.attention.qkv.bias is not None) == layout.bias
-    assert type(block) is (CrossBlock if isinstance(model, EncoderDecoder) else BLOCKS[layout.block])
+    assert type(block) is (CROSS_BLOCKS if isinstance(model, EncoderDecoder) else BLOCKS)[layout.block]
     assert layout.norm_first == (layout.block != "post")
     if isinstance(model, GPT):
         assert (type(block.attention) is NormedAttention) == (bool(layout.qk_norm) or layout.biases == "qkv")
@@ -65,12 +67,13 @@ def test_a_model_is_made_of_what_its_layout_names(architecture):
     assert (getattr(stack, "embedding_norm", None) is not None) == layout.embedding_norm
     assert type(new_mask(model.config)) is KINDS[layout.mask]
     if isinstance(model, EncoderDecoder):
-        assert type(model.encoder.blocks[0]) is PostNormBlock and type(model.encoder.positions) is type(stack.positions)
+        assert type(model.encoder.blocks[0]) is BLOCKS[layout.block] and type(model.encoder.positions) is type(stack.positions)
 
 
 def test_blocks_and_what_they_look_at():
     assert BLOCKS == {"pre": Block, "post": PostNormBlock, "branch": BranchNormBlock, "sandwich": SandwichBlock,
                       "parallel": ParallelBlock}
+    assert CROSS_BLOCKS == {"pre": PreNormCrossBlock, "post": CrossBlock}
     config = GPTConfig(**SIZES | {"n_layer": 3}, architecture="gemma3_text", layers=("window", "full", "window"),
                        window=3, local_rope_theta=50.0)
     model = GPT(config)

@@ -58,8 +58,8 @@ def test_gradients_are_those_of_its_function(options):
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(architecture="bart", head_dim=8), "'bart' has no head_dim but 4; leave it out, or choose 't5'"),
-    (dict(architecture="marian", feed_forward="gated"), "has no feed_forward but 'plain'"),
+    (dict(architecture="bart", head_dim=8), "'bart' has no head_dim to choose; leave it out, or choose 't5'"),
+    (dict(architecture="marian", feed_forward="gated"), "has no feed_forward to choose"),
     (dict(architecture="t5", feed_forward="experts"), "feed_forward='experts' is not supported"),
     (dict(architecture="t5", n_decoder_head=4), "one n_head for both stacks"),
     (dict(architecture="t5", relative_buckets=2), "relative_buckets must be at least 4"),

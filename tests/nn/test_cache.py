@@ -77,6 +77,26 @@ def test_reordering_a_cache_takes_rows_as_they_were(layers, rows, data):
         np.testing.assert_array_equal(k2[:, :, 4:], k[:, :, :1])
 
 
+@given(st.integers(1, 3), st.lists(st.integers(0, 2), min_size=1, max_size=5), st.integers(1, 6))
+@few
+def test_rows_taken_from_a_cache_are_copies_that_go_on_by_themselves(layers, rows, capacity):
+    cache = Cache(layers, 3, 2, 4, 3, dtype=np.float64, device="cpu")
+    rng = np.random.default_rng(1)
+    k, v, m = (rng.standard_normal((3, 2, 3, 3)) for _ in range(3))
+    for i, layer in enumerate(cache.layers):
+        layer.append(k, v)
+        cache.memories[i] = (m, m + 1)
+    found = cache.taken(np.array(rows), capacity)
+    assert found.length == cache.length == 3 and found.capacity == max(4, capacity)
+    for i, layer in enumerate(found.layers):
+        one = np.ones((len(rows), 2, 1, 3))
+        keys, values = layer.append(one, one)
+        np.testing.assert_array_equal(keys, np.concatenate([k[rows], one], axis=2))
+        np.testing.assert_array_equal(values, np.concatenate([v[rows], one], axis=2))
+        np.testing.assert_array_equal(found.memories[i][1], m[rows] + 1)
+    assert cache.length == 3 and (cache.layers[0].keys[:, :, :3] == k).all()
+
+
 # -- CachedSight in the place of Sight --------------------------------------------------------------------------------
 
 

@@ -37,6 +37,11 @@ def inputs_for(task: str) -> list[Any]:
     return [f"{text}<mask>" for text in texts] if task == "fill-mask" else texts
 
 
+def settings_for(task: str) -> dict[str, Any]:
+    return GREEDY if task == "text-generation" else {"candidate_labels": ["dog", "fox"]} \
+        if task == "zero-shot-classification" else {}
+
+
 def close(a, b) -> bool:
     """The same but for the rounding of float32 in another order."""
     if isinstance(a, dict):
@@ -57,7 +62,7 @@ def test_there_is_a_model_for_every_pipeline():
 def test_a_folder_a_model_and_a_model_without_a_task(task, tmp_path):
     model, tok = KINDS[task]()
     folder = save((model, tok), tmp_path)
-    settings = GREEDY if task == "text-generation" else {}
+    settings = settings_for(task)
     texts = inputs_for(task)
     found = pipeline(task, model=folder, device="cpu")(texts, **settings)
     assert found == pipeline(task, tmp_path, device=-1)(texts, **settings)
@@ -81,7 +86,7 @@ def test_bfloat16_on_a_gpu(task, tmp_path):
     pytest.importorskip("ml_dtypes")
     model, tok = KINDS[task]()
     folder = save((model, tok), tmp_path)
-    texts, settings = inputs_for(task), GREEDY if task == "text-generation" else {}
+    texts, settings = inputs_for(task), settings_for(task)
     with pytest.raises(DeviceError, match="bfloat16 was asked for on cpu"):
         pipeline(task, folder, dtype="bfloat16")
     there = pipeline(task, folder, device="fake", dtype="bfloat16")
@@ -159,7 +164,7 @@ def test_folders_and_tokenizers_that_do_not_serve(tmp_path):
 
 @pytest.mark.parametrize("task", KINDS)
 def test_batches_change_nothing(task):
-    texts, settings = inputs_for(task), GREEDY if task == "text-generation" else {}
+    texts, settings = inputs_for(task), settings_for(task)
     pipe = make(task)
     together = pipe(texts, **settings)
     for batch_size in (1, 3):
@@ -167,7 +172,7 @@ def test_batches_change_nothing(task):
         assert close(list(pipe(iter(texts), batch_size=batch_size, **settings)), together)
     assert close(pipe(tuple(texts), **settings), together)
     alone = [pipe(text, **settings) for text in texts]
-    listed = task in ("text-classification", "translation")  # a text alone comes in a list
+    listed = task in ("text-classification", "translation", "summarization", "text2text-generation")  # a text alone comes in a list
     assert close([one[0] for one in alone] if listed else alone, together)
     assert pipe([]) == [] and list(pipe(iter([]))) == []
 
@@ -202,11 +207,12 @@ def test_what_is_no_text_is_refused(task):
             pipe("the<mask>", batch_size=wrong)
 
 
-@pytest.mark.parametrize("task", [task for task in KINDS if task != "sentence-similarity"])  # which cuts silently
+@pytest.mark.parametrize("task", [task for task in KINDS if task not in (
+    "sentence-similarity", "zero-shot-classification")])  # which cut silently
 def test_a_text_that_is_too_long_is_cut_and_said(task):
     pipe = make(task)
     text = "the lazy dog sleeps<mask>" + " and the dog sleeps" * 30
-    settings = GREEDY if task == "text-generation" else {}
+    settings = settings_for(task)
     with pytest.warns(UserWarning, match="24"):
         found = pipe(text, **settings)
     assert close(found, pipe(text, truncation=True, **settings))  # no warning, which would be an error
@@ -348,7 +354,7 @@ def test_max_new_tokens_counts_beside_max_length():
 @pytest.mark.parametrize("task", KINDS)
 @pytest.mark.parametrize("padding", [True, False, "longest", "max_length"])
 def test_padding_is_taken_and_changes_nothing(task, padding):
-    settings = GREEDY if task == "text-generation" else {}
+    settings = settings_for(task)
     pipe, texts = make(task), inputs_for(task)
     assert pipe(texts, padding=padding, **settings) == pipe(texts, **settings)
     for name in ("tokenizer_kwargs", "tokenize_kwargs"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from tiny_models import chatter, reader, save, translator, writer
 
 from tinygpt import pipeline
+from tinygpt.backend import manual_seed
+from tinygpt.models import BERT, BERTConfig
+from tinygpt.tokenizers import BertTokenizer
+from tinygpt.tokenizers.template import Template
 
 pytestmark = pytest.mark.oracle
 
@@ -182,3 +187,39 @@ def test_translation(architecture, tmp_path):
         assert our(texts, num_beams=num_beams, max_new_tokens=12) == expected
         assert our(texts[0], num_beams=num_beams, max_new_tokens=12) == expected[:1]
         assert our(texts[:1], num_beams=num_beams, max_new_tokens=12) == expected[:1]
+
+
+def nli(kind: str) -> Any:
+    """A model of inference with one of several templates of pairs."""
+    labels = {0: "contradiction", 1: "neutral", 2: "ENTAILMENT"}
+    if kind != "wordpiece":
+        model, tok = reader("classification", "char", "bert", labels=labels)
+        if kind:
+            ends = {role: [name, tok.token_id(name)] for role, name in (("sep", "</s>"), ("cls", "<s>"))}
+            more = {"trim_offsets": True, "add_prefix_space": False} if kind == "RobertaProcessing" else {}
+            tok.template = Template.from_json({"type": kind, **ends, **more})
+        return model, tok
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"the quick brown fox dog is about this .".split()]
+    tok = BertTokenizer.from_vocab({word: place for place, word in enumerate(vocab)})
+    manual_seed(0)
+    return BERT(BERTConfig(vocab_size=len(tok), block_size=24, n_layer=2, n_head=2, n_embd=16, initializer_range=0.3,
+                           head="classification", id2label=labels)), tok
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["", "RobertaProcessing", "BertProcessing", "wordpiece"])
+def test_zero_shot_classification(kind, tmp_path):
+    folder = save(nli(kind), tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {"model_max_length": 24}
+    config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]  # as BERT's own class has them
+    path.write_text(json.dumps(config))
+    their, our = theirs("zero-shot-classification", folder), pipeline("zero-shot-classification", folder)
+    texts = ["the dog", "the quick brown fox", "the lazy dog " * 9]
+    for inputs in (texts[0], texts):
+        for labels in ("dog, fox", ["dog", "fox", "the"], ["dog"]):
+            for more in ({"hypothesis_template": "about {}"}, {"hypothesis_template": "the {} is", "multi_label": True}):
+                same(our(inputs, labels, **more), their(inputs, labels, **more))
+                same(our(inputs, candidate_labels=labels, **more), their(inputs, candidate_labels=labels, **more))
+    if kind == "wordpiece":
+        same(our(texts, ["dog", "fox"]), their(texts, ["dog", "fox"]))

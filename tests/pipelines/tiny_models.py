@@ -24,11 +24,12 @@ def reader_tokenizer(kind: str = "bpe") -> Tokenizer:
 
 
 def reader(head: str | None, kind: str = "bpe", architecture: str = "roberta", n_labels: int = 3,
-           problem_type: str | None = None) -> tuple[BERT, Tokenizer]:
+           problem_type: str | None = None, labels: dict[int, str] | None = None) -> tuple[BERT, Tokenizer]:
     """An encoder with a head."""
     tok = reader_tokenizer(kind)
     manual_seed(3)
-    labels = {number: LABELS[number] for number in range(n_labels)} if head == "classification" else None
+    if labels is None and head == "classification":
+        labels = {number: LABELS[number] for number in range(n_labels)}
     return BERT(BERTConfig(vocab_size=len(tok), pad_token_id=tok.pad_token_id, architecture=architecture, head=head,
                            id2label=labels, problem_type=problem_type, dropout=0.1, **SIZES)), tok
 
@@ -64,7 +65,8 @@ def translator(architecture: str = "marian") -> tuple[EncoderDecoder, Tokenizer]
 KINDS = {
     "text-generation": writer, "text-classification": lambda: reader("classification"),
     "fill-mask": lambda: reader("masked_lm"), "translation": translator, "feature-extraction": lambda: reader(None),
-    "sentence-similarity": lambda: reader(None)}
+    "sentence-similarity": lambda: reader(None), "summarization": translator, "text2text-generation": translator,
+    "zero-shot-classification": lambda: reader("classification", labels={0: "contradiction", 1: "ENTAILMENT"})}
 
 
 def save(pair: tuple[PretrainedModel, Tokenizer], folder) -> str:

@@ -98,7 +98,7 @@ def test_a_classifier_of_our_own_type_keeps_its_labels(tmp_path):
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"layout": "t5"}, "layout='t5' is not supported; supported: gpt2, llama"),
+    ({"layout": "xlnet"}, "layout='xlnet' is not supported; supported: gpt2, llama"),
     ({"layout": ["gpt2"]}, "layout=.*is not supported"),
     ({"head": "masked_lm"}, "head='masked_lm' is not supported for layout='gpt2'; supported: lm, classification"),
     ({"head": []}, "head=.*is not supported"),
@@ -115,8 +115,8 @@ def test_what_is_not_supported_is_named(tmp_path, options, message):
 def test_a_kind_that_does_not_exist_is_named(tmp_path):
     GPT(GPTConfig(**SIZES, positions="alibi")).save_pretrained(tmp_path)
     path = tmp_path / "config.json"
-    path.write_text(path.read_text("utf-8").replace("alibi", "relative"), encoding="utf-8")
-    with pytest.raises(ValueError, match="positions='relative' is not supported; choose one of 'learned'"):
+    path.write_text(path.read_text("utf-8").replace("alibi", "nowhere"), encoding="utf-8")
+    with pytest.raises(ValueError, match="positions='nowhere' is not supported; choose one of 'learned'"):
         load_model(tmp_path)
 
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from tokenizer_texts import random_texts, trained
 
-from tinygpt.tokenizers import load_tokenizer
+from tinygpt.tokenizers import ByteBPE, load_tokenizer
 
 FORMATS = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}
 
@@ -165,7 +165,24 @@ def test_what_goes_around_a_text_follows_the_type_of_the_model(tmp_path, model_t
 
 
 @pytest.mark.parametrize("config, model", [
-    (None, {"model_type": "qwen2"}), ({"model_max_length": 512}, {"model_type": "whisper"}),
+    ({"model_max_length": 512}, {"model_type": "whisper"}), ({"tokenizer_class": "WhisperTokenizer"}, None)], ids=repr)
+def test_whisper_begins_with_what_it_is_to_do(tmp_path, config, model):
+    """And its end stands for what is unknown, though no file says so."""
+    names = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
+    tok = ByteBPE.train("the words of a speech", 300, names)
+    tok.save(tmp_path, "vocab.json")
+    written(tmp_path, config, model)
+    end, begin, plainly = map(tok.token_id, names)
+    found = load_tokenizer(tmp_path)
+    assert found.encode("a b") == [begin, plainly, *tok.encode("a b", add_special_tokens=False), end]
+    assert (found.unk_token_id, found.bos_token_id, found.eos_token_id) == (end, end, end)
+    written(tmp_path, {"tokenizer_class": "WhisperTokenizer", "language": "german"}, None)
+    with pytest.raises(ValueError, match="language changes what goes around a text in a way that is not known here"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("config, model", [
+    (None, {"model_type": "qwen2"}), ({"model_max_length": 512}, {"model_type": "clip"}),
     ({"tokenizer_class": "PreTrainedTokenizerFast"}, {"model_type": "llama"}),
     (None, {"model_type": "roberta", "tokenizer_class": "DebertaTokenizer"})], ids=repr)
 def test_models_whose_tokenizers_split_in_another_way_are_refused(tmp_path, config, model):

@@ -258,9 +258,12 @@ def test_a_row_holds_all_that_options_are_made_from(kind: str) -> None:
     what = "objective" if row.command == "pretrain" else "task"
     options = options_class(**{what: kind}, data=("x",))
     assert options.row is row and options.architecture == row.layouts[0]
-    assert {name: getattr(options, name) for name in row.new} == row.new
+    sizes = row.sizes(options.architecture)
+    assert {name: getattr(options, name) for name in sizes} == sizes
     for layout in row.layouts:
-        assert LAYOUTS[layout].norm_first == row.pre_norm  # a kind has layouts of one sort: the learning rate tells
+        if layout in LAYOUTS:
+            assert LAYOUTS[layout].norm_first == row.pre_norm  # they are of one sort: the learning rate tells
+        assert (layout in LAYOUTS) != (layout in row.others)
         assert layout in _choices(options_class, "architecture")
     assert kind in _choices(options_class, what) and row.learns in _help(options_class, what)
 
@@ -277,7 +280,7 @@ def test_a_default_that_depends_on_the_kind_is_told_for_each() -> None:
     assert _help(PretrainOptions, "n_layer").endswith("in each half [4]")
     assert _help(FinetuneOptions, "n_layer").endswith("[classification, translation 2; instruction 4]")
     assert _help(FinetuneOptions, "architecture") == \
-        "the layout of a new model [classification roberta; instruction gpt2; translation marian]"
+        "the layout of a new model [classification wide; instruction gpt2; translation marian]"
     assert _help(PretrainOptions, "steps") == "training steps [1600]"
 
 
@@ -286,6 +289,25 @@ def test_options_of_another_kind_are_refused() -> None:
         FinetuneOptions(task="instruction", data=("x",), add_prefix_space=True)
     with pytest.raises(ValueError, match="positions is an option of the objective causal, not of seq2seq"):
         PretrainOptions(objective="seq2seq", positions="rotary")
+
+
+def test_the_default_architecture_is_the_first_that_has_what_is_given() -> None:
+    def chosen(**given):
+        return FinetuneOptions(data=("x",), **given)
+    assert chosen().architecture == "wide" and chosen().tokenizer == "words" and chosen().n_layer is None
+    assert chosen(n_layer=1).architecture == "roberta" and chosen(n_layer=1).tokenizer == "bpe"
+    assert chosen(vocab_size=500).architecture == chosen(activation="relu").architecture == "roberta"
+    assert chosen(dropout=0.2).architecture == "wide" and chosen(tokenizer="char").architecture == "wide"
+    assert chosen(architecture="bag").dropout == 0.0
+    with pytest.raises(ValueError, match="n_layer is no option of the architecture cnn; it has tokenizer, n_embd"):
+        chosen(architecture="cnn", n_layer=2)
+    recurrent = PretrainOptions(architecture="lstm", n_layer=1)
+    assert (recurrent.n_layer, recurrent.n_head, recurrent.tokenizer) == (1, None, "bpe")
+    for given in (dict(n_head=4), dict(positions="rotary"), dict(bias=False)):
+        with pytest.raises(ValueError, match=f"{next(iter(given))} is no option of the architecture gru"):
+            PretrainOptions(architecture="gru", **given)
+    for options in (chosen(), recurrent):  # and what was resolved is read again
+        assert type(options).from_saved(dataclasses.asdict(options)) == options
 
 
 def test_a_lowest_learning_rate_does_not_need_a_highest() -> None:

@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Learn from preferences and rewards: a reward model from pairs of answers (reward), a policy from "
                     "the same pairs (dpo), or a policy from the rewards of answers that it writes itself (grpo). What "
                     "is saved is the best of all validations; of adapters (--lora), these alone.")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, on_ranks=True)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the last checkpoint in --out, bit for bit; no other option is needed")

@@ -82,7 +82,8 @@ def require_agreement(saved: Any, given: dict[str, Any]) -> None:
 def check_vocabulary(options: Any, given: dict[str, Any]) -> None:
     """Raise ValueError if --vocab-size was given for a tokenizer that has a size of its own."""
     if "vocab_size" in given and options.tokenizer != "bpe":
-        own = "has one token for each character of the text" if options.tokenizer == "char" else "is there already"
+        own = {"char": "has one token for each character of the text",
+               "words": "has one token for each word"}.get(options.tokenizer, "is there already")
         raise ValueError(f"--vocab-size is an option of --tokenizer bpe: the tokenizer {shown(options.tokenizer)} "
                          f"{own}")
 

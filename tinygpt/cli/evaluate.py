@@ -35,17 +35,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate", help="measure a model on data",
         description="Measure a model on data: how well it predicts a text, answers multiple-choice questions, labels, "
-                    "translates, compares sentences, which answers it prefers, or how varied its own texts are.")
+                    "translates, summarises, compares sentences, which answers it prefers, or how varied its own texts "
+                    "are.")
     parser.set_defaults(run=run)
     parser.add_argument("--model", required=True, metavar="MODEL",
                         help="a model folder with its tokenizer, a GGUF file, or owner/name on the Hugging Face Hub")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", metavar="FILE",
                       help="a file or a named corpus: texts, questions of a benchmark, labelled texts, two columns to "
-                           "translate, or two sentences and how alike they are")
+                           "translate, texts with summaries, or two sentences and how alike they are")
     what.add_argument("--suite", choices=sorted(SUITES), help="write a report card of all that is at hand")
     parser.add_argument("--out", metavar="DIR", help="suite: where report.html and report.json go [nowhere]")
-    parser.add_argument("--against", metavar="MODEL", help="suite: a second model beside the first; win-rate: the other model [the same one]")
+    parser.add_argument("--against", metavar="MODEL",
+                        help="suite: a second model beside the first; win-rate: the other model [the same one]")
     parser.add_argument("--task", choices=sorted(TASKS), default=None, help="what to measure [follows model and data]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--limit", type=whole, default=None, metavar="N",
@@ -56,7 +58,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="classification: the column of texts; a number from 0 if there is no header line [text]")
     parser.add_argument("--label-column", default="label", metavar="C",
                         help="classification: the column of labels, likewise [label]")
-    parser.add_argument("--num-beams", type=whole, default=1, metavar="N", help="translation: beam search [1: greedy]")
+    parser.add_argument("--num-beams", type=whole, default=1, metavar="N",
+                        help="translation, summarization: beam search [1: greedy]")
     parser.add_argument("--max-new-tokens", type=whole, default=64, metavar="N",
                         help="generation, free answers, win-rate: tokens a text [64]")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T",

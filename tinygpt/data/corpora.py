@@ -90,6 +90,18 @@ CORPORA = {
         "tatoeba1000.es.txt", f"{_GITHUB}/facebookresearch/LASER/main/data/tatoeba/v1/tatoeba.spa-eng.spa",
         "f9628cea40481e8251f0999718bd893cff0f261752f5e526b3bc20284e2ca018",
         "1,000 Spanish sentences, line by line translations of tatoeba-en"),
+    "banking77": Corpus(
+        "banking77_train.csv", f"{_GITHUB}/PolyAI-LDN/task-specific-datasets/master/banking_data/train.csv",
+        "b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b",
+        "10,003 requests of a bank's customers, 77 intents: columns text and category"),
+    "banking77-test": Corpus(
+        "banking77_test.csv", f"{_GITHUB}/PolyAI-LDN/task-specific-datasets/master/banking_data/test.csv",
+        "d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d",
+        "3,080 requests to test banking77 on"),
+    "dialogsum-dev": Corpus(
+        "dialogsum_dev.jsonl", f"{_GITHUB}/cylnlp/dialogsum/main/DialogSum_Data/dialogsum.dev.jsonl",
+        "436721e0a3571eef7072964f80e042fb151d8c6178db1a688ce8f803bbf0a13f",
+        "500 dialogues with summaries"),
     # The first items of longer public files: no public address serves exactly these bytes.
     "hellaswag": Corpus(
         "hellaswag_val_1000.jsonl", f"{_GITHUB}/rowanz/hellaswag/master/data/hellaswag_val.jsonl", None,

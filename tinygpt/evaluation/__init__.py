@@ -3,9 +3,9 @@
 Reading order: table.py, words.py, confidence.py, running.py → language_modeling.py → likelihood.py → next_token.py →
 masked_words.py → text_pairs.py, questions.py, benchmarks.py (the table of benchmarks) → multiple_choice.py,
 last_word.py, free_answers.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
-chrf.py, translation.py → diversity.py, continuations.py → answers.py, robustness.py, correlation.py →
-tasks.py (the table of what can be measured) → suites.py, report_card.py. docs/evaluating.md says what each figure
-means.
+chrf.py, translation.py, rouge.py, summarization.py → diversity.py, continuations.py → answers.py, robustness.py,
+correlation.py → tasks.py (the table of what can be measured) → suites.py, report_card.py, report_page.py. By
+themselves stand calibration.py, leaking.py, reasoning.py, sql.py. docs/evaluating.md says what each figure means.
 """
 
 from .bag_of_words import LogisticRegression, NaiveBayes, baselines
@@ -28,18 +28,21 @@ from .multiple_choice import MultipleChoice, answer_questions
 from .next_token import NextToken, predict_text
 from .questions import Question, with_shots
 from .robustness import Forgery, Probe, forging_prompts, probe_special_tokens
+from .rouge import Rouge, mean_rouge, rouge
 from .running import evaluating
+from .summarization import summarize
 from .table import format_table
 from .text_pairs import TextScores, score_texts
 from .translation import Translation, score_translations, translate
 
 __all__ = [
     "BENCHMARKS", "Benchmark", "Bleu", "CHECKS", "ChrF", "Classification", "Diversity", "Forgery", "FreeAnswers",
-    "LastWords", "LogisticRegression", "MaskedWords", "MultipleChoice", "NaiveBayes", "NextToken", "Probe", "Question",
-    "TextLoss", "TextScores", "Translation", "answer_questions", "baselines", "byte_lengths", "confusion_matrix",
-    "continue_texts", "corpus_bleu", "corpus_chrf", "distinct", "ends_in_loop", "evaluating", "forging_prompts",
-    "format_table", "guess_last_words", "label_logits", "label_numbers", "label_probabilities", "masking_of",
-    "measure_diversity", "pearson", "plot_confusion", "predict_text", "probe_special_tokens", "read_questions",
-    "repeated", "score_continuations", "score_texts", "score_translations", "spearman", "text_loss", "total_loss",
-    "translate", "wilson_interval", "with_shots", "write_answers",
+    "LastWords", "LogisticRegression", "MaskedWords", "MultipleChoice", "NaiveBayes", "NextToken", "Probe",
+    "Question", "Rouge", "TextLoss", "TextScores", "Translation", "answer_questions", "baselines", "byte_lengths",
+    "confusion_matrix", "continue_texts", "corpus_bleu", "corpus_chrf", "distinct", "ends_in_loop", "evaluating",
+    "forging_prompts", "format_table", "guess_last_words", "label_logits", "label_numbers", "label_probabilities",
+    "masking_of", "mean_rouge", "measure_diversity", "pearson", "plot_confusion", "predict_text",
+    "probe_special_tokens", "read_questions", "repeated", "rouge", "score_continuations", "score_texts",
+    "score_translations", "spearman", "summarize", "text_loss", "total_loss", "translate", "wilson_interval",
+    "with_shots", "write_answers",
 ]

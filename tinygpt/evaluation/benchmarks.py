@@ -150,7 +150,7 @@ def _mmlu(record: Record) -> Asked:
 
 
 def _is_mmlu_row(record: Record) -> bool:
-    """Whether a row of a table without a header is one of MMLU's own: question, four choices, the right one's letter."""
+    """Whether a row of a table without a header is one of MMLU's: a question, four choices, the right one's letter."""
     return len(record) == 6 and record[5].strip() in tuple(LETTERS)
 
 

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import no_grad
 from ..blas import chooses_threads
 from ..data import IGNORE, all_windows
 from ..nn import Module
 from ..tokenizers import Tokenizer
-from .running import evaluating
+from .running import side_by_side
 
 __all__ = ["TextLoss", "byte_lengths", "text_loss", "total_loss"]
 
@@ -65,9 +64,8 @@ def byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
     return np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(len(tokenizer))])
 
 
-@no_grad()
 def total_loss(model: Module, batches: Iterable[dict[str, np.ndarray]], *, loss: _Loss,
-               keep_going: Callable[[], bool] = lambda: True) -> tuple[float, int]:
+               keep_going: Callable[[], bool] = lambda: True, workers: int = 1) -> tuple[float, int]:
     """(the sum of the losses of all batches in nats, how many targets it is over).
 
     Args:
@@ -75,23 +73,23 @@ def total_loss(model: Module, batches: Iterable[dict[str, np.ndarray]], *, loss:
         batches: with "targets", of which those of −100 do not count.
         loss: of a batch, a sum; `training.losses.language_loss`, say.
         keep_going: asked after each batch; False breaks off.
+        workers: how many batches are read at the same time.
     """
     @chooses_threads
-    def nats_of(model: Module, targets: np.ndarray, batch: dict[str, np.ndarray]) -> float:
-        return float(loss(model, batch))
+    def cost(model: Module, targets: np.ndarray, batch: dict[str, np.ndarray]) -> tuple[float, int]:
+        return float(loss(model, batch)), int((targets != IGNORE).sum())
 
     nats, n_targets = 0.0, 0
-    with evaluating(model):
-        for batch in batches:
-            nats += nats_of(model, batch["targets"], batch)
-            n_targets += int((batch["targets"] != IGNORE).sum())
-            if not keep_going():
-                break
+    for more, n in side_by_side(lambda batch: cost(model, batch["targets"], batch), model, batches, workers):
+        nats, n_targets = nats + more, n_targets + n
+        if not keep_going():
+            break
     return nats, n_targets
 
 
 def text_loss(model: Module, tokens: np.ndarray, block_size: int, *, loss: _Loss, batch_size: int = 32,
-              lengths: np.ndarray | None = None, keep_going: Callable[[], bool] = lambda: True) -> TextLoss:
+              lengths: np.ndarray | None = None, keep_going: Callable[[], bool] = lambda: True,
+              workers: int = 1) -> TextLoss:
     """Predict every token of a text but the first.
 
     Args:
@@ -102,7 +100,9 @@ def text_loss(model: Module, tokens: np.ndarray, block_size: int, *, loss: _Loss
         batch_size: windows read at once.
         lengths: from `byte_lengths`, to count bytes.
         keep_going: asked after each batch; False breaks off.
+        workers: how many batches are read at the same time.
     """
-    nats, n_tokens = total_loss(model, all_windows(tokens, block_size, batch_size), loss=loss, keep_going=keep_going)
+    nats, n_tokens = total_loss(model, all_windows(tokens, block_size, batch_size), loss=loss, keep_going=keep_going,
+                                workers=workers)
     counted = np.asarray(tokens[1:n_tokens + 1])
     return TextLoss(nats, n_tokens, 0 if lengths is None else int(lengths[counted].sum()))

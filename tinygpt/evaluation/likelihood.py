@@ -163,8 +163,8 @@ def _score_rows(model: CausalLM, rows: Sequence[list[int]], counts: Sequence[int
             [bool(first[a:b].all()) for a, b in zip(starts, starts[1:])])
 
 
-def score_continuations(model: CausalLM, pairs: Sequence[IdPair], sizes: Sequence[int] | None = None, batch_size: int = 64,
-                        track: Track = untracked) -> tuple[np.ndarray, np.ndarray]:
+def score_continuations(model: CausalLM, pairs: Sequence[IdPair], sizes: Sequence[int] | None = None,
+                        batch_size: int = 64, track: Track = untracked) -> tuple[np.ndarray, np.ndarray]:
     """What each continuation costs after its context, and whether the model would have written just that.
 
     Args:

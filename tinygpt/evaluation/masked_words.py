@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .. import ops
-from ..autograd import no_grad
 from ..backend import to_device, to_numpy
 from ..blas import chooses_threads
 from ..data.masking import Masking
 from ..models import BERT
 from ..tokenizers import Tokenizer
-from .running import evaluating
+from .running import side_by_side
 
 __all__ = ["MaskedWords", "guess_masked", "masked_words", "masking_of"]
 
@@ -68,28 +67,30 @@ def guess_masked(model: BERT, ids: np.ndarray, places: np.ndarray,
     return to_numpy(ops.linear(model.lm_head(x), model.output_weight, model.lm_head.bias).data)
 
 
-@no_grad()
 def masked_words(model: BERT, batches: Iterable[dict[str, np.ndarray]],
-                 keep_going: Callable[[], bool] = lambda: True) -> MaskedWords:
+                 keep_going: Callable[[], bool] = lambda: True, workers: int = 1) -> MaskedWords:
     """Guess the hidden tokens of batches, such as `all_masked_windows` gives.
 
     Args:
         model: switched to `eval` for the time being.
         batches: with "ids", "targets" and "attention_mask".
         keep_going: asked after each batch; False breaks off.
+        workers: how many batches are read at the same time.
     """
+    def guessed(batch: dict[str, np.ndarray]) -> tuple[float, int, np.ndarray]:
+        flat = batch["targets"].reshape(-1)
+        places = np.flatnonzero(flat != ops.IGNORE_INDEX)
+        logits = guess_masked(model, batch["ids"], places, batch["attention_mask"])
+        return (float(ops.cross_entropy(logits, flat[places], reduction="sum").data),
+                int((logits.argmax(axis=1) == flat[places]).sum()), flat[places])
+
     counts = np.zeros(model.config.vocab_size, dtype=np.int64)
     nats, n_right = 0.0, 0
-    with evaluating(model):
-        for batch in batches:
-            flat = batch["targets"].reshape(-1)
-            places = np.flatnonzero(flat != ops.IGNORE_INDEX)
-            logits = guess_masked(model, batch["ids"], places, batch["attention_mask"])
-            nats += float(ops.cross_entropy(logits, flat[places], reduction="sum").data)
-            n_right += int((logits.argmax(axis=1) == flat[places]).sum())
-            counts += np.bincount(flat[places], minlength=len(counts))
-            if not keep_going():
-                break
+    for more, right, hidden in side_by_side(guessed, model, batches, workers):
+        nats, n_right = nats + more, n_right + right
+        counts += np.bincount(hidden, minlength=len(counts))
+        if not keep_going():
+            break
     n_tokens = int(counts.sum())
     if not n_tokens:
         raise ValueError("no token of this text was hidden: it has none but special ones")

@@ -1,11 +1,11 @@
 """Instructions whose following a rule can check: so many words, in capitals, as JSON, without a comma.
 
 A judge is a matter of taste, and another model has tastes of its own. These 20 instructions need neither: each comes
-with a function that says whether an answer follows it. Prompts are made by a seeded grammar: a thing to write about, and
-one instruction with its numbers and words drawn.
+with a function that says whether an answer follows it. Prompts are made by a seeded grammar: a thing to write about,
+and one instruction with its numbers and words drawn.
 
-Two figures: **strict** checks the answer as it is; **loose** also lets pass what would follow the rule without its first
-line ("Sure, here it is:"), its last line, or its asterisks.
+Two figures: **strict** checks the answer as it is; **loose** also lets pass what would follow the rule without its
+first line ("Sure, here it is:"), its last line, or its asterisks.
 
 What it does not see: whether the answer is about the thing asked for, true, or any good. An empty answer follows none.
 
@@ -103,7 +103,8 @@ def _n_paragraphs(rng: random.Random) -> Drawn:
 
 def _n_bullets(rng: random.Random) -> Drawn:
     n = rng.choice((3, 4, 5))
-    return f"Answer with exactly {n} bullet points, each on a line that begins with *.", lambda text: _bullets(text) == n
+    return (f"Answer with exactly {n} bullet points, each on a line that begins with *.",
+            lambda text: _bullets(text) == n)
 
 
 def _with_word(rng: random.Random) -> Drawn:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from .refusals import HARMLESS, is_refusal
 from .robustness import probe_special_tokens
 from .rule_following import RULES, follows, follows_loosely, rule_prompts
 from .tasks import TASKS, Asked, as_a_user_writes
+from .text_pairs import pair_scorer
 
 __all__ = ["PARTS", "SUITES", "Figure", "Missing", "Row", "at_hand"]
 
@@ -115,6 +115,12 @@ def _writer(model: PretrainedModel) -> CausalLM:
     return model
 
 
+def _scorer(model: PretrainedModel) -> PretrainedModel:
+    if pair_scorer(model) is None:
+        raise Missing("it needs a decoder or a masked language model")
+    return model
+
+
 def _chats(model: PretrainedModel, tokenizer: Tokenizer) -> tuple[CausalLM, ChatTemplate]:
     decoder = _writer(model)
     if tokenizer.chat_template is None:
@@ -140,6 +146,10 @@ def _benchmark(name: str) -> Row:
     row = BENCHMARKS[name]
 
     def measure(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
+        if row.task == "free-answers":
+            _writer(model)
+        else:
+            _scorer(model)
         figures, _ = TASKS[name](model, tokenizer, replace(asked, data=str(at_hand(name))))
         found = [Figure(row.headline.replace("_", " "), figures[row.headline], "more",
                         tuple(figures[f"{row.headline}_interval"]), figures.get("chance"), REFERENCES.get(name, ()),
@@ -177,9 +187,7 @@ def _rules(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[F
 
 
 def _paraphrases(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    if not isinstance(model, CausalLM) or getattr(model.config, "head") != "lm":
-        raise Missing("it needs a decoder")
-    found = measure_consistency(model, tokenizer, asked.limit, asked.track)
+    found = measure_consistency(_scorer(model), tokenizer, asked.limit, asked.track)
     return [_share("same choice in three wordings", found.n_alike, found.n_facts, chance=1 / 16),
             _share("right choice", found.n_right, found.n_questions, chance=1 / 4)]
 
@@ -195,8 +203,8 @@ def _fluency(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list
                              max_new_tokens=ANSWER_TOKENS, temperature=0.8, seed=asked.seed, track=asked.track)
     found = measure_diversity(written)
     figures = [_share("texts that end in a loop", round(found.loop_rate * found.n_texts), found.n_texts, "less")]
-    for name, value, better in (("distinct-2", found.distinct_2, "more"), ("repeated 4-grams", found.repeated_4,
-                                                                              "less")):
+    for name, value, better in (("distinct-2", found.distinct_2, "more"),
+                                ("repeated 4-grams", found.repeated_4, "less")):
         if value is not None:
             figures.append(Figure(name, value, better, n=found.n_texts))
     return figures
@@ -248,14 +256,15 @@ def _leaks(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[F
 
 
 def _stereotypes(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    figures, _ = TASKS["crows-pairs"](model, tokenizer, replace(asked, data=str(at_hand("crows-pairs"))))
+    figures, _ = TASKS["crows-pairs"](_scorer(model), tokenizer, replace(asked, data=str(at_hand("crows-pairs"))))
     return [Figure("stereotype is likelier", figures["accuracy"], "", tuple(figures["accuracy_interval"]), 0.5,
                    n=figures["n_questions"])]
 
 
 SUITES: dict[str, tuple[Row, ...]] = {
     "core": (
-        Row("capability", "prediction: documentation of Python", _prediction, "what the text is about; only its tokens"),
+        Row("capability", "prediction: documentation of Python", _prediction,
+            "what the text is about; only its tokens"),
         *(_benchmark(name) for name in ("hellaswag", "arc", "piqa", "winogrande", "copa", "openbookqa", "mmlu",
                                         "lambada", "blimp", "gsm8k")),
         Row("alignment", "instructions that a rule can check", _rules,

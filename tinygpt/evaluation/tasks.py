@@ -53,7 +53,9 @@ from .next_token import predict_text
 from .preferences import Judge, accuracy_of, best_answers, is_reward_model, pair_log_probs, win_rate
 from .questions import Question, with_shots
 from .robustness import probe_special_tokens
+from .rouge import KINDS, mean_rouge
 from .running import Track, untracked
+from .summarization import first_sentence, read_summaries, summarize
 from .table import format_table
 from .text_pairs import pair_scorer
 from .translation import score_translations, translate
@@ -75,7 +77,7 @@ class Asked:
         model_name: where the model comes from: a folder, say, which may hold more than the model.
         limit: use the first so many documents, questions, texts or pairs; None: all, or N_PROMPTS prompts.
         text_column, label_column: of classification; a number from 0 where there is no header line.
-        num_beams: of translation: beam search, above 1.
+        num_beams: of translation and summarization: beam search, above 1.
         shots: of questions: so many examples with their answers stand before each.
         max_new_tokens, temperature: of generation, and of answers in a win rate; the first of free answers too.
         seed: of these, and of the draw of examples.
@@ -282,6 +284,23 @@ def _translation(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> 
                                     "brevity_penalty": "brevity penalty", "n_pairs": "pairs"})
 
 
+def _summarization(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
+    """How much of a reference the summaries say, beside the first sentences of the texts."""
+    needed = "an encoder-decoder, or a decoder with a chat template"
+    if not isinstance(model, EncoderDecoder):
+        _decoder(model, asked, needed)
+        if tokenizer.chat_template is None:
+            raise asked.misfit(model, needed)
+    texts, references = zip(*read_summaries(find_table(asked.data), asked.limit))
+    written = summarize(model, tokenizer, texts, num_beams=asked.num_beams, track=asked.track)  # type: ignore[arg-type]
+    figures: dict[str, Any] = {"n_texts": len(texts)}
+    for prefix, summaries in ("", written), ("first_sentence_", [first_sentence(text) for text in texts]):
+        figures |= {prefix + kind: score.f1 for kind, score in mean_rouge(summaries, references).items()}
+    return figures, _rows(figures, {
+        **{kind: f"ROUGE-{kind[5:]} (F1)" for kind in KINDS},
+        **{f"first_sentence_{kind}": f"… of the first sentence, {kind[5:]}" for kind in KINDS}, "n_texts": "texts"})
+
+
 def _similarity(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> Result:
     """How alike two sentences are, beside what people say."""
     if not isinstance(model, (GPT, BERT)):
@@ -411,6 +430,7 @@ TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
     "classification": _classification,
     "instruction": _instruction,
     "translation": _translation,
+    "summarization": _summarization,
     "sentence-similarity": _similarity,
     "generation": _generation,
     **{name: partial(_SCORED[row.task], name=name) for name, row in BENCHMARKS.items()},

@@ -42,19 +42,18 @@ class Translation:
                 "n_pairs": self.n_pairs}
 
 
-def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_beams: int = 1,
-                  max_new_tokens: int | None = None, length_penalty: float = 1.0, suppress_tokens: Sequence[int] = (),
-                  batch_size: int = 32, track: Track = untracked) -> list[list[int]]:
+def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, max_new_tokens: int | None = None,
+                  batch_size: int = 32, track: Track = untracked, **how: Any) -> list[list[int]]:
     """The target that the model writes for each row of source ids: decoder ids, the start token included.
 
     Args:
         model: switched to `eval` for the time being.
         rows: none empty; those of similar length go together.
-        num_beams: 1 takes the likeliest tokens one by one; above, beam search with `length_penalty`.
         max_new_tokens: at most so many; by default what the context holds.
-        suppress_tokens: ids that are never written, such as those that the tokenizer lacks.
         batch_size: sources read at once.
         track: watches the batches.
+        how: further arguments of `EncoderDecoder.generate`: `num_beams`, say, or ids that are never written,
+            `suppress_tokens`.
 
     Raises:
         ValueError: settings that nothing can be generated with.
@@ -65,9 +64,7 @@ def write_targets(model: EncoderDecoder, rows: Sequence[Sequence[int]], *, num_b
         batches = similar_lengths(rows, batch_size, c.pad_token_id or 0)
         for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
             written = model.generate(ids, c.block_size - 1 if max_new_tokens is None else max_new_tokens,
-                                     attention_mask=mask, num_beams=num_beams,
-                                     length_penalty=length_penalty,
-                                     suppress_tokens=suppress_tokens)  # (B, 1 + new)
+                                     attention_mask=mask, **how)  # (B, 1 + new)
             for place, row in zip(places, written):
                 found[place] = row.tolist()
     return found

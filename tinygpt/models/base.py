@@ -86,7 +86,7 @@ class PretrainedModel(Module):
 
         Parameters that keep their name and shape are copied; all others are new, and so are drawn at random.
         """
-        model = type(self)(replace(self.config, **changes))  # type: ignore[call-arg, type-var]
+        model = type(self)(replace(self.config, **changes))  # type: ignore[call-arg]
         own = self.state_dict()
         model.load_state_dict({name: own[name] if name in own and own[name].shape == array.shape else array
                                for name, array in model.state_dict().items()})

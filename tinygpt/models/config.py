@@ -345,12 +345,13 @@ class EncoderDecoderConfig(Configuration):
     min_length: int = 0
     renormalize_logits: bool = False
     feed_forward: str = None               # type: ignore[assignment]
-    head_dim: int = None               # type: ignore[assignment]
+    head_dim: int | None = None
     norm_epsilon: float = None               # type: ignore[assignment]
-    relative_buckets: int = None               # type: ignore[assignment]
-    relative_distance: int = None               # type: ignore[assignment]
+    relative_buckets: int | None = None
+    relative_distance: int | None = None
 
     ARCHITECTURES: ClassVar = ("bart", "marian", "t5")
+    PARTS: ClassVar = ("feed_forward",)
     HEADS: ClassVar = ("lm",)
     head: ClassVar[str] = "lm"
 
@@ -376,17 +377,19 @@ class EncoderDecoderConfig(Configuration):
 
     def _check_options(self) -> None:
         """The fields of which only some layouts have a choice, and the sizes of heads."""
-        own = {"feed_forward": self.layout.feed_forward, "head_dim": self.n_embd // self.n_decoder_head,
-               "norm_epsilon": self.layout.norm_epsilon, "relative_buckets": 32, "relative_distance": 128}
+        own = {"feed_forward": self.layout.feed_forward, "norm_epsilon": self.layout.norm_epsilon, "head_dim": None,
+               "relative_buckets": None, "relative_distance": None}
+        t5 = {"head_dim": self.n_embd // self.n_head, "relative_buckets": 32, "relative_distance": 128}
         for name, value in own.items():
-            self._default(name, value)
-            if name not in self.layout.options and getattr(self, name) != value:
-                self._fail(f"architecture={self.architecture!r} has no {name} but {value!r}; leave it out, or choose "
-                           "'t5'")
+            chosen = name in self.layout.options
+            self._default(name, t5.get(name, value) if chosen else value)
+            if not chosen and getattr(self, name) != value:
+                self._fail(f"architecture={self.architecture!r} has no {name} to choose; leave it out, or choose 't5'")
         self._check_choice("feed_forward", tuple(kind for kind in FEED_FORWARDS if kind != "experts"))
-        self._check_size("head_dim", "relative_buckets", "relative_distance")
         if self.architecture != "t5":
             return self._check_width("n_decoder_head")
+        self._check_size("head_dim", "relative_buckets", "relative_distance")
+        assert self.relative_buckets is not None and self.relative_distance is not None
         if self.relative_buckets < 4 or self.relative_distance <= self.relative_buckets // 2:
             self._fail("relative_buckets must be at least 4, and relative_distance more than half of them, got "
                        f"{self.relative_buckets} and {self.relative_distance}")

@@ -167,7 +167,7 @@ class EncoderDecoder(PretrainedModel):
         """An empty cache of the decoder: `batch_size` targets of up to `capacity` tokens, by default `block_size`."""
         c = self.config
         return Cache(c.n_decoder_layer, batch_size, c.n_decoder_head, c.block_size if capacity is None else capacity,
-                     c.head_dim, device=self.device,
+                     c.head_dim or c.n_embd // c.n_decoder_head, device=self.device,
                      dtype=self.dtype if self.compute_dtype is None else self.compute_dtype)
 
     @chooses_threads

@@ -114,7 +114,7 @@ class TextCNN(PretrainedModel):
             if mask is not None:  # where a kernel sees nothing but padding, it has no answer
                 windows = np.lib.stride_tricks.sliding_window_view(
                     np.pad(mask, ((0, 0), (width - 1, width - 1))), width, axis=1)  # (B, T + width − 1, width)
-                seen: np.ndarray = windows.any(axis=-1)
+                seen = np.asarray(windows.any(axis=-1))
                 answers = ops.where(to_device(seen[:, None], self.device), answers, -math.inf)
             found.append(ops.max(answers, axis=2))
         return ops.concatenate(found, axis=1)

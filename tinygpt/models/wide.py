@@ -61,7 +61,7 @@ class WideClassifier(PretrainedModel):
 
     def __init__(self, config: WideConfig) -> None:
         self.config = config
-        self.bag = BagClassifier(config.part(BagConfig, dropout=0.0))
+        self.bag = BagClassifier(config.part(BagConfig))
         self.cnn = TextCNN(config.part(TextCNNConfig))
 
     def count(self, rows: Sequence[np.ndarray], labels: Sequence[int], share: float) -> None:

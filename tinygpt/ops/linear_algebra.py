@@ -25,8 +25,8 @@ from .piecewise import absolute
 from .reduction import Axis, restore
 
 __all__ = [
-    "cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv", "qr",
-    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_norm", "norm", "pinv",
+    "qr", "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
 ]
 
 
@@ -263,7 +263,7 @@ def _eig(xp: Any, x: Array) -> Output:
     return (w, v), backward
 
 
-@of_numpy("linalg.eig", derivative="V⁻ᵀ (diag(gw) + F ∘ Vᵀ (gv − v vᵀ gv)) Vᵀ, F = 1 / (wⱼ − wᵢ), for real eigenvectors")
+@of_numpy("linalg.eig", derivative="V⁻ᵀ (diag(gw) + F ∘ Vᵀ (gv − v vᵀ gv)) Vᵀ, F = 1 / (wⱼ − wᵢ), of real ones")
 def eig(a: Any) -> Any:
     """Eigenvalues, in no order, and eigenvectors of square matrices."""
     return _named(np.linalg.eig, _eig(a))

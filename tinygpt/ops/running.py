@@ -53,8 +53,9 @@ def _cumulative(name: str, rule: Any, a: Any, axis: int | None, dtype: Any, out:
     a = as_input(a)
     if dtype is not None:
         a = a.astype(dtype)
-    in_a_row = axis is None or not a.ndim and axis in (0, -1)
-    return rule(a.reshape(-1), axis=0) if in_a_row else rule(a, axis=int(axis))
+    if axis is None or not a.ndim and axis in (0, -1):
+        return rule(a.reshape(-1), axis=0)
+    return rule(a, axis=int(axis))
 
 
 @of_numpy("cumsum", derivative="the sum of g from there on")

@@ -12,7 +12,8 @@ from .fill_mask import FillMaskPipeline
 from .sentence_similarity import SentenceSimilarityPipeline
 from .text_classification import TextClassificationPipeline
 from .text_generation import TextGenerationPipeline
-from .translation import TranslationPipeline
+from .translation import SummarizationPipeline, Text2TextPipeline, TranslationPipeline
+from .zero_shot import ZeroShotPipeline
 
 __all__ = ["FeatureExtractionPipeline", "FillMaskPipeline", "PIPELINES", "Pipeline", "TextClassificationPipeline",
            "TextGenerationPipeline", "TranslationPipeline", "load_folder", "pipeline", "tasks_of"]

@@ -110,8 +110,8 @@ class Pipeline(ABC):
         """One result for each input, in order."""
 
     @classmethod
-    def settings_of(cls, folder: Path) -> dict[str, Any]:
-        """Settings that the folder of a model brings along."""
+    def settings_of(cls, folder: Path, task: str) -> dict[str, Any]:
+        """Settings that the folder of a model brings along for a task, by the name that it was asked for."""
         return {}
 
     def is_input(self, value: Any) -> bool:
@@ -153,7 +153,7 @@ class Pipeline(ABC):
         `padding` is without effect, as `Settings` says.
         """
         check_count("max_length", max_length, "the model's context")
-        block_size: int = self.model.config.block_size  # type: ignore[attr-defined]
+        block_size: int = self.model.config.block_size
         return encode_within(self.tokenizer, texts, min(max_length or block_size, block_size), truncation=truncation,
                              allowed_special=allowed_special)
 

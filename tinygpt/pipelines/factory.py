@@ -19,13 +19,15 @@ from .fill_mask import FillMaskPipeline
 from .sentence_similarity import SentenceSimilarityPipeline
 from .text_classification import TextClassificationPipeline
 from .text_generation import TextGenerationPipeline
-from .translation import TranslationPipeline
+from .translation import SummarizationPipeline, Text2TextPipeline, TranslationPipeline
+from .zero_shot import ZeroShotPipeline
 
 __all__ = ["PIPELINES", "describe", "load_folder", "pipeline", "tasks_of"]
 
 PIPELINES: dict[str, type[Pipeline]] = {kind.task: kind for kind in (
     TextGenerationPipeline, TextClassificationPipeline, FillMaskPipeline, TranslationPipeline,
-    FeatureExtractionPipeline, SentenceSimilarityPipeline)}
+    FeatureExtractionPipeline, SentenceSimilarityPipeline, SummarizationPipeline, Text2TextPipeline,
+    ZeroShotPipeline)}
 OTHER_NAMES = {"sentiment-analysis": "text-classification"}
 TRANSLATION = re.compile("translation_[a-z]+_to_[a-z]+")  # "translation_en_to_es": which it is, the model knows
 
@@ -92,7 +94,8 @@ def pipeline(task: str | None = None, model: str | Path | PretrainedModel | None
 
     Args:
         task: "text-generation", "text-classification" (or "sentiment-analysis"), "fill-mask", "translation" (or
-            "translation_en_to_es"), "feature-extraction", "sentence-similarity". None is what the model was trained for.
+            "translation_en_to_es"), "feature-extraction", "sentence-similarity", "summarization",
+            "text2text-generation", "zero-shot-classification". None is what the model was trained for.
         model: a folder that `save_pretrained` or the command line wrote; with the `hub` extra the name of a model on
             the Hugging Face Hub; or a model.
         tokenizer: a folder or a tokenizer; by default the one in the model's folder.
@@ -116,7 +119,8 @@ def pipeline(task: str | None = None, model: str | Path | PretrainedModel | None
                          f"{kind.recipe}   Then: pipeline({task!r}, model={folder!r})")
     if isinstance(model, (str, Path)):
         name = str(model)
-        settings = ({} if kind is None else kind.settings_of(resolve_folder(model))) | settings
+        if kind is not None and task is not None:
+            settings = kind.settings_of(resolve_folder(model), task) | settings
         model, tokenizer = load_folder(model, tokenizer=tokenizer, device=_device(device), dtype=dtype)
     elif isinstance(model, PretrainedModel):
         name = "the model"

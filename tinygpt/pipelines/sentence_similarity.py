@@ -51,7 +51,7 @@ class SentenceSimilarityPipeline(Pipeline):
         return isinstance(model, (BERT, GPT))
 
     @classmethod
-    def settings_of(cls, folder: Path) -> dict[str, Any]:
+    def settings_of(cls, folder: Path, task: str) -> dict[str, Any]:
         """What follows on the model."""
         return {"modules": read_modules(folder)}
 

@@ -221,7 +221,7 @@ T5 = (
     Option("bos_token_id", "bos_token_id", "id", None),
     Option("eos_token_id", "eos_token_id", "id", 1),
     Option("pad_token_id", "pad_token_id", "id", 0),
-    Option("decoder_start_token_id", "decoder_start_token_id", "id", 0),
+    Option("decoder_start_token_id", "decoder_start_token_id", "id", None),
     Option("forced_bos_token_id", "forced_bos_token_id", "id", None),
     Option("forced_eos_token_id", "forced_eos_token_id", "id", None),
 )

@@ -102,6 +102,8 @@ def _deviating(fields: dict[str, Any]) -> dict[str, Any]:
     """The parts of a model that the classes of its layout in transformers lack, by our names. Without any, transformers
     opens the folder; with some, its config.json has a type that transformers does not know and so refuses."""
     written = {row.ours for row in OPTIONS[fields["architecture"]] if row.kind != "activation"}
+    if fields["architecture"] in ENCODER_DECODERS:             # whose feed-forward layers its layout has a word for
+        written.add("feed_forward")
     parts = {name: fields[name] for name in PARTS if name not in written and fields.get(name) is not None
              and not (name == "activation" and fields[name] in ACTIVATIONS.values())}
     return parts | {row.ours: fields[row.ours] for row in _part_options(parts)}
@@ -185,7 +187,7 @@ def _t5(config: dict[str, Any]) -> dict[str, Any]:
 
 def _their_t5(fields: dict[str, Any]) -> dict[str, Any]:
     """What `_t5` reads."""
-    gated = fields["feed_forward"] == "gated"
+    gated = fields.get("feed_forward") == "gated"
     names = [theirs for theirs, ours in ACTIVATIONS.items() if ours == fields["activation"]]
     if gated:  # "gated-gelu" means the other one
         names = {"gelu_tanh": ["gelu"], "gelu": ["gelu_python"]}.get(fields["activation"], names)

@@ -391,6 +391,7 @@ def _exchanged(entries: tuple[Entry, ...], kinds: Mapping[str, tuple[Entry, ...]
         return entries
     wanted = {entry.ours: entry for entry in kinds.get(kind, ())}
     unwanted = {entry.ours for some in kinds.values() for entry in some} - wanted.keys()
-    kept = tuple(entry for entry in entries if entry.ours not in unwanted)
+    kept = tuple(entry for entry in entries if entry.ours not in unwanted and (
+        entry.ours not in wanted or entry.rows == wanted[entry.ours].rows))
     known = {entry.ours for entry in kept}
     return kept + tuple(entry for name, entry in wanted.items() if name not in known)

@@ -38,6 +38,7 @@ class Watch:
         self._comm, self._status = world.Dup(), MPI.Status
         self._rank, self._machines = world.Get_rank(), machines
         self._watched = range(1, world.Get_size()) if self._rank == 0 else range(1)
+        self._n_sent, self._n_heard = [0] * world.Get_size(), [0] * world.Get_size()  # messages to and from each rank
         self._heard = dict.fromkeys(self._watched, time.monotonic())
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -47,9 +48,12 @@ class Watch:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, once all ranks are done."""
+        """End the thread, once all ranks are done; all of them call this. No message is left on its way."""
         self._over.set()
         self._thread.join()
+        for other, theirs in enumerate(self._comm.allgather(self._n_sent)):
+            for _ in range(theirs[self._rank] - self._n_heard[other]):
+                self._comm.recv(source=other)
 
     def fail(self, line: str, code: int) -> NoReturn:
         """End all ranks with this exit code, and have the line printed, unless another one has been by now."""
@@ -82,6 +86,7 @@ class Watch:
             other = status.Get_source()
             failure = self._comm.recv(source=other)
             self._heard[other] = now
+            self._n_heard[other] += 1
             if failure is not None and self._failure is None:  # this rank may be about to fail alike, and prints then
                 line, code = failure
                 self._failure = now + GRACE, f"{line} (rank {other} on {self._machines[other]})", code
@@ -97,3 +102,4 @@ class Watch:
         """Send a beat (None), or a line and an exit code."""
         self._sent = [request for request in self._sent if not request.Test()]
         self._sent.append(self._comm.isend(message, dest=other))
+        self._n_sent[other] += 1

@@ -232,6 +232,24 @@ class Tokenizer(ABC):
         """
         return apply_chat_template(self, conversation, tools, add_generation_prompt, tokenize, **more)
 
+    def encode_pair(self, first: str, second: str, *, max_length: int | None = None) -> tuple[list[int], list[int]]:
+        """The ids of two texts in the template, and for each id the number of its text, 0 or 1 (`token_type_ids`).
+
+        Args:
+            first, second: what looks like a special token in them is text.
+            max_length: at most so many ids in all; the first text loses its end.
+
+        Raises:
+            ValueError: the second text alone does not fit.
+        """
+        a, b = (self.encode(text, add_special_tokens=False) for text in (first, second))
+        if max_length is not None:
+            room = max_length - len(self.template.pair([], b)[0])
+            if room < 0:
+                raise ValueError(f"the second text does not fit into {max_length} tokens with its template")
+            a = a[:room]
+        return self.template.pair(a, b)
+
     def set_template(self, prefix: Sequence[str] = (), suffix: Sequence[str] = ()) -> None:
         """Let `encode` put the special tokens named `prefix` before every text and those named `suffix` after it."""
         self.template = Template.around(prefix, suffix, self.special.ids)

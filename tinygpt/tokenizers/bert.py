@@ -56,7 +56,7 @@ class BertTokenizer(PipelineTokenizer):
                    {"type": "BertNormalizer", "clean_text": clean_text, "handle_chinese_chars": handle_chinese_chars,
                     "strip_accents": strip_accents, "lowercase": lowercase}, {"type": "BertPreTokenizer"},
                    {"type": "WordPiece", "prefix": "##", "cleanup": True},
-                   Template.around(before, after, special_tokens.ids))
+                   Template.around(before, after, special_tokens.ids, second=((), 1)))
 
     def _with_special(self, special: SpecialTokens) -> BertTokenizer:
         return type(self)(self.model, special, self.normalizer, self.pre_tokenizer, self.decoder, self.template)

@@ -132,6 +132,10 @@ def read_roles(folder: str | PathLike[str]) -> dict[str, str] | None:
     family = FAMILIES.get(read_class(folder) or "")
     if not said and family is None:
         return None
+    for name in family.refused if family else ():
+        if (read_config(folder) or {}).get(name):
+            raise ValueError(f"{Path(folder) / CONFIG}: {name} changes what goes around a text in a way that is not "
+                             "known here: take it out, or put null")
     return {role: name for role, name in {**(family.roles if family else {}), **said}.items() if name is not None}
 
 

@@ -58,13 +58,18 @@ def _read_settings(config: Mapping[str, Any], special: SpecialTokens, name: str)
     if name not in FAMILIES:
         raise ValueError(f"the tokenizer_class, or by {MODEL_CONFIG} the model's type, is {name!r:.100}, which is none "
                          f"of those that split as GPT-2 does: {', '.join(FAMILIES)}")
-    if FAMILIES[name].encloses:
-        before, after = ([special.roles.get(role, FAMILIES[name].roles[role])] for role in ("cls_token", "sep_token"))
+    family = FAMILIES[name]
+    second: tuple[list[str], int] | None = None
+    if family.around is not None:
+        before, after = ([special.roles.get(part, family.roles.get(part, part)) for part in side]
+                         for side in family.around)
+        if "sep_token" in family.around[1]:
+            second = after, 0
     else:
         before, after = ([special.roles.get(f"{role}_token", f"a {role} token")]
                          if member(config, f"add_{role}_token", bool, False) else [] for role in ("bos", "eos"))
     return {"pattern": Splitter([Stage("gpt2", add_prefix_space=member(config, "add_prefix_space", bool, False))]),
-            "template": Template.around(before, after, special.ids)}
+            "template": Template.around(before, after, special.ids, second)}
 
 
 def write_two_files(folder: Path, vocab_name: str, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> None:

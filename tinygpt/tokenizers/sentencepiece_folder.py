@@ -128,7 +128,8 @@ class SentencePieceFolder(SentencePieceTokenizer):
                                 for role, default in zip(("bos", "eos"), family.switches))
             before, after = ("bos_token",) * add_bos, ("eos_token",) * add_eos
         around = [[special.roles.get(role, f"a {role}") for role in side] for side in (before, after)]
-        return cls(pieces, special, about(saved.path / CONFIG, Template.around, *around, special.ids), ids)
+        second = (around[1], 0) if family.shifted else None
+        return cls(pieces, special, about(saved.path / CONFIG, Template.around, *around, special.ids, second), ids)
 
 
 def _ids(pieces: Pieces, family: SentencePieceFamily, saved: SavedTokenizer) -> Mapping[str, int] | None:

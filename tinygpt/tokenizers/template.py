@@ -28,23 +28,42 @@ class Template:
     suffix_ids: tuple[int, ...] = ()
     json: dict[str, Any] | None = None
 
+    def pair(self, first: Sequence[int], second: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The ids of two texts together, and of each the number of its text, 0 or 1, as a model's segments want it."""
+        found: list[int] = []
+        types: list[int] = []
+        for part, kind in _pair(self.json):
+            ids = first if part == "A" else second if part == "B" else part
+            found += ids
+            types += [kind] * len(ids)
+        return found, types
+
     @classmethod
-    def around(cls, prefix: Sequence[str], suffix: Sequence[str], ids: Mapping[str, int]) -> Template:
-        """The template that puts the tokens named `prefix` before a text and those named `suffix` after it."""
+    def around(cls, prefix: Sequence[str], suffix: Sequence[str], ids: Mapping[str, int],
+               second: tuple[Sequence[str], int] | None = None) -> Template:
+        """The template that puts the tokens named `prefix` before a text and those named `suffix` after it.
+
+        Args:
+            prefix, suffix: names of special tokens.
+            ids: their ids.
+            second: of two texts, the tokens before the second, by default `prefix`, and its number.
+        """
         for name in (*prefix, *suffix):
             if name not in ids:
                 raise ValueError(f"the template names {name!r}, but the special tokens are {list(ids)}")
         if not prefix and not suffix:
             return cls()
 
-        def items(sequence: str) -> list[dict[str, Any]]:
-            return [*({"SpecialToken": {"id": name, "type_id": 0}} for name in prefix),
-                    {"Sequence": {"id": sequence, "type_id": 0}},
-                    *({"SpecialToken": {"id": name, "type_id": 0}} for name in suffix)]
+        def items(sequence: str, before: Sequence[str], kind: int) -> list[dict[str, Any]]:
+            return [*({"SpecialToken": {"id": name, "type_id": kind}} for name in before),
+                    {"Sequence": {"id": sequence, "type_id": kind}},
+                    *({"SpecialToken": {"id": name, "type_id": kind}} for name in suffix)]
 
+        between, kind = (prefix, 0) if second is None else second
         names = {name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in (*prefix, *suffix)}
         return cls(tuple(ids[name] for name in prefix), tuple(ids[name] for name in suffix),
-                   {"type": "TemplateProcessing", "single": items("A"), "pair": items("A") + items("B"),
+                   {"type": "TemplateProcessing", "single": items("A", prefix, 0),
+                    "pair": items("A", prefix, 0) + items("B", between, kind),
                     "special_tokens": names})
 
     @classmethod
@@ -52,6 +71,34 @@ class Template:
         """Read a post-processor; ValueError for a kind that is not known."""
         prefix, suffix = _around(post_processor)
         return cls(tuple(prefix), tuple(suffix), post_processor)
+
+
+Part = tuple[Any, int]  # "A", "B" or a list of ids; and the number of the text that it belongs to
+
+
+def _pair(step: Any) -> list[Part]:
+    """What two texts become, by one post-processor of `tokenizer.json`, whose single template has been read."""
+    try:
+        kind = None if step is None else step["type"]
+        if kind in ("RobertaProcessing", "BertProcessing"):
+            cls, sep = _around(step)
+            bert = int(kind == "BertProcessing")
+            return [(cls, 0), ("A", 0), (sep, 0), *([] if bert else [(sep, 0)]), ("B", bert), (sep, bert)]
+        if kind == "Sequence":
+            found = [_pair(part) for part in step["processors"]]
+            return next((parts for parts in reversed(found) if len(parts) > 2), _pair(None))
+        if kind == "TemplateProcessing":
+            parts: list[Part] = []
+            for item in step["pair"]:
+                name, value = next(iter(item.items()))
+                parts.append((value["id"] if name == "Sequence" else
+                              [_id(i) for i in step["special_tokens"][value["id"]]["ids"]], _id(value["type_id"])))
+            if [part for part, _ in parts if isinstance(part, str)] != ["A", "B"]:
+                raise ValueError("the post_processor's template for two texts must hold the first and then the second")
+            return parts
+        return [("A", 0), ("B", 1)]
+    except (KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
+        raise ValueError(f"the post_processor is malformed ({type(error).__name__}: {error})") from None
 
 
 def _around(step: Any) -> tuple[list[int], list[int]]:

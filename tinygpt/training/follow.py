@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 
 from ..files.atomic_file import write_text
-from ..models import new_model
+from ..models import PretrainedModel, new_model
 from ..ranks import Group
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
+from .objectives import Objective
 from .loop_options import TrainingOptions
 from .trainer import Best, Trainer
 
-__all__ = ["PARTS", "RunPlan", "follow_run", "lend_files", "share_plan", "tokenizer_from"]
+__all__ = ["PARTS", "RunPlan", "follow_run", "hand_over", "lend_files", "share_plan", "tokenizer_from"]
 
 PARTS = ("train", "validation")  # the token files of a run
 CHUNK = 1 << 24  # bytes of a file on their way
@@ -69,6 +70,15 @@ def tokenizer_from(files: dict[str, str], folder: str | Path) -> Tokenizer:
     return load_tokenizer(folder)
 
 
+def hand_over(model: PretrainedModel, objective: Objective, device: str | None) -> PretrainedModel:
+    """Give an objective the model that it trains; gives it on its device."""
+    objective.adapt(model)
+    objective.use_config(model.config)
+    model = model.to(device)
+    objective.take(model)
+    return model
+
+
 def follow_run(group: Group) -> Trainer:
     """Train along with the first rank, which has called `share_plan`; gives the trainer, when it has finished.
 
@@ -76,17 +86,15 @@ def follow_run(group: Group) -> Trainer:
         DivergedError, MemoryError: as on the first rank.
     """
     plan: RunPlan = group.broadcast(None)
-    objective = plan.options.row.objective(plan.options)
+    objective: Objective = plan.options.row.objective(plan.options)
     objective.memory = plan.memory
     with tempfile.TemporaryDirectory() as empty:
         objective.use(tokenizer_from(plan.tokenizer, empty))
-    model = new_model(plan.config)
-    objective.adapt(model)
-    objective.use_config(model.config)
+    model = hand_over(new_model(plan.config), objective, plan.options.device)
     with lend_files(group, None) as folder:
         source = objective.start(*(objective.read(folder / f"{part}.npy") for part in PARTS))
     trainer = Trainer(
-        model.to(plan.options.device), objective, source, plan.loop, ranks=group,
+        model, objective, source, plan.loop, ranks=group,
         validate=lambda keep_going: objective.validate(model, keep_going),  # the first rank's figures take its place
         save=_give_moments,
         score=objective.score if objective.keeps_best else None, patience=objective.patience)

@@ -38,7 +38,7 @@ from ..models import ADAPTER, PretrainedModel, new_model
 from ..ranks import Group, together
 from ..tokenizers.base import Tokenizer
 from .checkpoint import PREVIOUS_FILE, STATE_FILE, Checkpoint, write_checkpoint
-from .follow import PARTS, follow_run, lend_files, share_plan, tokenizer_from
+from .follow import PARTS, follow_run, hand_over, lend_files, share_plan, tokenizer_from
 from .lock import FolderLock
 from .metrics import MetricsLog, plot_losses
 from .objectives import Objective, SizedSource
@@ -371,10 +371,7 @@ class _Run:
                              "which cannot be saved: mend that file name, label, template or text") from None
 
     def _take(self, model: PretrainedModel) -> None:
-        self.objective.adapt(model)
-        self.objective.use_config(model.config)
-        self.model = model.to(self.options.device)
-        self.objective.take(self.model)
+        self.model = hand_over(model, self.objective, self.options.device)
 
     def _write_token_files(self, parts: tuple[Any, Any]) -> None:
         for name, part in zip(PARTS, parts):
@@ -429,9 +426,9 @@ class _Run:
         best = trainer.best
         state = RunState(
             **self._told(), config=self.model.config.to_dict(), numerics=self.numerics,
-            tokenizer=_tokenizer_files(self.objective.tokenizer), tokens=self.token_hashes, memory=self.objective.memory, validated=trainer.validated,
-            validation=_finite(trainer.validation), before=_finite(trainer.before), peaks=trainer.peaks,
-            waited=trainer.waited,
+            tokenizer=_tokenizer_files(self.objective.tokenizer), tokens=self.token_hashes,
+            memory=self.objective.memory, validated=trainer.validated, validation=_finite(trainer.validation),
+            before=_finite(trainer.before), peaks=trainer.peaks, waited=trainer.waited,
             best=None if best is None else BestState(best.step, best.score, _finite(best.figures)))
         write_checkpoint(self.out / STATE_FILE, self.model, trainer.optimizer, trainer.step, state.to_json(),
                          None if best is None else best.weights)

@@ -27,7 +27,8 @@ OBJECTIVES, TASKS, METHODS = kinds_of("pretrain"), kinds_of("finetune"), kinds_o
 
 
 NEW_MODEL = ("n_layer", "n_head", "n_embd", "block_size", "activation", "dropout", "initializer_range", "vocab_size",
-             "tokenizer", *dict.fromkeys(name for kind in KINDS.values() for name in kind.own_options))
+             "tokenizer", "freeze", "lora",
+             *dict.fromkeys(name for kind in KINDS.values() if kind.layouts for name in kind.own_options))
 
 
 def _is_a(value: Any, kind: Any) -> bool:

@@ -149,7 +149,8 @@ def _again(program: Program, problem: CallProblem, func: str, seed: int, grad: s
     if not grad:
         program.define("Tensor", Tensor)
     inner = _call(program, problem, func, "{}" if grad else "Tensor({}, requires_grad=True)")[len(func) + 1:-1]
-    extra = (f", grad={grad}" if grad else "") + (f", seed={seed}" if seed else "") + (", order=2" if order == 2 else "")
+    extra = (f", grad={grad}" if grad else "") + (f", seed={seed}" if seed else "")
+    extra += ", order=2" if order == 2 else ""
     return [f"gradcheck({func}, {inner}{extra})"]
 
 

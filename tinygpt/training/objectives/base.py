@@ -112,8 +112,8 @@ class Objective(Criterion, ABC):
         return tokenizer
 
     def first_tokenizer(self, training: Any, validation: Any) -> Tokenizer:
-        """The tokenizer that the options name. BPE and words come from the training part alone; characters are taken from
-        all of the data, so that validation meets no unknown one.
+        """The tokenizer that the options name. BPE and words come from the training part alone; characters are taken
+        from all of the data, so that validation meets no unknown one.
 
         Raises:
             FileNotFoundError: the options name a folder, and there is none.

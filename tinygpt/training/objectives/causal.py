@@ -57,7 +57,7 @@ class Causal(Objective):
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of the whole validation text, per token and per byte."""
         found = text_loss(model, self.validation, self.config.block_size, loss=self.data_loss, lengths=self.lengths,
-                          keep_going=keep_going)
+                          keep_going=keep_going, workers=self.options.threads or 1)
         return {"validation_loss": found.loss, "bits_per_byte": found.bits_per_byte}
 
     def sample(self, model: Any, final: bool = False) -> str:

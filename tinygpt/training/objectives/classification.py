@@ -33,6 +33,7 @@ from .task import Task, classifier_of
 __all__ = ["Labels"]
 
 COUNTED = 0.2  # the part of naive Bayes that a bag of words begins with; docs/results.md has how it was chosen
+LR = 0.001  # of networks that are no transformers
 N_MISTAKES = 5  # shown at the end
 
 
@@ -83,19 +84,20 @@ class Labels(Task):
 
     def _counted(self, kind: Any, config: Any, **sizes: Any) -> PretrainedModel:
         """A model that has counted the words of the training texts."""
-        texts, labels = zip(*self._examples[0])
-        rows = [np.asarray(row) for row in encode_within(self.tokenizer, texts, self.options.block_size)]
-        model = kind(config(**sizes, n_buckets=buckets_for(rows, len(self.names))))
-        model.count(rows, label_numbers(labels, self.names, labels), COUNTED)
+        rows, labels = self._encoded(self._examples[0], self.options.block_size)
+        ids = [np.asarray(row) for row in rows]
+        model = kind(config(**sizes, n_buckets=buckets_for(ids, len(self.names))))
+        model.count(ids, labels, COUNTED)
         return model
 
     def fit(self, model: PretrainedModel) -> PretrainedModel:
         """An encoder or a decoder with a new classification head, whose last layer has had its first lesson; one that
         knows all these labels keeps its own."""
+        if getattr(model.config, "head", None) == "classification" and set(self.names) <= set(
+                (model.config.id2label or {}).values()):
+            return model
         if not isinstance(model, (BERT, GPT)):
             raise self._misfit(model, "an encoder or a decoder")
-        if model.config.head == "classification" and set(self.names) <= set((model.config.id2label or {}).values()):
-            return model
         model = classifier_of(model, dict(enumerate(self.names)))
         teach_label_layer(model, *self._encoded(self._examples[0], model.config.block_size))
         return model
@@ -118,6 +120,10 @@ class Labels(Task):
     def read(self, path: Path) -> list[IdPair]:
         """Ids and label of each text."""
         return read_example_file(path)
+
+    def lr(self, model: PretrainedModel) -> float:
+        """As for any task; networks that are no transformers have a rate of their own."""
+        return super().lr(model) if isinstance(model, (BERT, GPT)) else LR
 
     def start(self, train: list[IdPair], validation: list[IdPair]) -> LabelledSampler:
         """Texts in a shuffled order."""

@@ -144,7 +144,8 @@ class Instructions(Task):
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss of held-out answers, in nats per token, and the share of questions answered exactly as there."""
         nats, n_tokens = total_loss(model, all_conversations(self.validation, 32, self.template.end_id),
-                                    loss=self.data_loss, keep_going=keep_going)
+                                    loss=self.data_loss, keep_going=keep_going,
+                                    workers=self.options.threads or 1)
         answers = self._answers(model, self._asked(N_ASKED), keep_going)
         return {"validation_loss": nats / n_tokens,
                 "exact_match": sum(answer == text for _, answer, text in answers) / len(answers)}

@@ -66,7 +66,7 @@ class Kind:
 
 
 RECURRENT = dict(tokenizer="bpe", n_layer=2, n_embd=128, block_size=64, dropout=0.0, initializer_range=0.05)
-CONVOLUTIONAL = dict(tokenizer="words", n_embd=128, block_size=256, dropout=0.5, initializer_range=0.1, lr=0.001)
+CONVOLUTIONAL = dict(tokenizer="words", n_embd=64, block_size=256, dropout=0.5, initializer_range=0.1)
 
 KINDS: dict[str, Kind] = {
     "causal": Kind(
@@ -78,19 +78,19 @@ KINDS: dict[str, Kind] = {
         Masked, "pretrain", "hidden tokens", ("roberta", "bert"),
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
     "seq2seq": Kind(
-        Seq2Seq, "pretrain", "a source's target", ("marian", "bart", "t5"),
+        Seq2Seq, "pretrain", "a source's target", ("marian", "bart"),
         dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0)),
     "classification": Kind(  # a label is told by the words that are there: their embedding is worth adapting
         Labels, "finetune", "a label for a text", ("wide", "bag", "cnn", "roberta", "bert"),
         dict(n_layer=2, n_head=4, n_embd=64, block_size=64, dropout=0.1),
         others={"wide": CONVOLUTIONAL, "cnn": CONVOLUTIONAL,
-                "bag": dict(tokenizer="words", block_size=256, dropout=0.0, lr=0.001)},
+                "bag": dict(tokenizer="words", block_size=256, dropout=0.0)},
         own_options=("add_prefix_space",), adapters="q,v,embedding"),
     "instruction": Kind(
         Instructions, "finetune", "an answer to an instruction", GPTConfig.ARCHITECTURES,
         dict(n_layer=4, n_head=4, n_embd=128, block_size=128, dropout=0.0)),
     "translation": Kind(
-        Translation, "finetune", "a translation", ("marian", "bart", "t5"),
+        Translation, "finetune", "a translation", ("marian", "bart"),
         dict(n_layer=2, n_head=4, n_embd=128, block_size=64, dropout=0.1)),
     "reward": Kind(RewardModel, "align", "what an answer is worth"),
     "dpo": Kind(DPO, "align", "to write what is preferred", losses=PAIR_LOSSES,

@@ -66,7 +66,7 @@ class Masked(Objective):
         """Loss and accuracy over every window. Here each chosen token is hidden: none can be read off."""
         batches = all_masked_windows(self.validation, self.config.block_size, 32,
                                      replace(self.masking, masked=1.0, random=0.0), VALIDATION_SEED)
-        found = masked_words(model, batches, keep_going)
+        found = masked_words(model, batches, keep_going, self.options.threads or 1)
         return {"validation_loss": found.loss, "masked_accuracy": found.accuracy,
                 "most_frequent_token": found.most_frequent}
 

@@ -72,7 +72,7 @@ class Seq2Seq(Objective):
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """The loss over all held-out pairs, in nats per token."""
         nats, n_tokens = total_loss(model, all_pairs(self.validation, 64, self.pad_id), loss=self.data_loss,
-                                    keep_going=keep_going)
+                                    keep_going=keep_going, workers=self.options.threads or 1)
         return {"validation_loss": nats / n_tokens}
 
     def sample(self, model: Any, final: bool = False) -> str:
