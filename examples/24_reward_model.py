@@ -10,8 +10,8 @@ length. Then a copy of it gets a head with one number, and learns from 8,000 pai
     Put tomila in capitals. Gladly, it is TOMILA.  rather than   Gladly, it is GADU.
 
 It is asked about pairs with jobs and words that were held out together. Then it chooses: the first model answers each
-question n times, and the reward model takes the answer that it likes best. Nothing is trained by that, and yet the
-answers become better with n, at n times the price. Takes 4 minutes on 2 cores.
+question n times, and the reward model takes the answer that it likes best. Nothing is trained by that; it costs n times
+as much. Takes some minutes on 2 cores.
 
 Prerequisites: 13_instructions.py, tinygpt/training/objectives/reward.py, tinygpt/evaluation/preferences.py. Next:
 25_dpo.py.

@@ -7,7 +7,7 @@ DPO shows it pairs of answers, and makes the better one of each more probable, c
 thought of both before training. What is counted: pairs that the model prefers rightly, how it answers held-out
 questions before and after, how many of the answers hold the right word, and how far it has moved from where it began,
 as KL in nats an answer. β is the price of moving: the run is made with a small and a large one.
-Takes 5 minutes on 2 cores; with --model runs/preferences/policy, which 24 leaves, 3 minutes.
+Takes some minutes on 2 cores; fewer with --model runs/preferences/policy, which 24 leaves.
 
 Prerequisites: 24_reward_model.py, tinygpt/training/objectives/dpo.py. Next: 26_grpo.py.
 """

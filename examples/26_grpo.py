@@ -1,4 +1,4 @@
-"""26: a half-trained model becomes good at its jobs by trying; and what goes wrong when the reward is a wrong one.
+"""26: a half-trained model goes on learning its jobs by trying; and what a wrong reward does to it.
 
     python examples/26_grpo.py --out runs/grpo
 
@@ -9,9 +9,9 @@ half of the held-out questions. From there it goes on in two ways, with as many 
                  the others to the same question becomes more probable. Nobody shows it a right answer any more.
     supervised   it is shown right answers as before.
 
-Then two things that go wrong, on purpose. A reward for length alone: answers grow without end, and say nothing. And the
-same without the KL term that holds the model near where it began: it runs away faster, and its answers become one.
-The curves are in DIR/curves.png. Takes 5 minutes on 2 cores.
+Then two runs that are meant to go wrong. A reward for length alone, which right answers do nothing for; and the same
+without the KL term that holds the model near where it began. What to watch is exact match, length and entropy.
+The curves are in DIR/curves.png. Takes some minutes on 2 cores.
 
 Prerequisites: 25_dpo.py, tinygpt/training/objectives/grpo.py. Next: docs/alignment.md.
 """

@@ -25,6 +25,9 @@ CONFIGURATIONS = {
     "seq2seq": ["pretrain", "--objective", "seq2seq", "--data", "pairs.tsv", "--validation", "0.2", *NEW],
     "labels": [*LABELS, *SMALL, "--tokenizer", "char"],
     "adapters": [*LABELS, "--model", "base", "--lora", "2"],
+    "dpo": ["align", "--method", "dpo", "--model", "writer", "--data", "pairs.jsonl", *RUN],
+    "grpo": ["align", "--method", "grpo", "--model", "writer", "--data", "chats.jsonl", "--reward", "exact,length=0.1",
+             "--group-size", "2", "--updates", "2", "--max-new-tokens", "4", *RUN],
     "instruction": ["finetune", "--task", "instruction", "--data", "chats.jsonl", *NEW],
 }
 CHANGING = {"metrics.jsonl", "loss.png"}  # the clock is in them
@@ -44,8 +47,12 @@ def place(tmp_path_factory) -> Path:
         f"{words[i % 5].strip(',.')} {i},{'even' if i % 2 else 'odd'}\n" for i in range(60)), encoding="utf-8")
     chats = [json.dumps({"instruction": f"{i}?", "input": "", "output": str(i)}) for i in range(30)]
     (folder / "chats.jsonl").write_text("\n".join(chats), encoding="utf-8")
+    pairs = [json.dumps({"prompt": f"{i}?", "chosen": str(i), "rejected": f"{i}{i}?"}) for i in range(30)]
+    (folder / "pairs.jsonl").write_text("\n".join(pairs), encoding="utf-8")
     (folder / "matplotlib.py").write_text("raise ImportError('absent')\n", encoding="utf-8")
     start(folder, "pretrain", "--objective", "masked", "--data", "text.txt", "labels.csv", "--out", "base", *NEW,
+          "--steps", "2").communicate(timeout=120)
+    start(folder, "finetune", "--task", "instruction", "--data", "chats.jsonl", "--out", "writer", *NEW,
           "--steps", "2").communicate(timeout=120)
     return folder
 

@@ -19,7 +19,8 @@ from tinygpt.data.pairs import pairs_from_ids, read_pairs, split_pairs
 from tinygpt.evaluation.masked_words import masked_words
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, GPTConfig
 from tinygpt.models.layout import LAYOUTS
-from tinygpt.training import FinetuneOptions, PretrainOptions, masked_loss, pretrain, read_metrics, saved_options
+from tinygpt.training import (AlignOptions, FinetuneOptions, PretrainOptions, masked_loss, pretrain, read_metrics,
+                              saved_options)
 from tinygpt.training.objectives import KINDS, Task, kinds_of
 
 TINY = dict(n_layer=1, n_head=2, n_embd=16, block_size=16, batch_size=6, lr=3e-3, dropout=0.1, steps=8, eval_every=4,
@@ -236,7 +237,18 @@ def test_command_line(data, tmp_path, capsys) -> None:
 # The table of kinds
 
 
-@pytest.mark.parametrize("kind", [kind for kind, row in KINDS.items() if row.layouts])
+@pytest.mark.parametrize("kind", kinds_of("align"))
+def test_a_row_of_what_is_preferred(kind: str) -> None:
+    row = KINDS[kind]
+    names = {field.name for field in dataclasses.fields(AlignOptions)}
+    assert set(row.own_options) <= names and issubclass(row.objective, Task) and not row.layouts and not row.new
+    options = AlignOptions(method=kind, model="m", data=("x",), **({"reward": "exact"} if kind == "grpo" else {}))
+    assert options.row is row and options.loss == next(iter(row.losses), None)
+    assert kind in _choices(AlignOptions, "method") and row.learns in _help(AlignOptions, "method")
+    assert set(row.losses) <= set(_choices(AlignOptions, "loss"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in KINDS.items() if row.command != "align"])
 def test_a_row_holds_all_that_options_are_made_from(kind: str) -> None:
     row = KINDS[kind]
     options_class = {"pretrain": PretrainOptions, "finetune": FinetuneOptions}[row.command]

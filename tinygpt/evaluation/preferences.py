@@ -79,8 +79,9 @@ def pair_log_probs(model: CausalLM, turns: Turns, pairs: Sequence[Pair],
     return -nats.reshape(-1, 2), lengths.reshape(-1, 2)
 
 
-def best_answers(model: CausalLM, tokenizer: Tokenizer, prompts: Sequence[Sequence[Message]], judge: Judge | None = None,
-                 n: int = 1, *, max_new_tokens: int = 64, temperature: float = 1.0, seed: int = 0, batch_size: int = 64,
+def best_answers(model: CausalLM, tokenizer: Tokenizer, prompts: Sequence[Sequence[Message]],
+                 judge: Judge | None = None, n: int = 1, *,
+                 max_new_tokens: int = 64, temperature: float = 1.0, seed: int = 0, batch_size: int = 64,
                  track: Track = untracked) -> list[str]:
     """The answer to each prompt that a judge likes best among n that the model has drawn; with n = 1, the only one.
 
