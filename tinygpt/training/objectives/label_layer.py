@@ -1,8 +1,7 @@
 """The first lesson of a classifier: its last layer, which is new, learns alone what the model's features tell already.
 
-A new layer is random. Trained together with the model, it would send noise into weights that are worth keeping, and
-with many classes it takes half of the steps until it is of use. Alone it learns in seconds, because the features are
-computed once.
+A new layer is random. Trained together with the model, it would at first send noise into weights that are worth
+keeping. Alone it learns in seconds, because the features are computed once.
 
 Shapes: N texts, C channels, K labels.
 
