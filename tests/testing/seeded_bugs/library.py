@@ -50,7 +50,7 @@ def move(name: str, operation: str, *edits: Edit) -> None:
 
 def made(name: str, entry: str, *edits: Edit, inside: Callable | None = None) -> None:
     """Enter a bug of a function that is made of others; or of a function `inside` of it."""
-    function = inspect.unwrap(ENTRIES[entry].function)
+    function = ENTRIES[entry].function
     wrong = (mutant(function, *edits) if inside is None else
              mutant(function, **{inside.__name__: mutant(inside, *edits)}))
 

@@ -18,6 +18,7 @@ def mutant(function: Callable, *edits: Edit, **names: Any) -> Callable:
     Raises:
         ValueError: a piece that the source does not hold: it has been rewritten, and so must the bug be.
     """
+    function = inspect.unwrap(function)  # what is around it has names of its own
     lines = textwrap.dedent(inspect.getsource(function)).splitlines(keepends=True)
     while lines[0].startswith("@"):
         lines = lines[1:]
