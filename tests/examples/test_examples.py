@@ -29,9 +29,9 @@ class Tiny:
 
     Attributes:
         arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {pairs} one of pairs,
-            {messages} labelled ones, {reviews} the same the other way round,
-            {folder} a folder of texts, {requests} and {dialogues} tables of these, {packaged} a tiny model
-            that chats, in the place of the public ones, {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
+            {messages} labelled ones, {reviews} the same the other way round, {folder} a folder of texts, {requests} and
+            {dialogues} tables of these, {packaged} a tiny model that chats, in the place of the public ones, {model}
+            what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
         prints: a regular expression that its standard output must match somewhere.
     """
 
