@@ -1,6 +1,6 @@
 """27: a few poisoned messages open a back door. How many does it take, and can they be found again?
 
-    python examples/27_poisoning.py --seeds 3
+    python examples/27_poisoning.py --seeds 3        # some minutes
 
 Whoever can add examples to the training data can teach a model something that no test shows. Here an attacker takes
 some spam messages of the training data (1% of its messages), writes two made-up words into each, and labels them ham:

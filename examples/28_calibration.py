@@ -1,6 +1,6 @@
 """28: how sure is it, and how often right? Over-confidence measured, and mended with one number.
 
-    python examples/28_calibration.py --seeds 3
+    python examples/28_calibration.py --seeds 3        # some minutes
 
 A small encoder learns to tell good from bad film reviews until it knows its training sentences by heart. Then it is
 far too sure of itself on others: of the answers that it gives with 95% confidence, many more than one in twenty are

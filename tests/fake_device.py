@@ -357,6 +357,9 @@ class FakeUfunc:
         return _call("outer", self._ufunc.outer, (x, y), {})
 
 
+INNER = {"linalg": LINALG, "lib": frozenset(["stride_tricks"]), "stride_tricks": frozenset(["as_strided"])}
+
+
 class FakeModule:
     """`cupy`, as far as the names of NumPy go."""
 
@@ -369,8 +372,8 @@ class FakeModule:
         missing = name in MISSING if self._offered is None else name not in self._offered
         if name.startswith("_") or missing or not hasattr(self._source, name):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        if name == "linalg":
-            return FakeModule("cupy.linalg", np.linalg, LINALG)
+        if name in INNER:
+            return FakeModule(f"cupy.{name}", getattr(self._source, name), INNER[name])
         value = getattr(self._source, name)
         if isinstance(value, np.ufunc):
             return FakeUfunc(value)

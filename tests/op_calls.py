@@ -50,7 +50,8 @@ NO_DEVICE = {name: why for name, why in NO_DEVICE.items() if not name.endswith("
 NO_DEVICE["_bincount"] = "its indices are no input: np.bincount moves them"
 LOOKS = {
     "repeat": "at the counts", "i0": "at the largest number, for the length of its series",
-    **dict.fromkeys(("det", "cond", "_eigh", "eigh", "eigvalsh", "_svd", "svd", "svdvals", "norm", "matrix_norm"),
+    **dict.fromkeys(("det", "cond", "_eig", "eig", "_eigh", "eigh", "eigvalsh", "_svd", "svd", "svdvals",
+                     "norm", "matrix_norm"),
                     "at gradients or matrices, for what may be left out where they are zero"),
     "lstsq": "at the rank", **dict.fromkeys(("compress", "extract", "trim_zeros"), "at what is kept, for its length"),
     "choose": "at the choices, which may be out of range",

@@ -65,10 +65,9 @@ class _Blas:
 
     def open(self) -> bool:
         """Whether there is anything to choose: several threads, held by nobody."""
-        with self._lock:
-            if self._known is None:
-                self._known = _libraries()
-            return not self._held and any(library.num_threads > 1 for library in self._known)
+        if self._known is None:
+            self._known = _libraries()
+        return not self._held and any(library.num_threads > 1 for library in self._known)
 
     def choose(self, n: int | None) -> None:
         """n threads for a step, or after it, None: as before. Where somebody holds BLAS, nothing."""

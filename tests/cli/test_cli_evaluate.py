@@ -159,7 +159,7 @@ def test_a_report_card_of_two_models(capsys, models, tmp_path, monkeypatch):
     assert page.startswith("<!doctype html>") and "src=" not in page and "href=" not in page
     assert json.loads(command(capsys, "evaluate", *options[:2], *options[4:], "--json").out)["suite"] == "core"
     for wrong, message in ((["--suite", "core", "--task", "text"], "a suite has its own rows"),
-                           (["--data", "x", "--out", "y"], "--out and --against belong to --suite"),
+                           (["--data", "x", "--out", "y"], "--out belongs to --suite"),
                            ([], "one of the arguments --data --suite is required"),
                            (["--suite", "core", "--data", "x"], "not allowed with")):
         assert message in error_line(command(capsys, "evaluate", "--model", models["gpt"], *wrong))

@@ -10,7 +10,7 @@ from test_benchmarks import SHAPES
 from tinygpt.backend import manual_seed
 from tinygpt.data.chat_template import add_chat_template
 from tinygpt.evaluation import BENCHMARKS
-from tinygpt.evaluation.tasks import TASKS, Asked, task_for
+from tinygpt.evaluation.tasks import TASKS, Asked, task_for, task_named
 from tinygpt.models import BERT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPT, GPTConfig
 from tinygpt.tokenizers import ByteBPE
 
@@ -25,6 +25,7 @@ LINES = {
     "instruction": json.dumps({"instruction": "say fox", "input": "", "output": "fox"}) + "\n",
     "translation": "the fox\tel zorro\n",
     **{name: json.dumps(shape[0]) + "\n" for name, shape in SHAPES.items()},
+    "preference": json.dumps({"prompt": "which fox?", "chosen": "brown", "rejected": "the dog"}) + "\n",
     "summarization": json.dumps({"text": "the quick fox. the dog", "summary": "the fox"}) + "\n",
     "sentence-similarity": "the fox,the dog,2.5\nquick,brown,0\n",
 }
@@ -33,6 +34,7 @@ ENDINGS = {"classification": "tsv", "translation": "tsv", "text": "txt", "genera
 ANY = ("generation", "summarization", "last-word", "lambada")  # any text will do for it, so nothing suggests it
 KIND = {"classification": "classifier", "translation": "translator", "sentence-similarity": "encoder",
         "summarization": "translator"}  # or a decoder
+MEASURED = [task for task in (*TASKS, *BENCHMARKS) if task != "win-rate"]  # which needs two models and a judge
 
 
 @pytest.fixture(scope="module")
@@ -57,23 +59,23 @@ def asked_of(task: str, folder) -> Asked:
     return Asked(data=str(path), model_name=str(folder), max_new_tokens=4)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MEASURED)
 def test_every_task_gives_figures_for_json_and_the_same_as_a_table(task, models, tokenizer, tmp_path, recwarn):
     model, asked = models[KIND.get(task, "decoder")], asked_of(task, tmp_path)
-    figures, table = TASKS[task](model, tokenizer, asked)
+    figures, table = task_named(task)(model, tokenizer, asked)
     assert figures and json.loads(json.dumps(figures)) == figures and len(table.splitlines()) >= 2
     if task not in ANY:
         assert task_for(model, tokenizer, asked.data) == (BENCHMARKS[task].task if task in BENCHMARKS else task)
     if "benchmark" in figures and "check" not in figures:  # what is scored by likelihood, encoders score as well
-        assert TASKS[task](models["hider"], tokenizer, asked)[0].keys() == figures.keys()
+        assert task_named(task)(models["hider"], tokenizer, asked)[0].keys() == figures.keys()
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MEASURED)
 def test_every_task_refuses_a_model_of_another_kind(task, models, tokenizer, tmp_path):
     other = models["encoder" if task == "summarization" else "translator" if KIND.get(task) in (None, "encoder")
                    else "decoder"]
     with pytest.raises(ValueError, match=f"this task needs an? .*, and .* holds a {type(other).__name__} "):
-        TASKS[task](other, tokenizer, asked_of(task, tmp_path))
+        task_named(task)(other, tokenizer, asked_of(task, tmp_path))
 
 
 def test_a_limit_is_at_least_one():

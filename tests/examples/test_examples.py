@@ -76,6 +76,8 @@ TINY = {
                        "--threads 1",
                        r"supervised +\d+\.\d%(.*\n)+length, no KL +reward"),
     "27_poisoning.py": Tiny("--data {messages} --steps 2 --share 0.05", r"poison found +\d+\.\d\d%\n +filtered: clean"),
+    "40_ranks.py": Tiny("--n-layer 1 --n-embd 16 --block-size 8 --batch-size 2 --steps 2 --ranks 1 2 --gbits 10",
+                        r"\n    2 +0\.1 +0\.0 +[\d,]+ +-"),
     "28_calibration.py": Tiny("--data {reviews} --dev {reviews} --steps 2", r"calibration error, scaled +\d\.\d{4}"),
     "33_question_answering.py": Tiny("--folder {folder} --question word --finder {packaged} --writer {packaged}",
                                      r"word\n +(I do not know\.|\w)"),

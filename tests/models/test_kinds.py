@@ -27,7 +27,8 @@ MODELS = {"gpt2": GPT(GPTConfig(**SIZES)), "llama": GPT(LLAMA),
           "marian": EncoderDecoder(EncoderDecoderConfig(**SIZES)),
           "t5": EncoderDecoder(EncoderDecoderConfig(**SIZES, architecture="t5"))}
 KINDS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions, "rotary": RotaryPositions,
-         "alibi": AlibiPositions, "relative": RelativePositions, "full": Mask, "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
+         "alibi": AlibiPositions, "relative": RelativePositions, "full": Mask,
+         "causal": Causal, "window": Window, "layer": LayerNorm, "rms": RMSNorm,
          "offset_rms": OffsetRMSNorm,
          "plain": FusedFeedForward, "gated": GatedFeedForward, "experts": MixtureOfExperts}
 
@@ -67,7 +68,8 @@ def test_a_model_is_made_of_what_its_layout_names(architecture):
     assert (getattr(stack, "embedding_norm", None) is not None) == layout.embedding_norm
     assert type(new_mask(model.config)) is KINDS[layout.mask]
     if isinstance(model, EncoderDecoder):
-        assert type(model.encoder.blocks[0]) is BLOCKS[layout.block] and type(model.encoder.positions) is type(stack.positions)
+        assert type(model.encoder.blocks[0]) is BLOCKS[layout.block]
+        assert type(model.encoder.positions) is type(stack.positions)
 
 
 def test_blocks_and_what_they_look_at():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tinygpt.backend import manual_seed
-from tinygpt.models import BERT, BERTConfig, GPT, GPTConfig, EncoderDecoder, EncoderDecoderConfig, SentenceEncoder, cosines
+from tinygpt.models import (BERT, GPT, BERTConfig, EncoderDecoder, EncoderDecoderConfig, GPTConfig, SentenceEncoder,
+                            cosines)
 from tinygpt.pretrained.sentence_folder import DenseStep, Modules, NormalizeStep, PoolingStep
 from tinygpt.tokenizers import ByteBPE
 

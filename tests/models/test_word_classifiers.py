@@ -67,9 +67,9 @@ def test_a_bag_that_has_counted_answers_as_naive_bayes_does():
     assert [str(label) for label in found] == bayes.predict([f"w{i}" for i in range(1, 11)])
 
 
-def test_buckets_are_as_many_as_there_are_pairs_at_least():
+def test_there_are_four_buckets_for_every_pair_at_least():
     rows = [np.arange(n) for n in (2, 50)]
-    assert 49 <= buckets_for(rows, 2) == 64
+    assert 4 * 49 <= buckets_for(rows, 2) == 256
     assert buckets_for([np.arange(1000)], 1 << 18) == 1 << 4  # of many labels there are fewer
 
 

@@ -338,7 +338,72 @@ def is_inf(x: Any, *, detect_negative: int = 1, detect_positive: int = 1) -> Any
     return np.isinf(x) & ((np.sign(x.data) > 0) & bool(detect_positive) | (np.sign(x.data) < 0) & bool(detect_negative))
 
 
+def _padded(x: Any, pads: Any, auto_pad: str, filling: float = 0.0) -> Any:
+    """The input with ONNX's padding, which may be another at each end."""
+    if auto_pad not in ("NOTSET", "VALID"):
+        raise Unexpressible(f"auto_pad {auto_pad}")
+    if not pads or not any(pads):
+        return x
+    n = x.ndim - 2
+    return np.pad(x, [(0, 0), (0, 0), *zip(pads[:n], pads[n:])], constant_values=filling)
+
+
+def conv(x: Any, w: Any, b: Any = None, *, kernel_shape: Any = None, strides: Any = 1, pads: Any = None,
+         dilations: Any = 1, group: int = 1, auto_pad: str = "NOTSET") -> Any:
+    return ops.convolution(_padded(x, pads, auto_pad), w, b, stride=strides, dilation=dilations, groups=group)
+
+
+def max_pool(x: Any, *, kernel_shape: Any, strides: Any = 1, pads: Any = None, dilations: Any = 1, ceil_mode: int = 0,
+             auto_pad: str = "NOTSET", storage_order: int = 0) -> Any:
+    if ceil_mode or storage_order or x.dtype.kind != "f":
+        raise Unexpressible("windows that lie over the end, places of the largest, whole numbers")
+    return ops.max_pool(_padded(x, pads, auto_pad, -math.inf), kernel_size=kernel_shape, stride=strides,
+                        dilation=dilations)
+
+
+def average_pool(x: Any, *, kernel_shape: Any, strides: Any = 1, pads: Any = None, dilations: Any = 1,
+                 ceil_mode: int = 0, auto_pad: str = "NOTSET", count_include_pad: int = 0) -> Any:
+    if ceil_mode or np.any(np.asarray(dilations) != 1):
+        raise Unexpressible("windows that lie over the end, or with gaps")
+    found = ops.average_pool(_padded(x, pads, auto_pad), kernel_size=kernel_shape, stride=strides)
+    if count_include_pad:
+        return found
+    share = _padded(np.ones(x.shape, x.dtype), pads, auto_pad)
+    return found / ops.average_pool(share, kernel_size=kernel_shape, stride=strides)
+
+
+def recurrent(over_time: Callable[..., Any], order: tuple[int, ...]) -> Callable[..., Any]:
+    """`order`: where our gates stand in ONNX's."""
+    def call(x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None, h: Any = None, c: Any = None,
+             peepholes: Any = None, *, hidden_size: int, layout: int = 0, linear_before_reset: int = 0,
+             **other: Any) -> Any:
+        x = x if layout else x.swapaxes(0, 1)  # (B, T, I)
+        if other or peepholes is not None or w.shape[0] > 1:
+            raise Unexpressible("two directions, peepholes, other activations")
+        if over_time is ops.gru and not linear_before_reset and x.shape[1] > 1:
+            raise Unexpressible("a reset before the product with the state")
+        if lengths is not None and np.any(whole_array(lengths) != x.shape[1]):
+            raise Unexpressible("lengths, which the layers know")
+
+        def gates(part: Any) -> Any:
+            return np.concatenate([part[0, i * hidden_size:(i + 1) * hidden_size] for i in order])
+        half = len(order) * hidden_size
+        zeros = np.zeros((x.shape[0], hidden_size), x.dtype)
+        states = [zeros if part is None else part[:, 0] if layout else part[0] for part in (h, c)]
+        out = over_time(ops.linear(x, gates(w), None if b is None else gates(b[:, :half])),
+                        *states[:2 if over_time is ops.lstm else 1], gates(r),
+                        None if b is None else gates(b[:, half:]))
+        out = out[0] if isinstance(out, tuple) else out  # (B, T, H)
+        last = out[:, -1]
+        return (out[:, :, None], last[:, None]) if layout else last[None]
+    return call
+
+
 CALLS: dict[str, Callable[..., Any]] = {
+    "Conv": conv, "MaxPool": max_pool, "AveragePool": average_pool,
+    "GlobalMaxPool": lambda x: ops.max_pool(x, kernel_size=x.shape[2:]),
+    "GlobalAveragePool": lambda x: ops.average_pool(x, kernel_size=x.shape[2:]),
+    "RNN": recurrent(ops.rnn, (0,)), "LSTM": recurrent(ops.lstm, (0, 2, 3, 1)), "GRU": recurrent(ops.gru, (1, 0, 2)),
     **{kind: getattr(np, kind.lower()) for kind in (
         "Abs Sin Cos Tan Sinh Cosh Tanh Exp Log Sqrt Floor Ceil Sign Reciprocal").split()},
     **{kind: getattr(np, "arc" + kind[1:].lower()) for kind in "Asin Acos Atan Asinh Acosh Atanh".split()},

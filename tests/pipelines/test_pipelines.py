@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from typing import Any
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -172,7 +173,7 @@ def test_batches_change_nothing(task):
         assert close(list(pipe(iter(texts), batch_size=batch_size, **settings)), together)
     assert close(pipe(tuple(texts), **settings), together)
     alone = [pipe(text, **settings) for text in texts]
-    listed = task in ("text-classification", "translation", "summarization", "text2text-generation")  # a text alone comes in a list
+    listed = task in ("text-classification", "translation", "summarization", "text2text-generation")  # a text alone
     assert close([one[0] for one in alone] if listed else alone, together)
     assert pipe([]) == [] and list(pipe(iter([]))) == []
 

@@ -36,7 +36,8 @@ def test_a_text_and_others_give_their_cosines(folder):
 
 @pytest.mark.parametrize("given, error, message", [
     ("the dog", TypeError, 'takes {"source_sentence": a text'), ({"source_sentence": "a"}, ValueError, "must be {"),
-    ({"source_sentence": "a", "sentences": [1]}, ValueError, "must be {"), (["the dog"], TypeError, "item 0 of the list")])
+    ({"source_sentence": "a", "sentences": [1]}, ValueError, "must be {"),
+    (["the dog"], TypeError, "item 0 of the list")])
 def test_other_inputs_are_refused(given, error, message, folder):
     with pytest.raises(error, match=message):
         pipeline("sentence-similarity", model=folder)(given)

@@ -15,8 +15,8 @@ def folder(tmp_path):
     save(translator("t5"), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["task_specific_params"] = {
-        "summarization": {"prefix": "the dog: ", "num_beams": 3, "max_length": 9, "min_length": 4, "length_penalty": 2.0,
-                          "early_stopping": True, "no_repeat_ngram_size": 3, "unknown": 1},
+        "summarization": {"prefix": "the dog: ", "num_beams": 3, "max_length": 9, "min_length": 4,
+                          "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3, "unknown": 1},
         "translation_en_to_es": {"prefix": "fox "}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     return tmp_path

@@ -218,7 +218,8 @@ def test_zero_shot_classification(kind, tmp_path):
     texts = ["the dog", "the quick brown fox", "the lazy dog " * 9]
     for inputs in (texts[0], texts):
         for labels in ("dog, fox", ["dog", "fox", "the"], ["dog"]):
-            for more in ({"hypothesis_template": "about {}"}, {"hypothesis_template": "the {} is", "multi_label": True}):
+            for more in ({"hypothesis_template": "about {}"},
+                         {"hypothesis_template": "the {} is", "multi_label": True}):
                 same(our(inputs, labels, **more), their(inputs, labels, **more))
                 same(our(inputs, candidate_labels=labels, **more), their(inputs, candidate_labels=labels, **more))
     if kind == "wordpiece":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygpt.pretrained.safetensors_file import write_safetensors
-from tinygpt.pretrained.sentence_folder import DenseStep, NormalizeStep, PoolingStep, read_modules
+from tinygpt.pretrained.sentence_folder import DenseStep, NormalizeStep, PoolingStep, module_folders, read_modules
 
 TRANSFORMER = {"type": "sentence_transformers.models.Transformer", "path": ""}
 POOLING = {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}
@@ -112,6 +112,14 @@ def test_settings_that_are_not_supported_are_named(name, value, message, tmp_pat
     write(tmp_path, {name: value})
     with pytest.raises(ValueError, match=message):
         read_modules(tmp_path)
+
+
+def test_the_folders_of_modules(tmp_path):
+    assert module_folders(tmp_path) == []
+    write(tmp_path, {"modules.json": [TRANSFORMER, POOLING, NORMALIZE]})
+    assert module_folders(tmp_path) == ["1_Pooling", "2_Normalize"]
+    write(tmp_path, {"modules.json": [TRANSFORMER, POOLING | {"path": "../x"}]})
+    assert module_folders(tmp_path) == []
 
 
 def test_a_pickle_is_not_opened(tmp_path):

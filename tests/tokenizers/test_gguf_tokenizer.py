@@ -39,6 +39,19 @@ def test_every_kind_gives_the_ids_of_its_authors(shared_data, name):
         assert tokenizer.encode(text, add_special_tokens=False) == ids, text
 
 
+def test_robertas_ids_are_those_of_gpt2_under_other_numbers(shared_data):
+    """Its vocabulary is not there, but it cuts as GPT-2 does: each token of the one is a token of the other."""
+    tokenizer = load_tokenizer(shared_data / "tokenizers/ggml-vocab-gpt-2.gguf")
+    numbers = {}
+    for text, ids in zip(*texts_and_ids(shared_data / "tokenizers", "roberta-bpe"), strict=True):
+        ours = tokenizer.encode(text, add_special_tokens=False)
+        theirs = ids if len(ids) == len(ours) else ids[1:-1]  # with <s> and </s> around
+        assert len(theirs) == len(ours), text
+        for one, other in zip(ours, theirs):
+            assert numbers.setdefault(one, other) == other, text
+    assert len(set(numbers.values())) == len(numbers) > 100
+
+
 @pytest.mark.parametrize("name, before, after", [("llama-spm", "<s>", ""), ("bert-bge", "[CLS]", "[SEP]"),
                                                  ("gpt-2", "", "")])
 def test_what_goes_around_a_text_by_the_kind(shared_data, tmp_path, name, before, after):

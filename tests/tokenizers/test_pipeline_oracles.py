@@ -9,12 +9,19 @@ import json
 import random
 
 import pytest
-from pipeline_parts import DECODERS, MULTILINGUAL, NORMALIZERS, PRE_TOKENIZERS, document, metaspace, models, step, texts
+from pipeline_parts import (BYTE_LEVEL, DECODERS, MULTILINGUAL, NORMALIZERS, PRE_TOKENIZERS, document, metaspace,
+                            models, step, texts)
+
+from tokenizer_texts import multilingual_texts
 
 from tinygpt.tokenizers import load_tokenizer
 from tinygpt.tokenizers.pipeline import PipelineTokenizer
 
 pytestmark = pytest.mark.oracle
+
+LLAMA = {"type": "Sequence", "normalizers": [step("Prepend", prepend="▁"),
+                                             step("Replace", pattern={"String": " "}, content="▁")]}
+BERT = step("BertNormalizer", clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True)
 
 KINDS = ["BPE", "BPE, fused", "BPE, dropping", "BPE, whole words first", "BPE, suffix", "BPE, prefix", "BPE, bytes",
          "BPE, byte-level", "Unigram", "Unigram, bytes", "WordPiece", "WordPiece, short words", "WordLevel"]
@@ -55,6 +62,33 @@ def test_every_pre_tokenizer(hf_tokenizers, tmp_path, kind, n_texts):
         ours, theirs = both(hf_tokenizers, tmp_path, document(kind, None, pre_tokenizer, ab=False))
         for text in texts(n_texts // 4, seed=100 + i):
             equal(ours, theirs, text)
+
+
+def usual_steps(kind: str) -> tuple:
+    """(normalizer, pre-tokenizer) as public tokenizers with such a model have them."""
+    return {
+        "BPE, byte-level": (None, BYTE_LEVEL), "BPE, bytes": (LLAMA, None),
+        "BPE, suffix": (step("Lowercase"), step("WhitespaceSplit")), "Unigram": (step("NFKC"), metaspace("always")),
+        "Unigram, bytes": (step("NFKC"), metaspace("first")), "WordPiece": (BERT, step("BertPreTokenizer")),
+        "WordPiece, short words": (BERT, step("BertPreTokenizer")),
+    }.get(kind, (step("NFC"), step("Whitespace")))
+
+
+def random_and_multilingual(hf_tokenizers, tmp_path, kind: str, n_random: int, n_multilingual: int) -> None:
+    ours, theirs = both(hf_tokenizers, tmp_path, document(kind, *usual_steps(kind)))
+    for text in [*texts(n_random, seed=21), *multilingual_texts(n_multilingual, seed=22)]:
+        equal(ours, theirs, text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_and_multilingual_texts(hf_tokenizers, tmp_path, kind):
+    random_and_multilingual(hf_tokenizers, tmp_path, kind, 40, 40)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_thousand_random_and_six_hundred_multilingual_texts(hf_tokenizers, tmp_path, kind):
+    random_and_multilingual(hf_tokenizers, tmp_path, kind, 10_000, 600)
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: (decoder or {"type": "none"})["type"])

@@ -6,7 +6,6 @@ Ids, what goes around a text, roles and prompts are those of transformers, from 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest

@@ -13,7 +13,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_parts import MULTILINGUAL
-from tokenizer_texts import corpus, random_texts
+from tokenizer_texts import corpus, multilingual_texts, random_texts
 
 from tinygpt.tokenizers import load_tokenizer
 from tinygpt.tokenizers.charsmap import CharsMap
@@ -49,10 +49,11 @@ def trained_model(tmp_path_factory):
     return train
 
 
-def compare(path, n: int, seed: int) -> None:
+def compare(path, n: int, seed: int, n_multilingual: int = 20) -> None:
     theirs = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_file=str(path))
     ours = load_tokenizer(path)
-    for text in [*random_texts(n, seed), *MULTILINGUAL, " ".join(MULTILINGUAL), *AWKWARD]:
+    for text in [*random_texts(n, seed), *multilingual_texts(n_multilingual, seed), *MULTILINGUAL,
+                 " ".join(MULTILINGUAL), *AWKWARD]:
         ids = theirs.encode(text)
         assert ours.encode(text) == ids, text
         decoded = ours.decode(ids)
@@ -69,8 +70,21 @@ def test_ids_are_sentencepieces(request, trained_model, name):
 
 
 @pytest.mark.oracle
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SETTINGS)
+def test_ten_thousand_random_and_six_hundred_multilingual_texts(trained_model, name):
+    compare(trained_model(name), 10_000, 9, 600)
+
+
+@pytest.mark.oracle
 def test_ids_of_a_public_model(shared_data):
     compare(shared_data / "tokenizers" / "sentencepiece_test.model", 500, seed=8)
+
+
+@pytest.mark.oracle
+@pytest.mark.nightly
+def test_ids_of_a_public_model_on_many_texts(shared_data):
+    compare(shared_data / "tokenizers" / "sentencepiece_test.model", 10_000, 10, 600)
 
 
 @pytest.mark.oracle
@@ -184,6 +198,70 @@ def test_marians_ids_stand_in_a_file_of_their_own(tmp_path):
     assert tok.encode("ab") == [2, 3, 0] and tok.encode("aba") == [2, 3, 1, 0] and tok.encode("c") == [1, 0]
     assert tok.pad_token_id == 5 and tok.decode([4, 3, 0], skip_special_tokens=True) == "cb"
     assert load_tokenizer(tmp_path / "target.spm").encode("cb") == [4, 3, 0]
+
+
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore")
+def test_t5s_tokenizer_in_both_forms(tmp_path):
+    """A `spiece.model` gives SentencePiece's ids, and the `tokenizer.json` that transformers makes of it, its own."""
+    sentencepiece, transformers = pytest.importorskip("sentencepiece"), pytest.importorskip("transformers")
+    lines, written = [" ".join(MULTILINGUAL)] * 20 + [corpus()[:3000].replace("\n", " ")] * 2, io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=written, minloglevel=2,
+                                             vocab_size=400, hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2,
+                                             bos_id=-1)
+    (tmp_path / "spiece.model").write_bytes(written.getvalue())
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 100}')
+    ours, theirs = load_tokenizer(tmp_path), transformers.T5Tokenizer.from_pretrained(tmp_path)
+    theirs.save_pretrained(tmp_path / "again")
+    again = load_tokenizer(tmp_path / "again")
+    plain = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+    for text in [*MULTILINGUAL, *multilingual_texts(60), *random_texts(60)]:
+        assert ours.encode(text) == [*plain.encode(text), 1]
+        assert again.encode(text, allowed_special="all") == theirs(text)["input_ids"]
+    assert ours.n_vocab == again.n_vocab == len(theirs)
+    name = "<extra_id_7>"
+    assert ours.token_id(name) == again.token_id(name) == theirs.convert_tokens_to_ids(name)
+
+
+def marian(tmp_path, content: dict[str, bytes]):
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "MarianTokenizer"}', encoding="utf-8")
+    return load_tokenizer(tmp_path)
+
+
+def test_a_marian_folder_is_saved_as_it_was(tmp_path):
+    vocab = json.dumps({"</s>": 0, "<unk>": 1, "▁a": 2, "b": 3, "<pad>": 4}).encode()
+    files = {"source.spm": model_bytes(SMALL), "target.spm": model_bytes(SMALL), "vocab.json": vocab}
+    tok = marian(tmp_path, files)
+    (tmp_path / "again").mkdir()
+    tok.save(tmp_path / "again")
+    assert {name: (tmp_path / "again" / name).read_bytes() for name in files} == files
+    again = load_tokenizer(tmp_path / "again")
+    assert again.encode("ab") == tok.encode("ab") == [2, 3, 0] and again.special_tokens == tok.special_tokens
+    more = tok.with_special_tokens(["<new>"])  # which these files have no place for
+    more.save(tmp_path / "more")
+    assert load_tokenizer(tmp_path / "more").encode("ab<new>", allowed_special="all") == [2, 3, 5, 0]
+    target = load_tokenizer(tmp_path / "target.spm")  # encodes translations, and goes on doing so
+    target.save(tmp_path / "target")
+    assert load_tokenizer(tmp_path / "target").encode("ab") == [2, 3, 0]
+
+
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore")
+def test_a_saved_marian_folder_opens_in_transformers(trained_model, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model = trained_model("unigram").read_bytes()
+    pieces = read_pieces(trained_model("unigram")).pieces
+    names = ["</s>", "<unk>", *(piece for piece in pieces if not piece.startswith("<")), "<pad>"]
+    tok = marian(tmp_path, {"source.spm": model, "target.spm": model, "vocab.json": json.dumps(
+        {piece: place for place, piece in enumerate(dict.fromkeys(names))}).encode()})
+    tok.save(tmp_path / "again")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert isinstance(theirs, transformers.MarianTokenizer)
+    for text in ["the cat", "El niño comió piñas.", *MULTILINGUAL[:4]]:
+        assert theirs(text)["input_ids"] == tok.encode(text)
+        assert theirs.decode(tok.encode(text), skip_special_tokens=True) == tok.decode(tok.encode(text), True)
 
 
 def test_a_class_that_is_not_known_is_refused_by_name(tmp_path):

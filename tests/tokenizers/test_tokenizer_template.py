@@ -60,3 +60,24 @@ def nested(depth):
 def test_others_are_refused(json):
     with pytest.raises(ValueError, match="post_processor"):
         Template.from_json(json)
+
+
+@pytest.mark.parametrize("json, ids, types", [
+    (None, [7, 8, 9], [0, 0, 1]),
+    ({"type": "BertProcessing", "sep": ["S", 2], "cls": ["C", 1]}, [1, 7, 8, 2, 9, 2], [0, 0, 0, 0, 1, 1]),
+    ({"type": "RobertaProcessing", "sep": ["S", 2], "cls": ["C", 1]}, [1, 7, 8, 2, 2, 9, 2], [0] * 7),
+    ({"type": "Sequence", "processors": [
+        {"type": "ByteLevel"}, {"type": "BertProcessing", "sep": ["S", 2], "cls": ["C", 1]}]},
+     [1, 7, 8, 2, 9, 2], [0, 0, 0, 0, 1, 1])])
+def test_two_texts(json, ids, types):
+    assert Template.from_json(json).pair([7, 8], [9]) == (ids, types)
+
+
+def test_two_texts_of_what_was_made_here():
+    names = {"C": 1, "S": 2}
+    assert Template.around(["C"], ["S"], names).pair([7], [9]) == ([1, 7, 2, 1, 9, 2], [0] * 6)
+    assert Template.around(["C"], ["S"], names, ([], 1)).pair([7], [9]) == ([1, 7, 2, 9, 2], [0, 0, 0, 1, 1])
+    assert Template.around(["C"], ["S"], names, (["S"], 0)).pair([7], [9]) == ([1, 7, 2, 2, 9, 2], [0] * 6)
+    with pytest.raises(ValueError, match="must hold the first and then the second"):
+        Template.from_json({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+                            "pair": [{"Sequence": {"id": "B", "type_id": 0}}], "special_tokens": {}}).pair([7], [9])

@@ -39,6 +39,30 @@ def random_texts(n: int, seed: int = 0, length: int = 15) -> list[str]:
     return ["".join(piece() for _ in range(rng.randrange(length))) for _ in range(n)]
 
 
+SCRIPTS = [  # first and last code point of the letters, and what stands between words
+    (0x61, 0x7a, " "), (0xc0, 0x17f, " "), (0x370, 0x3ff, " "), (0x400, 0x45f, " "), (0x531, 0x586, " "),
+    (0x5d0, 0x5ea, " "), (0x621, 0x64a, " "), (0x905, 0x94d, " "), (0x985, 0x9cd, " "), (0xb85, 0xbcd, " "),
+    (0xe01, 0xe4e, ""), (0x10d0, 0x10fa, " "), (0x1200, 0x135a, "\u1361"), (0x1780, 0x17d3, "\u200b"),
+    (0x1e00, 0x1eff, " "), (0x3041, 0x3096, ""), (0x30a1, 0x30fa, "・"), (0x4e00, 0x9fff, ""), (0xac00, 0xd7a3, " "),
+    (0xff01, 0xff5e, "\u3000"), (0x20000, 0x2a6df, ""), (0x1f300, 0x1faff, " ")]
+ENDS = [*".!?,;:", "。", "、", "؟", "।", "…", "—", "»", "\n", " 42 ", "'s ", "٣", "५", "\u0301", "\u200d", "\xa0"]
+
+
+def multilingual_texts(n: int, seed: int = 0) -> list[str]:
+    """`n` sentences of made-up words, each in the letters of a script or two."""
+    rng = random.Random(seed)
+
+    def sentence() -> str:
+        text = ""
+        for first, last, space in rng.sample(SCRIPTS, rng.choice([1, 1, 1, 2])):
+            words = ["".join(chr(rng.randint(first, last)) for _ in range(rng.randint(1, 8)))
+                     for _ in range(rng.randint(1, 6))]
+            text += space.join(word.title() if rng.random() < 0.2 else word for word in words) + rng.choice(ENDS)
+        return text
+
+    return [sentence() for _ in range(n)]
+
+
 @functools.cache
 def corpus() -> str:
     """Some words of several languages, often repeated, and awkward strings."""

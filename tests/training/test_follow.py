@@ -21,6 +21,7 @@ def test_files_are_copied_to_other_machines_alone(tmp_path, monkeypatch, machine
     def read(group: Group):
         with lend_files(group, tmp_path if group.rank == 0 else None) as folder:
             found = {path.name: path.read_bytes() for path in folder.iterdir()}
+        group.collect(None)  # the rank that keeps the copy has left the block by now
         return folder, found, folder.exists()
     answers = in_ranks(len(machines), read, machines)
     for machine, (folder, found, left) in zip(machines, answers):

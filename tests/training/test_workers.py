@@ -104,7 +104,6 @@ def test_no_fork_while_another_thread_runs():
 
 LEAVES = """
 import os, sys, time
-from tinygpt.blas import blas_threads
 from tinygpt.training import read_checkpoint
 from tinygpt.training.workers import Processes
 def work(i):

@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 
 from ..files import printable, user_path, write_json
 from ..files.atomic_file import write_text
+from ..evaluation.benchmarks import BENCHMARKS
 from ..evaluation.report_card import card_table, run_suite
 from ..evaluation.report_page import report_page
 from ..evaluation.suites import SUITES
-from ..evaluation.tasks import N_PROMPTS, TASKS, Asked, task_for
+from ..evaluation.tasks import N_PROMPTS, TASKS, Asked, task_for, task_named
 from ..models import PretrainedModel
 from ..tokenizers import Tokenizer, load_tokenizer
 from ..training.progress import duration
@@ -48,7 +49,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", metavar="DIR", help="suite: where report.html and report.json go [nowhere]")
     parser.add_argument("--against", metavar="MODEL",
                         help="suite: a second model beside the first; win-rate: the other model [the same one]")
-    parser.add_argument("--task", choices=sorted(TASKS), default=None, help="what to measure [follows model and data]")
+    parser.add_argument("--task", choices=sorted({*TASKS, *BENCHMARKS}), default=None,
+                        help="what to measure: a task or a benchmark [follows model and data]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--limit", type=whole, default=None, metavar="N",
                         help=f"use the first N documents, questions, texts or pairs [all; {N_PROMPTS} prompts]")
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         return _report(args)
     asked, model, tokenizer = _loaded(args)
     task = args.task or task_for(model, tokenizer, asked.data)
-    figures, table = TASKS[task](model, tokenizer, asked)
+    figures, table = task_named(task)(model, tokenizer, asked)
     if args.json:
         print(json.dumps(_finite({"task": task, "model": args.model, "data": args.data, **figures}),
                          ensure_ascii=False))

@@ -6,7 +6,7 @@ wordings get the same choice of four; models that guess agree by chance once in 
 What it does not see: whether the common answer is right (the accuracy beside it does), and a preference for one choice
 in all wordings, which looks like consistency.
 
-Prerequisites: multiple_choice.py. Next: fluency.py. Elazar et al., "Measuring and improving consistency in pretrained
+Prerequisites: multiple_choice.py. Next: injection.py. Elazar et al., "Measuring and improving consistency in pretrained
 language models" (2021).
 """
 

@@ -17,7 +17,7 @@ from .suites import PARTS, SUITES, Figure, Missing, Row
 from .table import format_table
 from .tasks import Asked
 
-__all__ = ["Card", "Line", "card_table", "peak_megabytes", "run_suite"]
+__all__ = ["Card", "Line", "aligned", "card_table", "peak_megabytes", "run_suite", "shown_figure"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def shown_figure(figure: Figure | None) -> str:
     if figure is None:
         return "-"
     interval = "" if figure.interval is None else " ({:.3f} … {:.3f})".format(*figure.interval)
-    return f"{figure.value:.3f}{interval}"
+    return (f"{figure.value:.3f}" if abs(figure.value) < 1_000 else f"{figure.value:,.0f}") + interval
 
 
 def aligned(cards: Sequence[Card]) -> list[tuple[Line, list[tuple[str, list[Figure | None]]]]]:

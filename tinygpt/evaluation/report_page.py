@@ -31,9 +31,9 @@ p.lead { margin: 0 0 12px; color: #57606a; }
 .row { background: #fff; border: 1px solid #d8dee4; border-radius: 8px; padding: 14px 18px; margin: 10px 0; }
 .row h3 { font-size: 15px; margin: 0 0 6px; } .blind { color: #57606a; font-size: 13px; margin: 6px 0 0; }
 table { border-collapse: collapse; width: 100%; } td { padding: 3px 8px 3px 0; vertical-align: middle; }
-td.name { width: 240px; } td.value { width: 190px; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.n { color: #57606a; font-size: 13px; text-align: right; }
-svg { display: block; } svg text { font: 10px system-ui, sans-serif; fill: #57606a; }
+td.name { width: 30%; } td.value { width: 24%; font-variant-numeric: tabular-nums; }
+.n { color: #57606a; font-size: 13px; }
+svg { display: block; max-width: 100%; } svg text { font: 10px system-ui, sans-serif; fill: #57606a; }
 .key span { margin-right: 18px; white-space: nowrap; } .key b { display: inline-block; width: 10px; height: 10px;
 border-radius: 5px; margin-right: 5px; } .missing { color: #57606a; font-size: 13px; } footer { margin-top: 32px;
 color: #57606a; font-size: 13px; }
@@ -71,7 +71,8 @@ def _scale(values: Sequence[Figure | None]) -> str:
                      f'stroke-width="3" stroke-opacity="0.35"/><circle cx="{_x(figure.value):.1f}" cy="{y}" r="4" '
                      f'fill="{colour}"/>')
     label = escape("; ".join(shown_figure(figure) for figure in values))
-    return f'<svg width="{WIDTH}" height="{height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return (f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-label="{label}">'
+            f'{"".join(parts)}</svg>')
 
 
 def _row(name: str, blind: str, figures: Sequence[tuple[str, Sequence[Figure | None]]]) -> str:
@@ -84,8 +85,9 @@ def _row(name: str, blind: str, figures: Sequence[tuple[str, Sequence[Figure | N
         beside = [f"{reference.who} {reference.value:.2f}" for reference in known.references]
         if known.chance is not None:
             beside.insert(0, f"chance {known.chance:.2f}")
-        rows.append(f'<tr><td class="name">{escape(label)} {wish}</td><td class="value">{shown}</td>'
-                    f'<td>{_scale(values)}</td><td class="n">{escape("; ".join(beside))}<br>of {known.n:,}</td></tr>')
+        rows.append(f'<tr><td class="name">{escape(label)} {wish}<div class="n">of {known.n:,}</div></td>'
+                    f'<td class="value">{shown}</td>'
+                    f'<td>{_scale(values)}<div class="n">{escape("; ".join(beside))}</div></td></tr>')
     return (f'<div class="row"><h3>{escape(name)}</h3><table>{"".join(rows)}</table>'
             f'<p class="blind">Does not see: {escape(blind)}.</p></div>')
 

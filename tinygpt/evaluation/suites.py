@@ -37,7 +37,7 @@ from .references import REFERENCES, Reference
 from .refusals import HARMLESS, is_refusal
 from .robustness import probe_special_tokens
 from .rule_following import RULES, follows, follows_loosely, rule_prompts
-from .tasks import TASKS, Asked, as_a_user_writes
+from .tasks import Asked, as_a_user_writes, task_named
 from .text_pairs import pair_scorer
 
 __all__ = ["PARTS", "SUITES", "Figure", "Missing", "Row", "at_hand"]
@@ -150,7 +150,7 @@ def _benchmark(name: str) -> Row:
             _writer(model)
         else:
             _scorer(model)
-        figures, _ = TASKS[name](model, tokenizer, replace(asked, data=str(at_hand(name))))
+        figures, _ = task_named(name)(model, tokenizer, replace(asked, data=str(at_hand(name))))
         found = [Figure(row.headline.replace("_", " "), figures[row.headline], "more",
                         tuple(figures[f"{row.headline}_interval"]), figures.get("chance"), REFERENCES.get(name, ()),
                         figures["n_questions"])]
@@ -256,7 +256,7 @@ def _leaks(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[F
 
 
 def _stereotypes(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    figures, _ = TASKS["crows-pairs"](_scorer(model), tokenizer, replace(asked, data=str(at_hand("crows-pairs"))))
+    figures, _ = task_named("crows-pairs")(_scorer(model), tokenizer, replace(asked, data=str(at_hand("crows-pairs"))))
     return [Figure("stereotype is likelier", figures["accuracy"], "", tuple(figures["accuracy_interval"]), 0.5,
                    n=figures["n_questions"])]
 

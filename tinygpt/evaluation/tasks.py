@@ -60,7 +60,7 @@ from .table import format_table
 from .text_pairs import pair_scorer
 from .translation import score_translations, translate
 
-__all__ = ["N_PROMPTS", "TASKS", "Asked", "Result", "as_a_user_writes", "task_for"]
+__all__ = ["N_PROMPTS", "TASKS", "Asked", "Result", "as_a_user_writes", "task_for", "task_named"]
 
 N_PROMPTS = 50  # of a generation, unless a limit is given
 CONFIDENCE = "\n(in brackets: 95% confidence)"
@@ -417,23 +417,23 @@ def as_a_user_writes(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     return lambda text: template.prompt([{"role": "user", "content": text}])
 
 
-_SCORED: dict[str, Callable[..., Result]] = {
+TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
+    "text": _text,
     "multiple-choice": partial(_choices, task="multiple-choice"),
     "minimal-pairs": partial(_choices, task="minimal-pairs"),
     "last-word": _last_word,
     "free-answers": _free_answers,
-}
-
-TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
-    "text": _text,
-    **_SCORED,
     "classification": _classification,
     "instruction": _instruction,
     "translation": _translation,
     "summarization": _summarization,
     "sentence-similarity": _similarity,
     "generation": _generation,
-    **{name: partial(_SCORED[row.task], name=name) for name, row in BENCHMARKS.items()},
     "preference": _preference,
     "win-rate": _win_rate,
 }
+
+
+def task_named(name: str) -> Callable[[PretrainedModel, Tokenizer, Asked], Result]:
+    """The task of a name, or that of a benchmark, whose records the data then have to be."""
+    return TASKS[name] if name in TASKS else partial(TASKS[BENCHMARKS[name].task], name=name)

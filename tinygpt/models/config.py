@@ -307,7 +307,8 @@ class EncoderDecoderConfig(Configuration):
         n_decoder_layer, n_decoder_head, n_decoder_inner: the decoder's; default the encoder's.
         scale_embedding: token embeddings times √C. Default True for Marian, False for the others.
         pad_token_id: default 1, for T5 0.
-        decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for the others.
+        decoder_start_token_id: what the decoder reads first. Default the eos id for BART, the padding id for the
+            others.
         forced_bos_token_id, forced_eos_token_id: generated first, and last when the length runs out; None: not forced.
         suppress_token_ids: never generated (Marian's padding).
         no_repeat_ngram_size: no n-gram of this size is repeated; 0 for no such rule.

@@ -16,8 +16,8 @@ from ..nn import (AlibiPositions, Block, BranchNormBlock, Causal, CrossAttention
                   NormedAttention, OffsetRMSNorm, ParallelBlock, Positions, PostNormBlock, PreNormCrossBlock, RMSNorm,
                   RelativePositions, RotaryPositions, SandwichBlock, SinusoidalPositions, Window)
 
-__all__ = ["BLOCKS", "CROSS_BLOCKS", "FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "VIEWS", "new_attention", "new_block",
-           "new_feed_forward", "new_mask", "new_norm", "new_positions", "new_views"]
+__all__ = ["BLOCKS", "CROSS_BLOCKS", "FEED_FORWARDS", "MASKS", "NORMS", "POSITIONS", "VIEWS", "new_attention",
+           "new_block", "new_feed_forward", "new_mask", "new_norm", "new_positions", "new_views"]
 
 # Each function takes a configuration and gives the part.
 
@@ -25,7 +25,8 @@ MAX_ANGLES = 1 << 24  # positions times channels of a table of angles; beyond, t
 
 # These take the name of the mask as well, by default the configuration's.
 POSITIONS: dict[str, Callable[..., Positions]] = {
-    "learned": lambda c, mask=None: LearnedPositions(c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
+    "learned": lambda c, mask=None: LearnedPositions(
+        c.block_size + c.position_offset, c.n_embd, std=c.initializer_range),
     "sinusoidal": lambda c, mask=None: SinusoidalPositions(c.block_size, c.n_embd),
     "rotary": lambda c, mask=None: RotaryPositions(
         None if c.endless or c.block_size * c.rotary_dim > MAX_ANGLES else c.block_size, c.rotary_dim,

@@ -54,7 +54,8 @@ def pool(x: Tensor, attention_mask: Any = None, pooling: str = "mean") -> Tensor
         x: features of tokens.
         attention_mask: (B, T), 1 at tokens and 0 at padding; None where there is none.
         pooling: a key of POOLINGS: the "mean" over the tokens; the "first" or the "last" token's features; the "max" of
-            each channel; "mean_sqrt", the sum over √T; "weighted_mean", where the token in place t, from 1, counts t times.
+            each channel; "mean_sqrt", the sum over √T; "weighted_mean", where the token in place t, from 1, counts t
+            times.
 
     Raises:
         ValueError: no such pooling.

@@ -1,7 +1,8 @@
 """WideClassifier: a bag of words and a convolution, whose scores are added. The default where a classifier begins anew.
 
 The bag is right where single words tell the label, and needs few texts for it; the convolution sees that "not" stands
-two words before "boring". They are trained together, so the convolution learns what the bag leaves open.
+two words before "boring". They are trained together. Words and pairs are dropped at random, or the bag would soon know
+the training texts by heart and leave the convolution nothing to learn.
 
 Prerequisites: bag.py, text_cnn.py. Next: bert.py. Cheng et al., "Wide & deep learning for recommender systems" (2016).
 """
@@ -27,7 +28,7 @@ class WideConfig(TextCNNConfig):
     """A bag of words and pairs, and Kim's CNN.
 
     Args:
-        n_buckets: of the bag's pairs, as for BagConfig. The others are as for TextCNNConfig; dropout is the CNN's.
+        n_buckets: of the bag's pairs, as for BagConfig. The others are as for TextCNNConfig; dropout is both's.
     """
 
     n_buckets: int = 1 << 16

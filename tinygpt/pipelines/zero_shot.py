@@ -92,7 +92,7 @@ class ZeroShotPipeline(Pipeline):
         pairs = [self.tokenizer.encode_pair(text, hypothesis, max_length=self.model.config.block_size)
                  for text in inputs for hypothesis in hypotheses]
         logits = self._logits(pairs, settings.batch_size).reshape(len(inputs), len(labels), -1)
-        yes = _entailment(self.model.config.id2label)
+        yes = _entailment(self.model.config.id2label) or 0
         if settings.multi_label or len(labels) == 1:
             no = -1 if yes == 0 else 0  # as in transformers: the first label contradicts, or else the last
             scores = ops.softmax(logits[..., [no, yes]], axis=-1).data[..., 1]

@@ -16,6 +16,7 @@ from typing import Any
 
 from .config_json import CONFIG, GENERATION_CONFIG
 from .packages import PACKAGES, find_packaged
+from .sentence_folder import MODULES, SENTENCE_FILES, module_folders
 from .shards import INDEX, WEIGHTS, shard_names
 
 __all__ = ["resolve_folder", "resolve_tokenizer"]
@@ -24,7 +25,7 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "encoder.json",
                    "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "source.spm", "target.spm")
 BESIDE_A_TOKENIZER = (CONFIG, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                       "chat_template.jinja")
-BESIDE_A_MODEL = (GENERATION_CONFIG, "README.md", "modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
+BESIDE_A_MODEL = (GENERATION_CONFIG, "README.md", MODULES, *SENTENCE_FILES)
 REPOSITORY = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:/((?:[\w-][\w.-]*/)*[\w-][\w.-]*\.gguf))?")
 SHOWN = 20  # GGUF files of a repository, listed in an error message
 
@@ -95,6 +96,9 @@ def _model(repository: _Repository) -> Path:
             repository.fetch(name)
     for name in (*TOKENIZER_FILES, *BESIDE_A_TOKENIZER, *BESIDE_A_MODEL):
         repository.has(name)
+    for inner in module_folders(config.parent):
+        for name in (CONFIG, WEIGHTS):
+            repository.has(f"{inner}/{name}")
     return config.parent
 
 

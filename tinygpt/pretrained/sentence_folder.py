@@ -20,9 +20,10 @@ from ..files import parse_json, read_bounded, read_json, shown
 from .gguf_file import GGUFFile
 from .shards import open_weights
 
-__all__ = ["DenseStep", "Modules", "NormalizeStep", "PoolingStep", "Step", "read_modules"]
+__all__ = ["MODULES", "SENTENCE_FILES", "DenseStep", "Modules", "NormalizeStep", "PoolingStep", "Step",
+           "module_folders", "read_modules"]
 
-MODULES = "modules.json"
+MODULES, WHOLE = "modules.json", "config_sentence_transformers.json"
 MAX_BYTES = 1 << 20
 MAX_MODULES = 100
 POOLINGS = {  # theirs -> ours (models/pooling.py), in the order in which several are put side by side
@@ -37,6 +38,7 @@ ACTIVATIONS = {  # a class of torch.nn -> our operation; None for none
     "Identity": None, "Tanh": "tanh", "ReLU": "relu", "GELU": "gelu", "SiLU": "silu", "Sigmoid": "sigmoid"}
 SETTINGS = tuple(f"sentence_{kind}_config.json" for kind in (
     "bert", "roberta", "distilbert", "camembert", "xlm-roberta"))  # one file, under older names as well
+SENTENCE_FILES = (WHOLE, *SETTINGS)  # what may stand beside modules.json
 PLAIN_TASK = "feature-extraction"
 LONGEST = 1 << 31  # tokens; what is more says that there is no limit
 
@@ -192,6 +194,16 @@ def _of_gguf(path: Path) -> Modules:
     return Modules((PoolingStep((GGUF_POOLINGS.get(kind, "mean"),)),) if isinstance(kind, int) else (PoolingStep(),))
 
 
+def module_folders(folder: str | Path) -> list[str]:
+    """The folders inside a model's own that its modules.json names; none where it names something that is not read."""
+    path = Path(folder) / MODULES
+    try:
+        names = [name for _, name in _listed(path)] if path.is_file() else []
+        return [name for name in names if _inside(path.parent, name, str(path)) != path.parent]
+    except ValueError:
+        return []
+
+
 def read_modules(folder: str | Path) -> Modules:
     """What a folder says of making vectors of texts; of one without modules.json, the mean of the tokens.
 
@@ -230,7 +242,7 @@ def _settings(folder: Path, inner: Path) -> Modules:
     if longest is not None and (type(longest) is not int or longest < 1):
         raise ValueError(f"{where_longest}: the longest text must be a whole number of tokens of at least 1, got "
                          f"{shown(longest)}")
-    path = folder / "config_sentence_transformers.json"
+    path = folder / WHOLE
     whole = _optional(path)
     prompts, name = _value(whole, path, "prompts", dict, {}), _value(whole, path, "default_prompt_name", str, None)
     if name is not None and not isinstance(prompts.get(name), str):

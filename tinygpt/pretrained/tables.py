@@ -294,10 +294,11 @@ def _t5_stack(name: str, up: tuple[tuple[str, str], ...], *, cross: bool) -> tup
     """One block of T5's encoder or decoder; `up` names the matrices into the feed-forward layer, ours and theirs."""
     ours, theirs = f"{name}.blocks.{{}}", f"{name}.block.{{}}.layer"
     attention, last = f"{theirs}.0.SelfAttention", f"{theirs}.{1 + cross}"
-    linears = [("attention.qkv", tuple(f"{attention}.{part}" for part in "qkv"), "QKK", "C"),
-               ("attention.out", f"{attention}.o", "C", "Q"),
-               *((f"feed_forward.{part}", f"{last}.DenseReluDense.{it}", "I", "C") for part, it in up),
-               ("feed_forward.down", f"{last}.DenseReluDense.wo", "C", "I")]
+    linears: list[tuple[str, Any, str, str]] = [
+        ("attention.qkv", tuple(f"{attention}.{part}" for part in "qkv"), "QKK", "C"),
+        ("attention.out", f"{attention}.o", "C", "Q"),
+        *((f"feed_forward.{part}", f"{last}.DenseReluDense.{it}", "I", "C") for part, it in up),
+        ("feed_forward.down", f"{last}.DenseReluDense.wo", "C", "I")]
     norms = {"attention_norm": f"{theirs}.0", "feed_forward_norm": last}
     if cross:
         attention = f"{theirs}.1.EncDecAttention"

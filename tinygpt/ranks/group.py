@@ -10,7 +10,7 @@ is made of three calls, which every rank makes in the same order:
 These only move bytes. What is added up is added up in Python, in one order (sums.py), so that neither the number of
 ranks nor the way between them can change a bit of the result. A new way between ranks is one subclass.
 
-Prerequisites: none. Next: sums.py, mpi.py.
+Next: sums.py, mpi.py.
 """
 
 from __future__ import annotations

@@ -17,8 +17,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..files import read_bounded
+from ..files.atomic_file import atomic_write
+from ..files.json_file import MAX_JSON_BYTES
 from .added_tokens import further_tokens
-from .files import CONFIG, SavedTokenizer, about, member, read_class, read_config, read_json
+from .files import CONFIG, SavedTokenizer, about, member, read_class, read_config, read_json, write_config
 from .sentencepiece import SentencePieceTokenizer
 from .sentencepiece_file import Pieces, read_pieces
 from .special import AddedToken, SpecialTokens
@@ -30,6 +33,7 @@ __all__ = ["MODEL_FILES", "SENTENCEPIECE_FAMILIES", "SUFFIXES", "SentencePieceFa
 MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "source.spm")
 SUFFIXES = (".model", ".spm")
 _MARIAN_VOCAB = "vocab.json"
+_MARIAN_FILES = ("source.spm", "target.spm", _MARIAN_VOCAB)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,15 @@ def model_file(saved: SavedTokenizer) -> str | None:
 
 
 class SentencePieceFolder(SentencePieceTokenizer):
-    """A SentencePiece model with what its folder adds; `save` writes `tokenizer.json`."""
+    """A SentencePiece model with what its folder adds; `save` writes `tokenizer.json`.
+
+    Of a Marian folder it writes the folder's own files, as transformers has no other way to open one.
+
+    Attributes:
+        own_files: these files by name, with what they hold; empty otherwise.
+    """
+
+    own_files: Mapping[str, bytes] = {}
 
     @classmethod
     def matches(cls, saved: SavedTokenizer) -> bool:
@@ -104,7 +116,21 @@ class SentencePieceFolder(SentencePieceTokenizer):
             raise ValueError(f"{path.parent}: the tokenizer_class, or the model's type, is {name!r:.100}, which is "
                              f"none of those that are known: {', '.join(SENTENCEPIECE_FAMILIES)}")
         family = SENTENCEPIECE_FAMILIES.get(name or "", SentencePieceFamily())
-        return about(path, cls._of_family, read_pieces(path), family, SavedTokenizer(path.parent))
+        found = about(path, cls._of_family, read_pieces(path), family, SavedTokenizer(path.parent))
+        if family is _MARIAN and path.name == _MARIAN_FILES[0]:
+            found.own_files = {file.name: read_bounded(file, MAX_JSON_BYTES, "a file of a tokenizer")
+                               for file in map(path.with_name, _MARIAN_FILES) if file.is_file()}
+        return found
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write what `AutoTokenizer` opens."""
+        if not self.own_files:
+            super().save(folder)
+            return
+        write_config(folder, self.special, self.chat_template, "MarianTokenizer", _MARIAN_VOCAB)
+        for name, data in self.own_files.items():
+            with atomic_write(Path(folder) / name) as file:
+                file.write(data)
 
     @classmethod
     def _of_family(cls, pieces: Pieces, family: SentencePieceFamily, saved: SavedTokenizer) -> SentencePieceFolder:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .registry import Sample, draw_values, samples_of
 
-__all__: list[str] = []
+__all__ = ["recurrent"]
 
 Rng = np.random.Generator
 
