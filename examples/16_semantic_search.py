@@ -1,7 +1,7 @@
 """16: search by meaning: questions answered from files, and "more like this", with an encoder's vectors.
 
     python examples/16_semantic_search.py                                # 2 minutes on 2 cores
-    python examples/16_semantic_search.py --model minilm                 # half a minute, with a model that others trained
+    python examples/16_semantic_search.py --model minilm                 # half a minute, a model of others
     python examples/16_semantic_search.py my-notes/ --question "where did I put the keys?"
 
 Files are cut into paragraphs, and `pipeline("feature-extraction")` makes a vector for each token. Their mean is one
@@ -214,7 +214,8 @@ def perturbed(passages: Sequence[Passage], seed: int = 0) -> list[tuple[int, str
     return found
 
 
-def hit_rates(embed: ByModel | BySentences | ByWords, passages: Sequence[Passage], seed: int) -> dict[str, tuple[float, float]]:
+def hit_rates(embed: ByModel | BySentences | ByWords, passages: Sequence[Passage],
+              seed: int) -> dict[str, tuple[float, float]]:
     """Test -> the shares of paragraphs that come first, and among the first five."""
     texts, tests = [passage.text for passage in passages], perturbed(passages, seed)
     longest = [max(passages[place].sentences, key=len) for place, _, _ in tests]

@@ -1,4 +1,4 @@
-"""33: questions answered from a folder of files: one model finds the passage, another answers from it, or does not know.
+"""33: questions answered from a folder: one model finds the passage, another answers from it, or does not know.
 
     python examples/33_question_answering.py                                            # half a minute on 2 cores
     python examples/33_question_answering.py --folder my-notes/ --question "Where is the key?"
@@ -36,8 +36,8 @@ from tinygpt.models import SentenceEncoder
 from tinygpt.pipelines import Pipeline
 
 UNKNOWN = "I do not know."
-SMALL_WORDS = set("a an and are at be been by can do does for from has have how i in is it its must not of on or that the "
-                  "their there they this to was what when where which who will with you your".split())
+SMALL_WORDS = set("a an and are at be been by can do does for from has have how i in is it its must not of on or that "
+                  "the their there they this to was what when where which who will with you your".split())
 HANDBOOK = {
     "library.txt": "The library opens at nine in the morning and closes at six in the evening. On Sundays it is closed."
                    "\n\nYou may borrow five books at a time, for four weeks. The fine for a late book is 2 euros.",
@@ -50,12 +50,14 @@ HANDBOOK = {
     "permits.txt": "A parking permit costs 60 euros a year. You can apply for it at the town hall, in room 12.",
 }
 QUESTIONS = (  # question, its file, a word that a right answer holds; or neither, where nobody can know
-    ("On which day is the library closed?", "library.txt", "sunday"), ("How many books may I borrow?", "library.txt", "five"),
+    ("On which day is the library closed?", "library.txt", "sunday"),
+    ("How many books may I borrow?", "library.txt", "five"),
     ("How high is the fine for a dog without a lead?", "park.txt", "40"),
     ("Where are barbecues allowed?", "park.txt", "meadow"), ("How much is a ticket for the pool?", "pool.txt", "4"),
     ("When is glass collected?", "waste.txt", "monday"), ("Where can I bring old batteries?", "waste.txt", "mill"),
     ("How often does the bus to the airport go?", "buses.txt", "twenty"),
-    ("What does a parking permit cost?", "permits.txt", "60"), ("Where do I apply for a parking permit?", "permits.txt", "12"),
+    ("What does a parking permit cost?", "permits.txt", "60"),
+    ("Where do I apply for a parking permit?", "permits.txt", "12"),
     ("Who is the mayor?", None, None), ("How many books does the library have?", None, None),
     ("Who wrote Hamlet?", None, None), ("What colour are the buses?", None, None),
     ("What is the capital of France?", None, None), ("How deep is the lake in the park?", None, None),
@@ -100,8 +102,8 @@ class Librarian:
         name, passage = self.passages[best]
         if cosines[best] < self.least:
             return UNKNOWN, name, passage, float(cosines[best])
-        asked = [{"role": "user", "content": f"Context: {passage}\n\nAnswer the question in one sentence, using only the "
-                                             f"context: {question}"}]
+        asked = [{"role": "user", "content": f"Context: {passage}\n\nAnswer the question in one sentence, using only "
+                                             f"the context: {question}"}]
         said = self.writer(asked, max_new_tokens=40, do_sample=False)[0]["generated_text"][-1]["content"].strip()
         grounded = words(said) <= words(passage) | words(question)
         return said if grounded and said else UNKNOWN, name, passage, float(cosines[best])

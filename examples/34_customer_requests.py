@@ -1,6 +1,6 @@
 """34: customer requests put in order, without a label: clusters of what people ask, and "more like this".
 
-    python examples/34_customer_requests.py                     # a minute on 2 cores; --data banking77_test.csv elsewhere
+    python examples/34_customer_requests.py                     # a minute on 2 cores
     python examples/34_customer_requests.py --data my-requests.csv --clusters 20 --like "My card was stolen"
 
 MiniLM makes a vector of each request, and k-means puts near vectors into one cluster; nobody says what there is to
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, tuple[float, float]]:
     parser.add_argument("--label-column", default="category", help="the column of labels to compare with [%(default)s]")
     parser.add_argument("--model", default="minilm", help="model of sentence vectors [%(default)s]")
     parser.add_argument("--clusters", type=int, default=None, help="how many [as many as there are labels]")
-    parser.add_argument("--show", type=int, default=6, help="how many clusters to show, the largest first [%(default)s]")
+    parser.add_argument("--show", type=int, default=6, help="clusters to show, the largest first [%(default)s]")
     parser.add_argument("--like", default="I have lost my card!", help="find requests like this [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, help="of the first middles [%(default)s]")
     args = parser.parse_args(argv)

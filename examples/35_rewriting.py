@@ -39,12 +39,13 @@ MESSAGES = (
 def candidates(writer: Pipeline, message: str, tone: str, n: int, seed: int) -> list[str]:
     """The different rewritings among `n` that are drawn: first lines, new, and at most twice as long."""
     request = f'Please make this sentence more {tone}: "{message}"'
-    drawn = writer([{"role": "user", "content": request}], max_new_tokens=40, do_sample=True, temperature=0.7, top_k=None,
-                   top_p=0.9, num_return_sequences=n, seed=seed)
+    drawn = writer([{"role": "user", "content": request}], max_new_tokens=40, do_sample=True, temperature=0.7,
+                   top_k=None, top_p=0.9, num_return_sequences=n, seed=seed)
     lines = [(record["generated_text"][-1]["content"].strip().splitlines() or [""])[0].strip('" ') for record in drawn]
     old = message.strip(".!? ").lower()
     return [line for line in dict.fromkeys(lines)
-            if line.strip(".!? ").lower() != old and tone not in line.lower() and 0 < len(line) <= 2 * len(message) + 20]
+            if line.strip(".!? ").lower() != old and tone not in line.lower()
+            and 0 < len(line) <= 2 * len(message) + 20]
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, list[tuple[float, str]]]:

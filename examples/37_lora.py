@@ -8,9 +8,9 @@ A message such as
     Hi, this is Nora Berg. We would like a table for six on Friday at 7 pm.
 
 is to become `name: Nora Berg | people: 6 | day: Friday | time: 19:00`. Asked in words, and shown an example, a model of
-135 million parameters does not keep to a form. After some hundred examples it does: LoRA trains two thin matrices beside
-the queries and values of each block (Hu et al. 2021), 0.3% of the numbers, and saves these alone. Names of the test are
-in no training message, so they are copied, not remembered.
+135 million parameters does not keep to a form. LoRA trains two thin matrices beside the queries and values of each
+block (Hu et al. 2021), 0.3% of the numbers, and saves these alone. Names of the test are in no training message, so
+they are copied, not remembered.
 
 The messages are made up by a grammar of a few sentences. What the model learns is this form, not how people write:
 give it other sentences, and it will be wrong more often than the last line says. On the command line the same is

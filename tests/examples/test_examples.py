@@ -29,9 +29,9 @@ class Tiny:
 
     Attributes:
         arguments: {out} is a folder to write to, {text} a text file, {names} a file of names, {pairs} one of pairs,
-            {messages} labelled ones, {reviews} the same the other way round,
-            {folder} a folder of texts, {requests} and {dialogues} tables of these, {packaged} a tiny model that chats, in the
-            place of the public ones, {model} what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
+            {messages} labelled ones, {reviews} the same the other way round, {folder} a folder of texts, {requests} and
+            {dialogues} tables of these, {packaged} a tiny model that chats, in the place of the public ones, {model}
+            what 03_pretraining.py saved, {shared} the folder beside the checkout that holds real data.
         prints: a regular expression that its standard output must match somewhere.
     """
 
@@ -137,7 +137,8 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
     (notes / "words.txt").write_text(" ".join(words[:20]) + "\n\n" + " ".join(words[20:40]), encoding="utf-8")
     requests.write_text("text,category\n" + "".join(f"{a} {b},{'even' if i % 2 else 'odd'}\n" for i, (a, b) in
                                                     enumerate(zip(words[:30], words[30:60]))), encoding="utf-8")
-    dialogues.write_text('{"dialogue": "#A#: One two. Three.", "summary": "A counts one two three."}\n', encoding="utf-8")
+    dialogues.write_text('{"dialogue": "#A#: One two. Three.", "summary": "A counts one two three."}\n',
+                         encoding="utf-8")
     packaged = tiny_chat_model(files / "packaged", words)
 
     @functools.cache
