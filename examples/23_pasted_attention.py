@@ -18,6 +18,7 @@ Prerequisites: 04_generation.py. Next: docs/reading.md. Vaswani et al., "Attenti
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Sequence
 
@@ -125,6 +126,7 @@ def distance_from_ours(layer: RightAttention, x: Tensor) -> float:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     """Ask the three questions of the three classes; returns the answers."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     tg.manual_seed(0)
     x = Tensor(np.random.default_rng(0).standard_normal((2, T, C)))
     pasted, projected, right = (kind(C, H).to(dtype="float64")

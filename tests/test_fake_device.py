@@ -222,6 +222,8 @@ SAMPLES = {  # operation -> calls: inputs, settings
         ((normal(2, 3, 4), normal(5, 4), normal(5), TARGETS), {}),
         ((normal(2, 3, 4), normal(5, 4), None, TARGETS, RNG.random((2, 3))), {"reduction": "sum"})],
 }
+for _name in ("rnn", "lstm", "gru", "rnn_cell", "lstm_cell", "gru_cell", "convolution", "max_pool", "average_pool"):
+    SAMPLES[_name] = [(sample.inputs, dict(sample.settings)) for sample in op_db[_name].samples(2, seed=0)]
 EXEMPT = {"to_device": "moving data is what test_operators.py tests"}
 
 

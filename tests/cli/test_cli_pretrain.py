@@ -206,7 +206,7 @@ def write(path: Path, content: bytes) -> Path:
     (["--optimizer", "magic"], "--optimizer: invalid choice: 'magic'"),
     (["--positions", "nowhere"], "--positions: invalid choice: 'nowhere'"),
     (["--objective", "masked", "--positions", "rotary"], "positions is an option of the objective causal"),
-    (["--tokenizer", "wordpiece"], "--tokenizer is char, bpe, or a folder"),
+    (["--tokenizer", "wordpiece"], "--tokenizer is char, bpe, words, or a folder"),
     (["--tokenizer", "nothing"], "has no tokenizer.json"),
     (["--device", "gpu"], "unknown device 'gpu'"),
     (["--dtype", "bfloat16"], "bfloat16 needs a GPU"),

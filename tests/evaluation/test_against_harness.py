@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from test_benchmarks import written
+from test_benchmark_table import written
 
 from tinygpt.backend import manual_seed
 from tinygpt.evaluation import answer_questions, guess_last_words, read_questions

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from test_benchmarks import SHAPES
+from test_benchmark_table import SHAPES
 
 from tinygpt.backend import manual_seed
 from tinygpt.data.chat_template import add_chat_template

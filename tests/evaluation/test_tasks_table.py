@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_benchmarks import SHAPES
+from test_benchmark_table import SHAPES
 
 from tinygpt.backend import manual_seed
 from tinygpt.data.chat_template import add_chat_template

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tinygpt.backend import DeviceError, resolve_device
+from tinygpt.models import GPT, GPTConfig
+from tinygpt.tokenizers import ByteBPE
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "examples" / "benchmarks"
@@ -109,6 +111,19 @@ def test_recurrent_layers_beside_pytorch():
     pytest.importorskip("torch")
     found = result("recurrent.py", "--width", "8", "--length", "4", "--turns", "2", "--kinds", "GRU")
     assert found["GRU"]["ratio"] > 0
+
+
+@pytest.mark.oracle
+def test_multiple_choice_beside_transformers(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    tokenizer = ByteBPE.train("the fox and the dog sit. " * 9, vocab_size=280, special_tokens=["<|endoftext|>"])
+    GPT(GPTConfig(vocab_size=280, block_size=64, n_layer=1, n_head=2, n_embd=8)).save_pretrained(tmp_path, tokenizer)
+    record = {"ctx": "The fox", "endings": [" sits.", " and the dog", " the", "."], "label": 1}
+    (tmp_path / "questions.jsonl").write_text(f"{json.dumps(record)}\n" * 5, encoding="utf-8")
+    found = result("multiple_choice.py", "--model", str(tmp_path), "--data", str(tmp_path / "questions.jsonl"),
+                   "--part", "2")
+    assert found["questions"] == found["same_choice"] == 5 and found["ratio"] > 0
 
 
 def test_overhead():

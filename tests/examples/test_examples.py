@@ -152,7 +152,7 @@ def run_tiny(tmp_path_factory: pytest.TempPathFactory):
                                      dialogues=dialogues, packaged=packaged,
                                      shared=SHARED)
                      for argument in TINY[name].arguments.split()]
-        if arguments[-1] == "--prompt":
+        if arguments[-1:] == ["--prompt"]:
             arguments.append("bad feed cafe")
         finished = run(name, *arguments)
         assert finished.returncode == 0, finished.stderr

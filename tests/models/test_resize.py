@@ -24,7 +24,9 @@ def test_old_tokens_keep_their_logits(model):
     before = model.eval()(IDS).data
     larger = resize_vocabulary(model, 9, eos_token_id=8)
     assert larger.config.vocab_size == 9 and larger.config.eos_token_id == 8 and model.config.vocab_size == 6
-    assert np.array_equal(larger(IDS).data[..., :6], before) and larger(IDS).shape == (1, 6, 9)
+    after = larger(IDS).data
+    assert after.shape == (1, 6, 9)
+    np.testing.assert_allclose(after[..., :6], before, rtol=0, atol=2e-6)  # BLAS sums wider products in another order
     assert larger.training == model.training
 
 

@@ -77,5 +77,5 @@ def test_gradients_by_the_fast_attention_are_those_of_the_rule():
     with kernels.disabled():
         slow = gradients()
     for name, gradient in slow.items():
-        # Sums of 160 float32 numbers in two orders.
-        np.testing.assert_allclose(fast[name], gradient, rtol=0, atol=2e-6 * np.abs(gradient).max(), err_msg=name)
+        # Sums of 160 float32 numbers in two orders, of which some are a difference of larger ones.
+        np.testing.assert_allclose(fast[name], gradient, rtol=0, atol=1e-5 * np.abs(gradient).max(), err_msg=name)

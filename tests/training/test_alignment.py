@@ -78,7 +78,7 @@ def options_of(kind: str, place: Path, **more) -> AlignOptions:
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """Pictures are drawn in tests of their own, and slow."""
-    monkeypatch.setattr("tinygpt.training.run.plot_losses", lambda *_: False)
+    monkeypatch.setattr("tinygpt.training.objectives.base.plot_losses", lambda *_: False)
     monkeypatch.setattr("tinygpt.training.objectives.preference.plot_figures", lambda *_: False)
 
 
@@ -89,7 +89,7 @@ def runs(place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
     with pytest.MonkeyPatch.context() as patch:
         module = __import__("tinygpt.training.run", fromlist=["write_checkpoint"])
         write = module.write_checkpoint
-        patch.setattr(module, "plot_losses", lambda *_: False)
+        patch.setattr("tinygpt.training.objectives.base.plot_losses", lambda *_: False)
         patch.setattr("tinygpt.training.objectives.preference.plot_figures", lambda *_: False)
         for kind in KINDS:
             whole, half = (tmp_path_factory.mktemp(kind) / name for name in ("whole", "half"))

@@ -78,6 +78,8 @@ FIELDS = [field.name for field in dataclasses.fields(RunState)]
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("value", [MISSING, 7.5, "x", [[]], True, {"a": []}, {"a": 1e999}, -5])
 def test_each_field_has_its_type(capsys, forge, name, value):
+    if name == "numerics" and value in (MISSING, "x"):
+        return  # any text will do, and older states have none
     if name in ("memory", "config") and isinstance(value, dict):
         value = [value]
     assert ("another command" if (name, value) == ("command", "x") else STATE) in refusal(

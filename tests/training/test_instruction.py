@@ -73,7 +73,8 @@ def test_a_model_that_is_there_gets_rows_for_turns(pretrained, tmp_path):
     assert len(tok) == new.config.vocab_size == 264 and new.config.eos_token_id == tok.token_id("<|end|>")
     ids = np.array([tok.encode("a in ab?")])
     assert ids.tolist()[0] == load_tokenizer(pretrained).encode("a in ab?")
-    assert np.array_equal(new(ids).data[..., :262], old(ids).data)
+    # BLAS may sum wider products in another order.
+    np.testing.assert_allclose(new(ids).data[..., :262], old(ids).data, rtol=0, atol=1e-6)
     assert not np.array_equal(new.token_embedding.weight.data[262], new.token_embedding.weight.data[263])
     run(tmp_path / "again", model=str(tmp_path / "out"), data=(written(tmp_path),), steps=0, **FROM)
     again = load_model(tmp_path / "again")

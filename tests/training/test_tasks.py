@@ -91,7 +91,7 @@ def runs(files, bases, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
                     shutil.copy(path, half)
 
             patch.setattr(module, "write_checkpoint", write_and_keep)
-            patch.setattr(module, "plot_losses", lambda *_: False)  # drawn in tests of its own, and slow
+            patch.setattr("tinygpt.training.objectives.base.plot_losses", lambda *_: False)  # slow, tested elsewhere
             result = finetune(options_of(kind, files, bases), whole, stream=io.StringIO())
             assert result.step == result.steps == 8 and result.interrupted is None
             found[kind] = whole, half
@@ -257,7 +257,7 @@ def test_epochs_and_steps(files, bases, tmp_path: Path) -> None:
     (dict(lora=1, freeze=1), "two ways to train a part"), (dict(lora=0), "lora must be at least 1"),
     (dict(lora=17), "rank must be from 1 to 16"), (dict(freeze=3), "freeze must be from 0 to 2"),
     (dict(lora=1, lora_targets="q,head"), "no target 'head'"), (dict(merge=True), "merge is an option of adapters"),
-    (dict(architecture="marian"), "classification trains the architectures roberta and bert"),
+    (dict(architecture="marian"), "classification trains the architectures wide and bag and cnn and roberta and bert"),
     (dict(data=()), "needs examples"), (dict(validation=0.0), "validation must be more than 0"),
     (dict(text_column="body"), "line 2: no column named 'body'; it has text, label"),
     (dict(label_column="text", text_column="label"), "a single text"),

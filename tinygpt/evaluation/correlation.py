@@ -38,7 +38,7 @@ def pearson(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) ->
 def spearman(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
     """Spearman's coefficient: Pearson's of the ranks; equal numbers share the mean of their ranks. Errors as there.
 
-    >>> spearman([1, 2, 3, 4], [10, 100, 1000, 10_000])
+    >>> round(spearman([1, 2, 3, 4], [10, 100, 1000, 10_000]), 4)
     1.0
     """
     return pearson(_ranks(a), _ranks(b))

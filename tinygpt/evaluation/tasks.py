@@ -436,4 +436,7 @@ TASKS: dict[str, Callable[[PretrainedModel, Tokenizer, Asked], Result]] = {
 
 def task_named(name: str) -> Callable[[PretrainedModel, Tokenizer, Asked], Result]:
     """The task of a name, or that of a benchmark, whose records the data then have to be."""
-    return TASKS[name] if name in TASKS else partial(TASKS[BENCHMARKS[name].task], name=name)
+    if name in TASKS:
+        return TASKS[name]
+    task: Callable[..., Result] = TASKS[BENCHMARKS[name].task]
+    return partial(task, name=name)

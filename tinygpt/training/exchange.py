@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import Array, DeviceError
+from ..backend import Array, DeviceError, on_device
 from ..nn import Module
 from ..optim import FlatOptimizer, FlatParameters, grad_norm, grad_norm_on_device
 from ..optim.flat import Spread, block_size
@@ -60,7 +60,8 @@ class Exchange:
         self._starts = [range(-(-part.start // block) * block, part.stop, block) for part in self._parts]  # of blocks
         self._tails = [slice(part.stop, max(part.stop, min(flat.size, starts[-1] + block) if starts else 0))
                        for part, starts in zip(self._parts, self._starts)]
-        self._tail = flat.grad[:0]
+        with on_device(flat.device):
+            self._tail = flat.grad[:0]
 
     @property
     def alone(self) -> bool:

@@ -25,6 +25,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ from ..tokenizers.base import Tokenizer
 from .checkpoint import PREVIOUS_FILE, STATE_FILE, Checkpoint, write_checkpoint
 from .follow import PARTS, follow_run, hand_over, lend_files, share_plan, tokenizer_from
 from .lock import FolderLock
-from .metrics import MetricsLog, plot_losses
+from .metrics import MetricsLog
 from .objectives import Objective, SizedSource
 from .loop_options import TrainingOptions
 from .parallel import default_threads
@@ -52,6 +53,7 @@ from .trainer import Best, Trainer
 __all__ = ["OPTIONS_FILE", "RUN_FILES", "RunResult", "holds_run", "saved_options", "start_run"]
 
 OPTIONS_FILE = "options.json"
+DRAW_EVERY = 10.0  # seconds, at least, between two pictures of the losses: drawing may take longer than small steps
 RUN_FILES = (STATE_FILE, PREVIOUS_FILE, OPTIONS_FILE)  # by which a folder is known to hold a run
 
 SomeOptions = TypeVar("SomeOptions", bound=RunOptions)
@@ -235,6 +237,7 @@ class _Run:
         self.notes: list[str] = []  # to be shown once there is something to show them on
         self.checkpoint: Checkpoint | None = None
         self.numerics = numerics()
+        self._drawn = -math.inf
         if found is not None:
             self.checkpoint, self.state, why = found
             self.numerics = self.state.numerics
@@ -400,8 +403,10 @@ class _Run:
         """The training state first, then everything that is made from it."""
         parts: list[Callable[[], Any]] = [
             lambda: self._write_state(trainer),
-            lambda: self.objective.save(self.model, self.out),
-            lambda: plot_losses(self.out / "metrics.jsonl", self.out / "loss.png", self.objective.unit)]
+            lambda: self.objective.save(self.model, self.out)]
+        if trainer.finished or time.monotonic() - self._drawn >= DRAW_EVERY:
+            parts.append(lambda: self.objective.draw(self.out))
+            self._drawn = time.monotonic()
         if trainer.finished:
             parts.append(lambda: self.progress.line(self.objective.finish(self.model, self.out)))
         self._written(parts.pop(0))

@@ -23,6 +23,7 @@ from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
 from ...tokenizers.words import train_words
 from ..losses import Criterion
+from ..metrics import plot_losses
 from ..trainer import BatchSource
 
 __all__ = ["KeepGoing", "Objective", "SizedSource"]
@@ -241,6 +242,10 @@ class Objective(Criterion, ABC):
     def save(self, model: PretrainedModel, out: Path) -> None:
         """Write the model and its tokenizer into a folder that others open."""
         model.save_pretrained(out, self.tokenizer)
+
+    def draw(self, out: Path) -> None:
+        """A picture of the losses so far."""
+        plot_losses(out / "metrics.jsonl", out / "loss.png", self.unit)
 
     def finish(self, model: Any, out: Path) -> str:
         """Write beside the finished model what shows how good it is; give that to be looked at."""

@@ -86,9 +86,9 @@ class Aligned(Task):
             return min(max(source.steps_per_epoch, 200), 2000)
         return super().n_steps(source)
 
-    def save(self, model: PretrainedModel, out: Path) -> None:
-        """The model, and a picture of all figures so far."""
-        super().save(model, out)
+    def draw(self, out: Path) -> None:
+        """The losses, and all figures so far."""
+        super().draw(out)
         plot_figures(out / "metrics.jsonl", out / "figures.png")
 
 
