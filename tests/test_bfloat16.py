@@ -130,9 +130,8 @@ def test_a_float32_weight_meets_bfloat16_activations():
 
 
 def test_operators_and_numbers_keep_the_type():
-    """Where `bfloat16 * 2.0` of the arrays themselves is float32."""
+    """Where `bfloat16 * 2.0` of the arrays themselves may be float32: it is before ml_dtypes 0.7."""
     x = narrow(np.ones((2, 3), np.float32), "fake")
-    assert (x.data * 2.0).dtype == np.float32
     for y in (Tensor([1.5], device="fake", dtype="bfloat16"), x.astype(np.float32).astype("bfloat16"),
               x * 2.0, 2.0 - x, x / 3, -x, x ** 2, x @ x.T, x[0], x[:, 1:], x.sum(), x.mean(axis=0), x.reshape(3, 2),
               x + Tensor(np.ones(3, np.float32), device="fake"), ops.where(x.data > 0, x, 0.0)):

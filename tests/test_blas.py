@@ -133,6 +133,12 @@ class Library:
         self.log.append(n)
 
 
+@pytest.fixture(autouse=True)
+def nothing_in_the_environment(monkeypatch):
+    for name in blas.FIXED_BY:
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def library(monkeypatch) -> Library:
     found = Library(4)
@@ -288,3 +294,10 @@ with blas.blas_threads(1):
 assert threads() == before
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", sorted(blas.FIXED_BY))
+def test_a_number_in_the_environment_is_kept(library, monkeypatch, name):
+    assert blas._blas.open()
+    monkeypatch.setenv(name, "2")
+    assert not blas._blas.open()

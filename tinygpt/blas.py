@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -28,6 +29,8 @@ import numpy as np
 from .autograd.recording import is_grad_enabled
 
 __all__ = ["Choice", "blas_can_be_held", "blas_threads", "chooses_threads", "numerics"]
+
+FIXED_BY = frozenset(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"))  # who sets one of these chooses
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,7 +67,9 @@ class _Blas:
             self._set(min(self._held, default=None))
 
     def open(self) -> bool:
-        """Whether there is anything to choose: several threads, held by nobody."""
+        """Whether there is anything to choose: several threads, held by nobody, and no number in the environment."""
+        if not FIXED_BY.isdisjoint(os.environ):
+            return False
         if self._known is None:
             self._known = _libraries()
         return not self._held and any(library.num_threads > 1 for library in self._known)
