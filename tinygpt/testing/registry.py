@@ -31,7 +31,8 @@ COMPLEX = frozenset(("fft", "ifft", "rfft", "eigvals"))
 
 def operations() -> list[str]:
     """The names of tinygpt's own operations, and after them of the functions made of them."""
-    rules = [name for name, operation in OPS.items() if (operation.rule.__module__ or "").startswith("tinygpt.")]  # exec leaves none
+    rules = [name for name, operation in OPS.items()
+             if (operation.rule.__module__ or "").startswith("tinygpt.")]  # exec leaves none
     made = [name for name, entry in ENTRIES.items() if name not in OPS and name in op_db]
     return rules + made
 
