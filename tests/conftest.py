@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import hypothesis
 import pytest
@@ -38,6 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
             resolve_device(name)
         except (DeviceError, ValueError) as error:
             raise pytest.UsageError(f"--device {name}: {error}") from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """How a process of `-n` died, which xdist does not say: the number of a signal, negative, or an exit code."""
+    if error:
+        print(f"\n{node.gateway.id} ended with code {node.gateway._io.popen.wait(10)}", file=sys.__stderr__, flush=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
