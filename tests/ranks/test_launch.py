@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import pytest
 from thread_ranks import in_ranks
@@ -51,6 +52,8 @@ def test_without_mpi4py_the_first_rank_says_so_in_one_line(launched, monkeypatch
     error = capsys.readouterr().err
     assert error.count("\n") == (rank == 0)
     assert rank or ("one of 4 ranks" in error and "pip install mpi4py mpich" in error)
+    assert all(thread.finished.is_set() for thread in threading.enumerate() if isinstance(thread, threading.Timer)), \
+        "the timer that ends a process whose ranks do not come ends this one, 25 seconds later"
 
 
 def test_ranks_that_differ_are_named():

@@ -64,6 +64,18 @@ def together() -> Group:
     late.daemon = True
     late.start()
     try:
+        world, machines = _world(size)
+    finally:
+        late.cancel()  # who is refused goes on, perhaps without the others: a test, a notebook
+    _state["group"], _state["watch"] = group, _ = OverMPI(world), Watch(world, machines)
+    atexit.register(_part)  # before mpi4py's own, which waits for all ranks
+    require_same(group, _versions())
+    return group
+
+
+def _world(size: int) -> tuple[Any, list[str]]:
+    """MPI's communicator of all ranks, and the name of each rank's machine, once all have come."""
+    try:
         from mpi4py import MPI
     except ImportError as error:
         raise ImportError(f"a launcher started this as one of {size} ranks, which need mpi4py: pip install mpi4py "
@@ -77,12 +89,7 @@ def together() -> Group:
     if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
         raise ImportError("this MPI lets one thread alone send messages, and ranks need one to work and one to watch: "
                           "pip install mpich")
-    machines = world.allgather(platform.node())
-    late.cancel()
-    _state["group"], _state["watch"] = group, _ = OverMPI(world), Watch(world, machines)
-    atexit.register(_part)  # before mpi4py's own, which waits for all ranks
-    require_same(group, _versions())
-    return group
+    return world, world.allgather(platform.node())
 
 
 def _nobody_came(rank: int, size: int) -> None:
