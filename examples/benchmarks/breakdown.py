@@ -124,13 +124,13 @@ def profile(shape_name: str, steps: int) -> None:
     shape = SHAPES[shape_name]
     flops_per_second, bytes_per_second = machine()
     step = tinygpt_step(shape, 1, None)
-    step(*batch(shape, 0))
+    step(batch(shape, 0))
     plain = Operation.engine
     Operation.engine = watch = Watch(plain)
     try:
         start = time.perf_counter()
         for number in range(steps):
-            step(*batch(shape, 1 + number))
+            step(batch(shape, 1 + number))
         total = (time.perf_counter() - start) / steps
     finally:
         Operation.engine = plain

@@ -59,8 +59,7 @@ def tinygpt_side(shape: dict[str, int], batch: int, steps: int, device: str, wei
             if number == steps:
                 to_numpy(loss)  # waits for the device
                 start = time.perf_counter()
-            ids, targets = batch_of({**shape, "B": batch}, number)
-            loss = replicas.gradient({"ids": ids, "targets": targets}, 0, number)
+            loss = replicas.gradient(batch_of({**shape, "B": batch}, number), 0, number)
             norm = grad_norm_on_device(optimizer.flat)
             optimizer.step(grad_scale=clip_coefficient(norm, CLIP))
         last = float(to_numpy(loss))
@@ -89,7 +88,7 @@ def torch_side(shape: dict[str, int], batch: int, steps: int, device: str, weigh
         if number == steps:
             torch.cuda.synchronize()
             start = time.perf_counter()
-        last = step(*batch_of({**shape, "B": batch}, number))
+        last = step(batch_of({**shape, "B": batch}, number))
     seconds = (time.perf_counter() - start) / steps
     memory = torch.cuda.max_memory_reserved() / 2**30
     x = torch.ones(PRODUCT, PRODUCT, dtype=getattr(torch, dtype))

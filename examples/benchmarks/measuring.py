@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["SHAPES", "batch", "busy_seconds", "cpu_seconds", "has_torch", "peak_mb", "resident_mb"]
+__all__ = ["LOSSES", "SHAPES", "batch", "busy_seconds", "cpu_seconds", "has_torch", "peak_mb", "resident_mb"]
 
 SHAPES = {  # vocabulary, context, layers, heads, channels, batch
     "tiny": dict(V=65, T=16, L=1, H=2, C=16, B=2),  # to see that a benchmark runs
@@ -27,10 +27,32 @@ def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def batch(shape: dict[str, int], number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random tokens and their successors, the same for a step's number on every side."""
+def _windows(shape: dict[str, int], number: int) -> dict[str, np.ndarray]:
+    """Random tokens and their successors."""
     tokens = np.random.default_rng(number).integers(0, shape["V"], (shape["B"], shape["T"] + 1))
-    return tokens[:, :-1], tokens[:, 1:]
+    return {"ids": tokens[:, :-1], "targets": tokens[:, 1:]}
+
+
+def _pairs(shape: dict[str, int], number: int) -> dict[str, np.ndarray]:
+    """B pairs of answers, each behind a question of a quarter of the context, as `pair_batch` makes them; with what a
+    reference would think of the answers."""
+    rng = np.random.default_rng(number)
+    ids = rng.integers(0, shape["V"], (shape["B"], 2, shape["T"] + 1))
+    labels, asked = ids.copy(), shape["T"] // 4
+    ids[:, 1, :asked] = ids[:, 0, :asked]
+    labels[:, :, :asked] = -100
+    guessed = -np.log(shape["V"]) * (shape["T"] + 1 - asked)
+    reference = guessed + rng.standard_normal((shape["B"], 2))
+    return {"ids": ids, "labels": labels, "targets": np.zeros(shape["B"], np.int64),
+            "reference": reference.astype(np.float32)}
+
+
+LOSSES = {"language": _windows, "dpo": _pairs}
+
+
+def batch(shape: dict[str, int], number: int, loss: str = "language") -> dict[str, np.ndarray]:
+    """What the loss of a step is of, the same for a step's number on every side."""
+    return LOSSES[loss](shape, number)
 
 
 def resident_mb(peak: bool, process: int | str = "self") -> float:

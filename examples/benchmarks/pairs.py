@@ -61,7 +61,7 @@ def training(options: argparse.Namespace) -> Figures:
     optimizer = AdamW(model, **ADAMW)
     times, losses = [], []
     for number in range(WARMUP + steps):
-        ids, targets = batch(shape, number)
+        ids, targets = batch(shape, number).values()
         start = time.perf_counter()
         # Not an objective's loss, nor a model's: older checkouts have only the one, newer ones only the other.
         loss = tg.ops.linear_cross_entropy(model.features(ids), model.output_weight, None, targets)

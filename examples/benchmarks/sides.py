@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from measuring import SHAPES, batch, cpu_seconds, peak_mb, resident_mb
+from measuring import LOSSES, SHAPES, batch, cpu_seconds, peak_mb, resident_mb
 
 ADAMW = dict(lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
 CLIP = 1.0
+BETA = 0.1  # of DPO
 
-Step = Callable[[np.ndarray, np.ndarray], float]  # ids (B, T), targets (B, T) -> loss
+Batch = dict[str, np.ndarray]
+Step = Callable[[Batch], float]  # -> the mean loss
 
 
 def tinygpt_model(shape: dict[str, int]) -> Any:
@@ -35,13 +37,23 @@ def tinygpt_model(shape: dict[str, int]) -> Any:
                          n_embd=shape["C"], activation="gelu_tanh"))
 
 
-def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, replicas_in: str = "auto") -> Step:
+def tinygpt_criterion(loss: str) -> Any:
+    """What the Trainer makes small."""
+    from tinygpt.training import AlignOptions, Criterion, language_loss
+    if loss == "language":
+        return Criterion(language_loss)
+    options = AlignOptions(method="dpo", model="given", data=("given",), beta=BETA)
+    return options.row.objective(options)
+
+
+def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, replicas_in: str = "auto",
+                 loss: str = "language") -> Step:
     """A training step as the Trainer makes it; writes the initial weights to a file that is not there yet."""
     from threadpoolctl import threadpool_limits
 
     from tinygpt.kernels.cpu import keep_freed_memory
     from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm
-    from tinygpt.training import Criterion, Replicas, language_loss
+    from tinygpt.training import Replicas
     from tinygpt.training.parallel import processes_pay
     keep_freed_memory()
     threadpool_limits(1, "blas")
@@ -50,21 +62,41 @@ def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, repl
         np.savez(weights, **model.state_dict())
     optimizer = AdamW(FlatParameters(model), **ADAMW)
     processes = processes_pay(optimizer.flat, threads) if replicas_in == "auto" else replicas_in == "processes"
-    replicas = Replicas(model, Criterion(language_loss), optimizer.flat, threads, processes=processes)
+    replicas = Replicas(model, tinygpt_criterion(loss), optimizer.flat, threads, processes=processes)
     number = 0
 
-    def step(ids: np.ndarray, targets: np.ndarray) -> float:
+    def step(given: Batch) -> float:
         nonlocal number
         number += 1
-        loss = replicas.gradient({"ids": ids, "targets": targets}, 0, number)
+        loss = replicas.gradient(given, 0, number)
         norm = grad_norm(optimizer.flat, replicas.spread)
         optimizer.step(grad_scale=clip_coefficient(norm, CLIP), spread=replicas.spread)
         return loss
     return step
 
 
+def torch_loss(loss: str) -> Callable[[Any, Any], Any]:
+    """(a function from ids (N, T) to logits, a batch of tensors) -> the mean loss."""
+    import torch
+    from torch.nn import functional as F
+
+    def language(logits_of: Any, given: Any) -> Any:
+        logits = logits_of(given["ids"])
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), given["targets"].reshape(-1))
+
+    def dpo(logits_of: Any, given: Any) -> Any:  # as TRL has it, with the reference's log-probabilities at hand
+        B, _, T = given["ids"].shape
+        ids, labels = given["ids"].view(2 * B, T), given["labels"].view(2 * B, T)[:, 1:]
+        log_p = torch.log_softmax(logits_of(ids[:, :-1]), dim=-1)
+        each = torch.gather(log_p, 2, labels.clamp(min=0)[:, :, None])[:, :, 0] * (labels != -100)
+        scores = BETA * (each.sum(dim=-1).view(B, 2) - given["reference"])
+        return -F.logsigmoid(scores[:, 0] - scores[:, 1]).mean()
+
+    return {"language": language, "dpo": dpo}[loss]
+
+
 def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool, device: str = "cpu",
-               bfloat16: bool = False) -> Step:
+               bfloat16: bool = False, loss: str = "language") -> Step:
     """The same in PyTorch, written as nanoGPT writes it; with `bfloat16` under its autocast."""
     import torch
     from torch import nn
@@ -95,17 +127,19 @@ def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: boo
             self.blocks = nn.ModuleList(Block(shape["C"], shape["H"]) for _ in range(shape["L"]))
             self.norm = nn.LayerNorm(shape["C"])
 
-        def forward(self, ids: Any, targets: Any) -> Any:
+        def forward(self, given: Any) -> Any:
+            return loss_of(self.logits, given)
+
+        def logits(self, ids: Any) -> Any:
             x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
             for block in self.blocks:
                 x = block(x)
-            logits = F.linear(self.norm(x), self.tokens.weight)
-            return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
+            return F.linear(self.norm(x), self.tokens.weight)
 
     names = {"token_embedding": "tokens", "position_embedding": "positions", "attention_norm": "norm1",
              "feed_forward_norm": "norm2", "attention.qkv": "qkv", "attention.out": "out", "feed_forward.up": "up",
              "feed_forward.down": "down"}
-    model = Model().to(device)
+    loss_of, model = torch_loss(loss), Model().to(device)
     renamed = {}
     for name, tensor in state.items():
         for ours, theirs in names.items():
@@ -117,10 +151,10 @@ def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: boo
     optimizer = torch.optim.AdamW([{"params": decayed}, {"params": others, "weight_decay": 0.0}], fused=True, **ADAMW)
     run = torch.compile(model) if compiled else model
 
-    def step(ids: np.ndarray, targets: np.ndarray) -> float:
+    def step(given: Batch) -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
-            loss = run(torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device))
+            loss = run({name: torch.from_numpy(array).to(device) for name, array in given.items()})
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
@@ -137,6 +171,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--replicas", choices=("auto", "threads", "processes"), default="auto")
+    parser.add_argument("--loss", choices=tuple(LOSSES), default="language")
     options = parser.parse_args()
     shape = SHAPES[options.shape]
     if options.side == "torch":
@@ -147,9 +182,9 @@ def main() -> None:
         import tinygpt.training  # noqa: F401
     imports_mb = resident_mb(peak=False)
     if options.side == "torch":
-        step = torch_step(shape, options.threads, options.weights, options.compile)
+        step = torch_step(shape, options.threads, options.weights, options.compile, loss=options.loss)
     else:
-        step = tinygpt_step(shape, options.threads, options.weights, options.replicas)
+        step = tinygpt_step(shape, options.threads, options.weights, options.replicas, options.loss)
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), flush=True)
@@ -159,9 +194,9 @@ def main() -> None:
         if line.strip() == "end":
             answer(peak_mb=peak_mb(), cpu_seconds=cpu_seconds())
             break
-        ids, targets = batch(shape, int(line.split()[1]))
+        given = batch(shape, int(line.split()[1]), options.loss)
         start = time.perf_counter()
-        loss = step(ids, targets)
+        loss = step(given)
         answer(ms=(time.perf_counter() - start) * 1e3, loss=loss)
 
 

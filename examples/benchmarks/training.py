@@ -2,10 +2,11 @@
 
     python examples/benchmarks/training.py --shape char            about half a minute
     python examples/benchmarks/training.py --shape gpt2 --json     some minutes, and 4 GB for each side
+    python examples/benchmarks/training.py --shape char --loss dpo     as many pairs of answers as there are sequences
 
 Each side runs in a process of its own, from the same weights and on the same batches of random tokens. The sides take
 turns, step by step, so that whatever else the machine does hits both alike; medians are compared, and less than 5 % is
-a tie. PyTorch is eager, with its fused AdamW and `scaled_dot_product_attention`. `--tuned` adds a second PyTorch whose
+a tie. Steps a second are 1000 by the milliseconds, and their ratio is `ratio`. PyTorch is eager, with its fused AdamW and `scaled_dot_product_attention`. `--tuned` adds a second PyTorch whose
 allocator keeps freed memory, `--compile` one under torch.compile, `--rules` tinygpt without its fast twins,
 `--replicas` tinygpt with its replicas in threads and in processes, whichever it takes by itself; `--alone` leaves
 PyTorch out. To compare two checkouts of tinygpt, see pairs.py.
@@ -30,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from measuring import SHAPES, busy_seconds, cpu_seconds, has_torch
+from measuring import LOSSES, SHAPES, busy_seconds, cpu_seconds, has_torch
 
 SIDES = ("tinygpt", "tinygpt_threads", "tinygpt_processes", "rules", "torch", "torch_tuned", "torch_compiled")
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(64 << 20)}
@@ -44,7 +45,7 @@ class Side:
         environment = dict(os.environ, **(TUNED if name == "torch_tuned" else {}))
         environment["TINYGPT_KERNELS"] = "off" if name == "rules" else "on"
         command = [sys.executable, str(Path(__file__).with_name("sides.py")), name.partition("_")[0],
-                   "--shape", options.shape, "--threads", str(options.threads), "--weights", f"{folder}/weights.npz"]
+                   "--shape", options.shape, "--loss", options.loss, "--threads", str(options.threads), "--weights", f"{folder}/weights.npz"]
         if name == "torch_compiled":
             command.append("--compile")
         if name.startswith("tinygpt_"):
@@ -93,7 +94,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             for side in sides:
                 side.process.kill()
                 side.process.wait()
-    result: dict[str, Any] = {"shape": options.shape, "threads": options.threads, "steps": steps}
+    result: dict[str, Any] = {"shape": options.shape, "loss": options.loss, "threads": options.threads, "steps": steps}
     if before is not None and after is not None:
         own = cpu_seconds() - own + sum(end["cpu_seconds"] for end in ends)
         result["cores_used_by_others"] = round(max(0.0, after - before - own) / elapsed, 2)
@@ -114,7 +115,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 def print_table(result: dict[str, Any]) -> None:
     """The result for people."""
     shape = SHAPES[result["shape"]]
-    print(f"{result['shape']}: {shape}, {result['threads']} threads, median of {result['steps']} steps")
+    print(f"{result['shape']}, {result['loss']}: {shape}, {result['threads']} threads, median of {result['steps']} steps")
     print(f"{'':16}{'ms a step':>11}{'quartiles':>20}{'against tinygpt':>17}{'peak MB':>9}{'imports MB':>12}"
           f"{'loss off by':>13}")
     for name in SIDES:
@@ -134,6 +135,9 @@ def main() -> None:
     """Parse the options, compare or profile, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=tuple(SHAPES), default="char")
+    parser.add_argument("--loss", choices=tuple(LOSSES), default="language",
+                        help="of the next token, or dpo: of pairs of answers, with the reference's log-probabilities at "
+                             "hand")
     parser.add_argument("--steps", type=int, help="measured steps (default: 60, 10 or 5)")
     parser.add_argument("--warmup", type=int, default=3, help="steps before the clock counts")
     parser.add_argument("--threads", type=int, default=2, help="tinygpt's replicas and PyTorch's threads")
@@ -150,6 +154,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32",
                         help="with --device cuda: bfloat16 is mixed precision, PyTorch's under autocast")
     options = parser.parse_args()
+    if options.loss != "language" and (options.device != "cpu" or options.profile):
+        parser.error(f"--loss {options.loss} is compared on the CPU alone; leave out --device and --profile")
     if options.device != "cpu":
         import gpu
         result = gpu.compare(options)

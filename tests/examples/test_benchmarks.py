@@ -64,6 +64,28 @@ def test_training_beside_pytorch():
     assert found["tinygpt_peak_mb"] >= 0 and found["torch_peak_mb"] >= 0
 
 
+def test_a_step_of_dpo_alone():
+    found = result("training.py", "--shape", "tiny", "--steps", "2", "--warmup", "1", "--loss", "dpo", "--rules",
+                   "--alone")
+    assert found["loss"] == "dpo" and found["tinygpt_ms"] > 0 and found["rules_loss_difference"] < 1e-5
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("shape", ["tiny", "char"])
+def test_a_step_of_dpo_beside_pytorch(shape):
+    """Losses near log 2, of log-probabilities of answers: sums of up to 49 of log 65 each, in two libraries' float32."""
+    pytest.importorskip("torch")
+    found = result("training.py", "--shape", shape, "--steps", "2", "--warmup", "1", "--loss", "dpo")
+    assert found["ratio"] == pytest.approx(found["torch_ms"] / found["tinygpt_ms"], rel=2e-3)
+    assert found["torch_loss_difference"] < 1e-5
+
+
+@pytest.mark.parametrize("option", [["--profile"], ["--device", "cuda"]])
+def test_what_is_not_measured_of_dpo(option):
+    done = start(str(BENCHMARKS / "training.py"), "--loss", "dpo", *option)
+    assert done.returncode == 2 and "--loss dpo is compared on the CPU alone" in done.stderr
+
+
 def test_the_profile_lists_what_takes_time():
     printed = call("training.py", "--shape", "char", "--steps", "1", "--profile")
     for line in ("linear forward", "linear backward", "scaled_dot_product_attention backward", "clipping, AdamW",

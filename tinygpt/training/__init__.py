@@ -1,9 +1,8 @@
 """Training: replicas, checkpoints, the loop, and runs from data to a folder that works: pretraining and fine-tuning.
 
-Reading order: loop_options.py → losses.py → workers.py, turns.py → parallel.py → checkpoint.py → interrupt.py, lock.py,
-metrics.py, progress.py (small, each alone) → trainer.py (the loop) → reference.py → rollouts.py → rewards.py →
-objectives/ → run_options.py → run_state.py →
-run.py (all of it together) → start.py.
+Reading order: loop_options.py → losses.py → distillation.py → workers.py, turns.py → parallel.py → checkpoint.py →
+interrupt.py, lock.py, metrics.py, progress.py (small, each alone) → trainer.py (the loop) → reference.py → rollouts.py
+→ rewards.py → objectives/ → run_options.py → run_state.py → run.py (all of it together) → start.py.
 """
 
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint

@@ -27,7 +27,7 @@ from ..models.inputs import targets_on
 from ..nn import Module
 
 __all__ = ["Batch", "Criterion", "DataLoss", "answer_log_probs", "auxiliary_losses", "classification_loss",
-           "count_targets", "language_loss", "masked_loss", "seq2seq_loss"]
+           "count_targets", "decoder_ids_of", "language_loss", "masked_loss", "seq2seq_loss"]
 
 Batch = Mapping[str, Any]  # arrays by name, each with a row for each example
 DataLoss = Callable[[Any, Batch], Tensor]  # (model, batch) -> the sum of the losses of the targets that count, ()
@@ -109,14 +109,17 @@ def seq2seq_loss(model: Any, batch: Batch) -> Tensor:
     Raises:
         IndexError: a target outside the vocabulary.
     """
-    c = model.config
-    read = batch.get("decoder_ids")
-    if read is None:
-        read = shift_right(np.asarray(batch["targets"]), c.decoder_start_token_id, c.pad_token_id)
     memory, memory_mask = model.encode(batch["ids"], batch.get("attention_mask"))  # (B, S, C)
-    x = model.decode(read, memory, memory_mask)  # (B, T, C)
-    targets, weights = targets_on(batch["targets"], batch.get("weights"), c.vocab_size, model.device)
+    x = model.decode(decoder_ids_of(model, batch), memory, memory_mask)  # (B, T, C)
+    targets, weights = targets_on(batch["targets"], batch.get("weights"), model.config.vocab_size, model.device)
     return ops.linear_cross_entropy(x, model.output_weight, model.lm_head.bias, targets, weights, reduction="sum")
+
+
+def decoder_ids_of(model: Any, batch: Batch) -> Any:
+    """What the decoder reads, (B, T): "decoder_ids", or the targets, shifted to the right by one."""
+    if batch.get("decoder_ids") is not None:
+        return batch["decoder_ids"]
+    return shift_right(np.asarray(batch["targets"]), model.config.decoder_start_token_id, model.config.pad_token_id)
 
 
 def classification_loss(model: Any, batch: Batch) -> Tensor:
@@ -186,6 +189,10 @@ class Criterion:
         """How many losses the sum of a batch is over: its targets that count. Counts of the parts of a batch add up."""
         return count_targets(batch)
 
+    def training_loss(self, model: Any, batch: Batch) -> Tensor:
+        """What training makes small of the data: their loss, unless there is more to learn from than they say."""
+        return self.data_loss(model, batch)
+
     def figures(self, batch: Batch) -> dict[str, float]:
         """What else there is to tell of a step's batch, by name."""
         return {}
@@ -193,7 +200,7 @@ class Criterion:
     def loss(self, model: Any, batch: Batch) -> tuple[Tensor, float]:
         """(the sum over what counts of the data's losses and of the model's auxiliary ones, (); how many count)."""
         count = self.count(batch)
-        loss = self.data_loss(model, batch)
+        loss = self.training_loss(model, batch)
         for term in auxiliary_losses(model):
             loss = loss + term * count
         return loss, count

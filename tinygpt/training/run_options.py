@@ -137,6 +137,29 @@ class NewModelOptions(RunOptions):
     initializer_range: float = option(None, "standard deviation of the initial weights "
                                             "[decoders: GPT-2's, 0.02 * sqrt(768 / n_embd); else 1 / sqrt(n_embd)]")
 
+    teacher: str | None = option(None, "a larger model to learn from, beside the data: a folder or a name; a new model "
+                                       "has its tokenizer")
+    teacher_weight: float = option(None, "what the teacher's probabilities count for, from 0 to 1; the data have the "
+                                         "rest [0.5]")
+    teacher_temperature: float = option(None, "what its logits are divided by, to bring small probabilities out [2.0]")
+
+    def _resolve_teacher(self) -> None:
+        """Fill in what a teacher decides.
+
+        Raises:
+            ValueError: how to learn from a teacher is told, but not from which; or a number outside its range.
+        """
+        settings = ("teacher_weight", 0.5, 0.0, 1.0), ("teacher_temperature", 2.0, 1e-3, 1e3)
+        for name, usual, least, most in settings:
+            if self.teacher is None and getattr(self, name) is not None:
+                raise ValueError(f"{name} is an option of learning from a teacher; give --teacher too")
+            if self.teacher is not None:
+                self._default(name, usual)
+                if not least <= getattr(self, name) <= most:
+                    raise ValueError(f"{name} must be from {least} to {most}, got {getattr(self, name)}")
+        if self.teacher is not None and getattr(self, "model", None) is None:
+            self._default("tokenizer", self.teacher)
+
     def _resolve_new_model(self) -> None:
         """Fill in what the kind of a new model decides, and its other sizes.
 
@@ -239,6 +262,7 @@ class PretrainOptions(NewModelOptions):
         return self.objective
 
     def __post_init__(self) -> None:
+        self._resolve_teacher()
         self._resolve_new_model()
         super().__post_init__()
         self._check_layout("objective")
@@ -278,6 +302,7 @@ class FinetuneOptions(TuneOptions, NewModelOptions):
         return self.task
 
     def __post_init__(self) -> None:
+        self._resolve_teacher()
         if self.model is None:
             self._resolve_new_model()
         self._resolve_adapters()

@@ -3,7 +3,7 @@
 A run calls the methods in the order in which they stand here: texts become a tokenizer, tokenizer and texts become two
 files of ids, and these become batches, figures and samples.
 
-Prerequisites: losses.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
+Prerequisites: losses.py, distillation.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from ...autograd import Tensor
 from ...data import TokenFile, write_tokens
 from ...data.tokens import TextEncoder
 from ...files.atomic_file import write_text
@@ -22,7 +23,8 @@ from ...models import PretrainedModel
 from ...tokenizers import ByteBPE, CharTokenizer, load_tokenizer
 from ...tokenizers.base import Tokenizer
 from ...tokenizers.words import train_words
-from ..losses import Criterion
+from ..distillation import Teacher
+from ..losses import Batch, Criterion
 from ..metrics import plot_losses
 from ..trainer import BatchSource
 
@@ -61,6 +63,7 @@ class Objective(Criterion, ABC):
         train, validation: the two parts as ids, from `start` on.
         tokenizer: from `use` on. config: the model's, from `use_config` on.
         memory: what else has to be known when a run is resumed, as JSON can hold it.
+        teacher: a model to learn from beside the data, or None.
         keeps_best: whether the model that is saved has the best weights of all validations, or the last.
         patience: validations without improvement after which training stops, or None.
     """
@@ -71,6 +74,7 @@ class Objective(Criterion, ABC):
     frame: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = ((), ())
     keeps_best: ClassVar[bool] = False
     patience: int | None = None
+    teacher: Teacher | None = None
     tokenizer: Tokenizer
     config: Any
     train: Any
@@ -176,7 +180,16 @@ class Objective(Criterion, ABC):
         self.config = config
 
     def take(self, model: PretrainedModel) -> None:
-        """Take the model itself, on its device, before `start`: for objectives that ask it something."""
+        """Take the model itself, on its device, before `start`: for objectives that ask it something. A teacher that
+        the options name is read now."""
+        o = self.options
+        if getattr(o, "teacher", None) is not None:
+            self.teacher = Teacher(o.teacher, model, self.tokenizer, self.data_loss, o.teacher_weight,
+                                   o.teacher_temperature, self.memory)
+
+    def training_loss(self, model: Any, batch: Batch) -> Tensor:
+        """Where there is a teacher, what it says counts too."""
+        return self.data_loss(model, batch) if self.teacher is None else self.teacher.loss(model, batch)
 
     def _sizes(self, *names: str) -> dict[str, Any]:
         """The model's configuration as far as options and tokenizer give it; `names` are further options."""
