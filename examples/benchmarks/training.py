@@ -6,10 +6,11 @@
 
 Each side runs in a process of its own, from the same weights and on the same batches of random tokens. The sides take
 turns, step by step, so that whatever else the machine does hits both alike; medians are compared, and less than 5 % is
-a tie. Steps a second are 1000 by the milliseconds, and their ratio is `ratio`. PyTorch is eager, with its fused AdamW and `scaled_dot_product_attention`. `--tuned` adds a second PyTorch whose
-allocator keeps freed memory, `--compile` one under torch.compile, `--rules` tinygpt without its fast twins,
-`--replicas` tinygpt with its replicas in threads and in processes, whichever it takes by itself; `--alone` leaves
-PyTorch out. To compare two checkouts of tinygpt, see pairs.py.
+a tie. `ratio` is that of steps a second, tinygpt's by PyTorch's. PyTorch is eager, with its fused AdamW and
+`scaled_dot_product_attention`. `--tuned` adds a second PyTorch whose allocator keeps freed memory, `--compile` one
+under torch.compile, `--rules` tinygpt without its fast twins, `--replicas` tinygpt with its replicas in threads and in
+processes, whichever it takes by itself; `--alone` leaves PyTorch out. To compare two checkouts of tinygpt, see
+pairs.py.
 
 `--device cuda` compares on a GPU instead: see gpu.py.
 `--profile` prints instead where tinygpt's step goes, operation by operation, beside the least it could take.
@@ -45,7 +46,8 @@ class Side:
         environment = dict(os.environ, **(TUNED if name == "torch_tuned" else {}))
         environment["TINYGPT_KERNELS"] = "off" if name == "rules" else "on"
         command = [sys.executable, str(Path(__file__).with_name("sides.py")), name.partition("_")[0],
-                   "--shape", options.shape, "--loss", options.loss, "--threads", str(options.threads), "--weights", f"{folder}/weights.npz"]
+                   "--shape", options.shape, "--loss", options.loss, "--threads", str(options.threads),
+                   "--weights", f"{folder}/weights.npz"]
         if name == "torch_compiled":
             command.append("--compile")
         if name.startswith("tinygpt_"):
@@ -115,7 +117,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 def print_table(result: dict[str, Any]) -> None:
     """The result for people."""
     shape = SHAPES[result["shape"]]
-    print(f"{result['shape']}, {result['loss']}: {shape}, {result['threads']} threads, median of {result['steps']} steps")
+    print(f"{result['shape']}, {result['loss']}: {shape}, {result['threads']} threads, median of {result['steps']} "
+          "steps")
     print(f"{'':16}{'ms a step':>11}{'quartiles':>20}{'against tinygpt':>17}{'peak MB':>9}{'imports MB':>12}"
           f"{'loss off by':>13}")
     for name in SIDES:
@@ -136,8 +139,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=tuple(SHAPES), default="char")
     parser.add_argument("--loss", choices=tuple(LOSSES), default="language",
-                        help="of the next token, or dpo: of pairs of answers, with the reference's log-probabilities at "
-                             "hand")
+                        help="of the next token, or dpo: of pairs of answers, with the reference's log-probabilities "
+                             "at hand")
     parser.add_argument("--steps", type=int, help="measured steps (default: 60, 10 or 5)")
     parser.add_argument("--warmup", type=int, default=3, help="steps before the clock counts")
     parser.add_argument("--threads", type=int, default=2, help="tinygpt's replicas and PyTorch's threads")

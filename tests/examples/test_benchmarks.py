@@ -73,7 +73,7 @@ def test_a_step_of_dpo_alone():
 @pytest.mark.oracle
 @pytest.mark.parametrize("shape", ["tiny", "char"])
 def test_a_step_of_dpo_beside_pytorch(shape):
-    """Losses near log 2, of log-probabilities of answers: sums of up to 49 of log 65 each, in two libraries' float32."""
+    """Losses of log-probabilities of answers, which are sums of up to 49 numbers near −log 65, in float32."""
     pytest.importorskip("torch")
     found = result("training.py", "--shape", shape, "--steps", "2", "--warmup", "1", "--loss", "dpo")
     assert found["ratio"] == pytest.approx(found["torch_ms"] / found["tinygpt_ms"], rel=2e-3)
