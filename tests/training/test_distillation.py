@@ -141,7 +141,7 @@ def test_a_copy_has_nothing_to_learn_and_large_temperatures_compare_logits():
 @pytest.mark.oracle
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
 def test_value_and_gradient_are_those_of_distilbert_in_pytorch(temperature):
-    """KLDivLoss(log_softmax(student / T), softmax(teacher / T)) · T², as its distiller.py has it, of each row."""
+    """KLDivLoss(log_softmax(student / T), softmax(teacher / T)) · T², as its authors wrote it, of each row."""
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
     rng = np.random.default_rng(0)
