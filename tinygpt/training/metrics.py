@@ -93,6 +93,7 @@ def plot_losses(metrics: str | Path, picture: str | Path, unit: str = "tokens") 
 
 NOT_DRAWN = {"step", "loss", "validation_loss", "lr", "grad_norm", "seconds", "tokens_per_second"}
 MOST_PANELS = 12
+FEW = 20  # values whose places are marked
 
 
 def plot_figures(metrics: str | Path, picture: str | Path) -> bool:
@@ -112,11 +113,16 @@ def plot_figures(metrics: str | Path, picture: str | Path) -> bool:
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
-    for name, axes in zip(names, figure.subplots(rows, columns, squeeze=False).flat):
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in panels[len(names):]:
+        axes.set_axis_off()  # the last row may have fewer
+    for name, axes in zip(names, panels):
         steps, values = zip(*series[name])
-        axes.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=0.8)
+        few = {"marker": "o", "markersize": 3} if len(values) <= FEW else {}  # one alone would not be seen
+        axes.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=0.8, **few)
         axes.plot(steps, _smoothed(values), color="tab:blue", linewidth=1.5)
         axes.set(title=name.replace("_", " "), xlabel="step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_write(picture) as file:
