@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygpt.training import MetricsLog, Progress, plot_losses, read_metrics
+from tinygpt.training.metrics import plot_figures
 from tinygpt.training.metrics import _smoothed
 from tinygpt.training.progress import duration
 
@@ -125,6 +126,25 @@ def test_the_picture(tmp_path, entries):
     log.close()
     assert plot_losses(tmp_path / "metrics.jsonl", tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_panel_for_each_figure_and_none_that_is_empty(tmp_path, monkeypatch) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+    drawn = []
+    savefig = figure.Figure.savefig
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k)))
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for step in range(30):
+        log.write(step=step, loss=1.0, lr=1e-3, seconds=1.0, kl=0.1 * step, reward=0.5, length=3.0)
+    log.write(step=30, validation_loss=1.0, accuracy=0.5)
+    log.close()
+    assert plot_figures(tmp_path / "metrics.jsonl", tmp_path / "figures.png")
+    assert (tmp_path / "figures.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    panels = [axes for axes in drawn[0].axes if axes.axison]
+    assert [axes.get_title() for axes in panels] == ["accuracy", "kl", "length", "reward"] and len(drawn[0].axes) == 6
+    assert [axes.lines[0].get_marker() for axes in panels] == ["o", "None", "None", "None"]
+    assert all(tick == int(tick) for axes in panels[1:] for tick in axes.get_xticks())
+    assert not plot_figures(tmp_path / "nothing.jsonl", tmp_path / "nothing.png")
 
 
 def test_without_matplotlib_there_is_no_picture_and_no_error(tmp_path, monkeypatch):
