@@ -184,14 +184,20 @@ def finished(place, alone, tmp_path) -> Path:
     return Path(shutil.copytree(alone("char")[0], tmp_path / "copy"))
 
 
-@pytest.fixture
-def half_way(place, alone, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def killed(place) -> Path:
     """A run of kind "char" that was killed at step 25."""
-    folder = tmp_path / "out"
+    folder = place / "killed"
     finish(place, "--data", "text.txt", "--out", str(folder), *RUNS["char"], code=-signal.SIGKILL,
            driver=("AdamW", "step", "25", "after"))
     assert read_checkpoint(folder / "training_state.safetensors").step == 21
     return folder
+
+
+@pytest.fixture
+def half_way(killed, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(killed, tmp_path / "out"))
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"broken")])
