@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -13,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygpt.training import MetricsLog, Progress, plot_losses, read_metrics
-from tinygpt.training.metrics import plot_figures
-from tinygpt.training.metrics import _smoothed
+from tinygpt.training.metrics import _smoothed, plot_figures
 from tinygpt.training.progress import duration
 
 
@@ -118,8 +118,7 @@ def test_entries_are_on_disk_at_once(tmp_path):
 @pytest.mark.parametrize("entries", [
     [], [dict(step=1, loss=2.0)], [dict(step=1, validation_loss=2.0)],
     [dict(step=i, loss=2.0 / i) for i in range(1, 50)] + [dict(step=49, validation_loss=0.1)]])
-def test_the_picture(tmp_path, entries):
-    pytest.importorskip("matplotlib")
+def test_the_picture(tmp_path, entries, pictures):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     for entry in entries:
         log.write(**entry)
@@ -128,9 +127,8 @@ def test_the_picture(tmp_path, entries):
     assert (tmp_path / "loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_a_panel_for_each_figure_and_none_that_is_empty(tmp_path, monkeypatch) -> None:
-    figure = pytest.importorskip("matplotlib.figure")
-    drawn = []
+def test_a_panel_for_each_figure_and_none_that_is_empty(tmp_path, monkeypatch, pictures) -> None:
+    figure, drawn = importlib.import_module("matplotlib.figure"), []
     savefig = figure.Figure.savefig
     monkeypatch.setattr(figure.Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k)))
     log = MetricsLog(tmp_path / "metrics.jsonl")
@@ -147,8 +145,7 @@ def test_a_panel_for_each_figure_and_none_that_is_empty(tmp_path, monkeypatch) -
     assert not plot_figures(tmp_path / "nothing.jsonl", tmp_path / "nothing.png")
 
 
-def test_without_matplotlib_there_is_no_picture_and_no_error(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+def test_without_matplotlib_there_is_no_picture_and_no_error(tmp_path):
     assert not plot_losses(tmp_path / "metrics.jsonl", tmp_path / "loss.png")
     assert not list(tmp_path.iterdir())
 
