@@ -5,10 +5,11 @@ of examples) → `embedded.py` (the corpus inside every Python) → `download.py
 `sources.py` (all that `--data` may name) → `split.py` (training and validation) → `tokens.py` (ids on disk) →
 `windows.py` (random windows) → `sampler.py` (each once) → `padding.py` (unequal lengths) → `texts.py` (whole texts) →
 `masking.py` (hidden words) → `pairs.py` (a source and its target) → `chat_template.py`, `conversations.py` (questions
-and answers) → `few_shot.py` (examples inside a prompt).
+and answers) → `few_shot.py` (examples inside a prompt). By itself stands `digits.py` (pictures).
 """
 
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus
+from .digits import drawn_digits, handwritten_digits, picture_text
 from .embedded import embedded_documents
 from .padding import SequenceSampler, all_sequences, next_token_batch
 from .records import file_format, located_columns, located_records, read_columns
