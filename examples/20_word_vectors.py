@@ -32,6 +32,7 @@ from tinygpt.optim import AdamW, cosine_schedule
 from tinygpt.tokenizers.words import train_words
 
 C, WINDOW, DRAWN, BATCH = 64, 4, 5, 2048  # channels, words to either side, words at random for each pair, pairs a step
+OFTEN = 1e-3  # the part of a text from which on a word is left out often
 GROUPS = """he she it they we i you | him her them us me | my your his their our thy | father mother brother sister son
 daughter wife husband | king queen duke prince lord lady | day night morning hour year month week | eye eyes hand hands
 head heart face tongue lips arm | come go went gone came | one two three four five six ten twenty | good bad better
@@ -58,7 +59,7 @@ def pairs(ids: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> tupl
     random with the power 3/4 of their frequency.
     """
     share = counts[ids] / counts.sum()
-    kept = ids[rng.random(len(ids)) < np.sqrt(1e-3 / share)]
+    kept = ids[rng.random(len(ids)) < np.sqrt(OFTEN / share)]
     at = rng.integers(WINDOW, len(kept) - WINDOW, size=BATCH)
     near = at + rng.choice([-1, 1], BATCH) * rng.integers(1, WINDOW + 1, BATCH)
     bounds = np.cumsum(counts ** 0.75)
