@@ -40,6 +40,7 @@ def test_what_cannot_be_drawn_is_refused(arguments: dict) -> None:
         drawn_digits(**arguments)
 
 
+@pytest.mark.oracle
 def test_handwritten_ones() -> None:
     pytest.importorskip("sklearn")
     pictures, labels = handwritten_digits()
