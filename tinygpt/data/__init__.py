@@ -25,7 +25,8 @@ from .windows import WindowSampler, require_block, step_generator
 __all__ = [
     "CORPORA", "Corpus", "Documents", "EMBEDDED", "EpochSampler", "IGNORE", "LabelledSampler", "SYNTHETIC",
     "SequenceSampler", "TextSlice", "TokenFile", "WindowSampler", "all_sequences", "all_windows", "cache_folder",
-    "embedded_documents", "encode_documents", "encode_within", "file_format", "find_corpus", "find_table",
-    "located_columns", "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_lines",
-    "require_block", "similar_lengths", "split_documents", "step_generator", "token_array", "write_tokens",
+    "drawn_digits", "embedded_documents", "encode_documents", "encode_within", "file_format", "find_corpus",
+    "find_table", "handwritten_digits", "located_columns", "located_records", "next_token_batch", "pad",
+    "picture_text", "read_chunks", "read_columns", "read_lines", "require_block", "similar_lengths",
+    "split_documents", "step_generator", "token_array", "write_tokens",
 ]

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import ops
 from ..autograd import Tensor
 from ..nn import Conv2d, Linear, MaxPool2d, Module
@@ -32,7 +30,7 @@ class PictureCNN(Module):
     Raises:
         ValueError: a picture too small to be halved twice.
 
-    >>> PictureCNN(10, size=8)(np.zeros((3, 8, 8))).shape
+    >>> PictureCNN(10, size=8)(Tensor([[[0.5] * 8] * 8] * 3)).shape
     (3, 10)
     """
 
