@@ -1,6 +1,6 @@
 """20: what words keep company with: skip-gram vectors, and their neighbours beside those of a GPT's token table.
 
-    python examples/20_word_vectors.py                              # tinyshakespeare; M minutes
+    python examples/20_word_vectors.py                              # tinyshakespeare; 3 minutes
     python examples/20_word_vectors.py --data my-text.txt --words king,love
 
 Skip-gram learns one thing: whether two words stood near each other in the text, or one of them was drawn at random. A

@@ -1,6 +1,6 @@
 """21: a transformer that looks at pictures: patches instead of tokens, beside a convolutional network.
 
-    python examples/21_vision_transformer.py                    # drawn digits; M minutes
+    python examples/21_vision_transformer.py                    # drawn digits; 4 minutes
     python examples/21_vision_transformer.py --digits real      # scikit-learn's handwritten ones, where it is installed
 
 A picture of 8 by 8 points is cut into 16 patches of 2 by 2. One Linear makes C channels of the four points of a patch,
