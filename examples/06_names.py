@@ -14,6 +14,10 @@ will do as well: street names, villages, dinosaurs.
 
     python examples/06_names.py --data villages.txt
 
+The transformer's rival, a recurrent network of as many parameters, learns the same:
+
+    python examples/06_names.py --architecture lstm
+
 Prerequisites: 05_sorting.py.
 """
 
@@ -26,7 +30,7 @@ import numpy as np
 
 import tinygpt
 from tinygpt.data import IGNORE, Documents, SequenceSampler, all_sequences, step_generator
-from tinygpt.models import GPT, GPTConfig
+from tinygpt.models import GPT, CausalLM, GPTConfig, RecurrentConfig, RecurrentLM
 from tinygpt.tokenizers import CharTokenizer
 from tinygpt.training import Criterion, Progress, Trainer, TrainingOptions, language_loss
 
@@ -41,7 +45,7 @@ def split_names(names: list[str]) -> tuple[list[str], list[str]]:
 
 
 @tinygpt.no_grad()
-def loss_per_character(model: GPT, sequences: list[list[int]]) -> float:
+def loss_per_character(model: CausalLM, sequences: list[list[int]]) -> float:
     """Nats per character over whole names, ends included."""
     model.eval()
     nats, n_targets = 0.0, 0
@@ -52,13 +56,22 @@ def loss_per_character(model: GPT, sequences: list[list[int]]) -> float:
     return nats / n_targets
 
 
-def sample_names(model: GPT, tokenizer: CharTokenizer, n: int, seed: int) -> list[str]:
+def sample_names(model: CausalLM, tokenizer: CharTokenizer, n: int, seed: int) -> list[str]:
     """n names: from the end mark on, letter by letter, until the model ends each of them."""
     model.eval()
     prompts = np.full((n, 1), tokenizer.eos_token_id)
     ids = model.generate(prompts, model.config.block_size, seed=seed)
     model.train()
     return [tokenizer.decode(row, skip_special_tokens=True) for row in ids.tolist()]
+
+
+def new_model(architecture: str, **sizes: int) -> CausalLM:
+    """About 200,000 random weights: of Llama's layout, or of a recurrent network."""
+    if architecture == "llama":
+        return GPT(GPTConfig(**sizes, n_layer=4, n_head=4, n_embd=64, n_inner=176, architecture="llama",
+                             initializer_range=0.08, dropout=0.1))
+    return RecurrentLM(RecurrentConfig(**sizes, n_layer=2, n_embd={"lstm": 112, "gru": 129}[architecture],
+                                       architecture=architecture, initializer_range=0.08, dropout=0.2))
 
 
 def main(argv: Sequence[str] | None = None) -> float:
@@ -68,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     parser.add_argument("--steps", type=int, default=5000, help="training steps [5000]")
     parser.add_argument("--batch-size", type=int, default=128, help="names in a step [128]")
     parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate [0.003]")
+    parser.add_argument("--architecture", choices=["llama", "lstm", "gru"], default="llama", help="what learns [llama]")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data order [0]")
     parser.add_argument("--out", default=None, metavar="DIR", help="save model and tokenizer there")
     args = parser.parse_args(argv)
@@ -85,9 +99,8 @@ def main(argv: Sequence[str] | None = None) -> float:
     train, test = ([end + tokenizer.encode(name) + end for name in part] for part in (train_names, test_names))
 
     tinygpt.manual_seed(args.seed)
-    model = GPT(GPTConfig(vocab_size=len(tokenizer), block_size=max(map(len, train + test)) - 1, n_layer=4, n_head=4,
-                          n_embd=64, n_inner=176, architecture="llama", initializer_range=0.08, dropout=0.1,
-                          bos_token_id=end[0], eos_token_id=end[0]))
+    model = new_model(args.architecture, vocab_size=len(tokenizer), block_size=max(map(len, train + test)) - 1,
+                      bos_token_id=end[0], eos_token_id=end[0])
     print(f"{model.n_parameters:,} parameters, {len(train):,} names to learn from, {len(test):,} to test on")
 
     progress = Progress(args.steps)

@@ -45,7 +45,7 @@ FRAMEWORKS = frozenset("""
 """.split())
 REQUIRED_LATE = {"safetensors", "tqdm", "threadpoolctl"}  # needed, but not by everyone: imported where used
 OPTIONAL = {"cupy", "cupyx", "cupy_backends", "huggingface_hub", "pooch", "matplotlib", "hypothesis", "pytest",
-            "ml_dtypes", "mpi4py", "scipy"}
+            "ml_dtypes", "mpi4py", "scipy", "sklearn"}
 EVERYWHERE = {"numpy", "regex"}
 PROGRAMS = {"tinygpt/tokenizers/jinja_worker.py": {"jinja2", "markupsafe"}}  # run, never imported: what they need
 

@@ -66,6 +66,11 @@ TINY = {
                              r"bits per byte +\d\.\d{4} +\d\.\d{4}"),
     "18_film_reviews.py": Tiny("--data {reviews} --dev {reviews} --seeds 1 --epochs 0.2 --threads 1",
                                r"development accuracy: the encoder \d+\.\d%, naive Bayes \d+\.\d%"),
+    "19_rivals.py": Tiny("--data {text} --steps 2 --windows 2",
+                         r"\nGRU +[\d,]+ +2 .*\nCNN +[\d,]+ +2 +[\d,]+ +\d\.\d{3}"),
+    "20_word_vectors.py": Tiny("--data {text} --seconds 0.2 --least 2", r"steps: skip-gram [1-9]\d*, GPT [1-9]"),
+    "21_vision_transformer.py": Tiny("--sizes 20 --steps 2 --seeds 1", r"\n +20 +\d+\.\d% +\d+\.\d%"),
+    "22_gan.py": Tiny("--steps 3 4 --seeds 1", r"\d of 8 heaps(.*\n)+step 4: \d+\.\d% are seen .*distance \d+\.\d\d\n"),
     "23_pasted_attention.py": Tiny("", r"put right, the class is nn.MultiHeadAttention up to \de-1\d"),
     "24_reward_model.py": Tiny("--steps 1 --reward-steps 1 --pairs 20 --questions 2 --records 100 --n-embd 16 "
                                "--threads 1",

@@ -5,10 +5,11 @@ of examples) → `embedded.py` (the corpus inside every Python) → `download.py
 `sources.py` (all that `--data` may name) → `split.py` (training and validation) → `tokens.py` (ids on disk) →
 `windows.py` (random windows) → `sampler.py` (each once) → `padding.py` (unequal lengths) → `texts.py` (whole texts) →
 `masking.py` (hidden words) → `pairs.py` (a source and its target) → `chat_template.py`, `conversations.py` (questions
-and answers) → `few_shot.py` (examples inside a prompt).
+and answers) → `few_shot.py` (examples inside a prompt). By itself stands `digits.py` (pictures).
 """
 
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus
+from .digits import drawn_digits, handwritten_digits, picture_text
 from .embedded import embedded_documents
 from .padding import SequenceSampler, all_sequences, next_token_batch
 from .records import file_format, located_columns, located_records, read_columns
@@ -24,7 +25,8 @@ from .windows import WindowSampler, require_block, step_generator
 __all__ = [
     "CORPORA", "Corpus", "Documents", "EMBEDDED", "EpochSampler", "IGNORE", "LabelledSampler", "SYNTHETIC",
     "SequenceSampler", "TextSlice", "TokenFile", "WindowSampler", "all_sequences", "all_windows", "cache_folder",
-    "embedded_documents", "encode_documents", "encode_within", "file_format", "find_corpus", "find_table",
-    "located_columns", "located_records", "next_token_batch", "pad", "read_chunks", "read_columns", "read_lines",
-    "require_block", "similar_lengths", "split_documents", "step_generator", "token_array", "write_tokens",
+    "drawn_digits", "embedded_documents", "encode_documents", "encode_within", "file_format", "find_corpus",
+    "find_table", "handwritten_digits", "located_columns", "located_records", "next_token_batch", "pad",
+    "picture_text", "read_chunks", "read_columns", "read_lines", "require_block", "similar_lengths",
+    "split_documents", "step_generator", "token_array", "write_tokens",
 ]

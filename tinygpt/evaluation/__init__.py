@@ -5,7 +5,8 @@ masked_words.py → text_pairs.py, questions.py, benchmarks.py (the table of ben
 last_word.py, free_answers.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
 chrf.py, translation.py, rouge.py, summarization.py → diversity.py, continuations.py → answers.py, robustness.py,
 correlation.py → tasks.py (the table of what can be measured) → suites.py, report_card.py, report_page.py. By
-themselves stand calibration.py, leaking.py, reasoning.py, sql.py. docs/evaluating.md says what each figure means.
+themselves stand calibration.py, frechet.py, leaking.py, reasoning.py, sql.py. docs/evaluating.md says what each figure
+means.
 """
 
 from .bag_of_words import LogisticRegression, NaiveBayes, baselines
@@ -18,6 +19,7 @@ from .confusion_plot import plot_confusion
 from .continuations import continue_texts
 from .correlation import pearson, spearman
 from .diversity import Diversity, distinct, ends_in_loop, measure_diversity, repeated
+from .frechet import frechet_distance
 from .free_answers import CHECKS, FreeAnswers, write_answers
 from .labelling import label_logits, label_numbers, label_probabilities
 from .language_modeling import TextLoss, byte_lengths, text_loss, total_loss
@@ -40,9 +42,9 @@ __all__ = [
     "LastWords", "LogisticRegression", "MaskedWords", "MultipleChoice", "NaiveBayes", "NextToken", "Probe",
     "Question", "Rouge", "TextLoss", "TextScores", "Translation", "answer_questions", "baselines", "byte_lengths",
     "confusion_matrix", "continue_texts", "corpus_bleu", "corpus_chrf", "distinct", "ends_in_loop", "evaluating",
-    "forging_prompts", "format_table", "guess_last_words", "label_logits", "label_numbers", "label_probabilities",
-    "masking_of", "mean_rouge", "measure_diversity", "pearson", "plot_confusion", "predict_text",
-    "probe_special_tokens", "read_questions", "repeated", "rouge", "score_continuations", "score_texts",
-    "score_translations", "spearman", "summarize", "text_loss", "total_loss", "translate", "wilson_interval",
-    "with_shots", "write_answers",
+    "forging_prompts", "format_table", "frechet_distance", "guess_last_words", "label_logits", "label_numbers",
+    "label_probabilities", "masking_of", "mean_rouge", "measure_diversity", "pearson", "plot_confusion",
+    "predict_text", "probe_special_tokens", "read_questions", "repeated", "rouge", "score_continuations",
+    "score_texts", "score_translations", "spearman", "summarize", "text_loss", "total_loss", "translate",
+    "wilson_interval", "with_shots", "write_answers",
 ]
