@@ -64,6 +64,15 @@ def test_training_beside_pytorch():
     assert found["tinygpt_peak_mb"] >= 0 and found["torch_peak_mb"] >= 0
 
 
+@pytest.mark.oracle
+def test_ranks_beside_pytorchs():
+    pytest.importorskip("torch")
+    pytest.importorskip("mpi4py")
+    found = result("ddp.py", "--shape", "tiny", "--steps", "3", "--warmup", "1")
+    assert found["ratio"] == pytest.approx(found["torch_ms"] / found["tinygpt_ms"], rel=2e-2)  # printed with 2 digits
+    assert found["ranks"] == 2 and found["loss_difference"] < 1e-5
+
+
 def test_the_profile_lists_what_takes_time():
     printed = call("training.py", "--shape", "char", "--steps", "1", "--profile")
     for line in ("linear forward", "linear backward", "scaled_dot_product_attention backward", "clipping, AdamW",
