@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from measuring import SHAPES, batch, busy_seconds, cpu_seconds, has_torch, peak_mb
+from measuring import SHAPES, batch, has_torch
 from sides import tinygpt_step, torch_step
 from training import Side
 
@@ -102,14 +102,12 @@ def answer(step: Any, shape: dict[str, int], number: int, first: bool) -> None:
     start = time.perf_counter()
     loss = step(ids, targets)
     if first:
-        print(json.dumps({"ms": (time.perf_counter() - start) * 1e3, "loss": float(loss), "peak_mb": peak_mb()}),
-              flush=True)
+        print(json.dumps({"ms": (time.perf_counter() - start) * 1e3, "loss": float(loss)}), flush=True)
 
 
 def compare(options: argparse.Namespace, mpiexec: str) -> dict[str, Any]:
     """Run both sides step by step; their medians, quartiles and the difference of their losses."""
     steps = options.steps or {"tiny": 30, "char": 60, "baby": 10, "gpt2": 5}[options.shape]
-    before, started, own = busy_seconds(), time.perf_counter(), cpu_seconds()
     result: dict[str, Any] = {"shape": options.shape, "ranks": options.ranks, "steps": steps}
     with tempfile.TemporaryDirectory() as folder:
         sides: list[Ranks] = []
@@ -118,8 +116,6 @@ def compare(options: argparse.Namespace, mpiexec: str) -> dict[str, Any]:
             for number in range(options.warmup + steps):
                 for side in sides if number % 2 == 0 else sides[::-1]:
                     side.step(number, number >= options.warmup)
-            result["machine_busy_cores"] = None if before is None else round(
-                ((busy_seconds() or before) - before - (cpu_seconds() - own)) / (time.perf_counter() - started), 2)
         finally:
             for side in sides:
                 side.end()
@@ -154,11 +150,12 @@ def main() -> None:
     if options.json:
         print(json.dumps(result))
     else:
-        print(f"{options.shape}: {SHAPES[options.shape]}, {options.ranks} processes, median of {result['steps']} steps")
+        print(f"{options.shape}: {SHAPES[options.shape]}, {options.ranks} processes, {result['steps']} steps")
         for name in ("tinygpt", "torch"):
             low, high = result[f"{name}_quartiles_ms"]
             print(f"{name:8}{result[f'{name}_ms']:>10.1f} ms a step   quartiles {low:.1f} … {high:.1f}")
-        print(f"PyTorch's step takes {result['ratio']:.2f} times as long; losses differ by {result['loss_difference']:g}")
+        print(f"PyTorch's step takes {result['ratio']:.2f} times as long; "
+              f"losses differ by {result['loss_difference']:g}")
     if not result["loss_difference"] < AGREE:
         raise SystemExit(f"the losses differ by {result['loss_difference']:g}, more than {AGREE:g}")
 

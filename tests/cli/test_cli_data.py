@@ -55,20 +55,21 @@ def test_texts_become_tokens_and_a_model(place, capsys):
 def test_a_mixture_resumes_to_the_same_bits(place, capsys):
     for name, data in ("a", "texts"), ("b", "other.txt"):
         assert command(capsys, "data", "--data", data, "--tokenizer", "tok", "--out", name, "--processes", 1).code == 0
-    mixed = ["pretrain", "--data", "a:0.7", "b:0.3", *TINY, "--save-every", 1]
-    whole = command(capsys, *mixed, "--steps", 6, "--out", "whole")
+    mixed = ["pretrain", "--data", "a:0.7", "b:0.3", *TINY, "--save-every", 2]
+    whole = command(capsys, *mixed, "--steps", 4, "--out", "whole")
     assert whole.code == 0 and "70.0% of the windows from a" in whole.err and "30.0%" in whole.err
-    arguments = [str(word) for word in [*mixed, "--steps", 6, "--out", "cut"]]
+    arguments = [str(word) for word in [*mixed, "--steps", 4, "--out", "cut"]]
     program = ("import os, sys; from tinygpt.training.trainer import Trainer; step = Trainer._train_step\n"
                "def train(self, *rest):\n    os._exit(9) if self.step == 3 else step(self, *rest)\n"
                "Trainer._train_step = train\nfrom tinygpt.cli import main; main(sys.argv[1:])")
     assert subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True).returncode == 9
     done = command(capsys, "pretrain", "--resume", "--out", "cut")
-    assert done.code == 0 and done.out == whole.out and "resuming cut at step 3 of 6" in done.err
+    assert done.code == 0 and done.out == whole.out and "resuming cut at step 2 of 4" in done.err
     assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
     index = json.loads(Path("b/tokens.json").read_text())
     Path("b/tokens.json").write_text(json.dumps(index | {"read": {}}))
-    assert "other tokens than when this run began" in error_line(command(capsys, "pretrain", "--resume", "--out", "cut"))
+    again = command(capsys, "pretrain", "--resume", "--out", "cut")
+    assert "other tokens than when this run began" in error_line(again)
 
 
 def test_an_interrupted_run_goes_on_with_its_own_options(place, capsys, monkeypatch):
@@ -116,34 +117,35 @@ def test_what_cannot_be_is_said_in_one_line(place, capsys, arguments, message):
 @pytest.mark.skipif(sys.platform != "linux", reason="kill -9, and processes that fork")
 def test_killed_with_all_its_processes(place):
     """Processes are ended with the one that started them, and what they leave is gone on with."""
-    killed_and_resumed(place, "texts", kills=2, megabytes=2, seed=0)
+    killed_and_resumed(kills=1, megabytes=3, longest=0.2, seed=0)
 
 
 @pytest.mark.nightly
 def test_killed_five_times(place):
-    killed_and_resumed(place, "texts", kills=5, megabytes=40, seed=1)
+    killed_and_resumed(kills=5, megabytes=40, longest=3.0, seed=1)
 
 
-def killed_and_resumed(place: Path, folder: str, kills: int, megabytes: int, seed: int) -> None:
+def killed_and_resumed(kills: int, megabytes: int, longest: float, seed: int) -> None:
+    """Each kill comes at most so many seconds after the first or the next part was begun."""
     rng = np.random.default_rng(seed)
-    words = np.array([f"{i:x}" for i in rng.integers(1 << 30, size=5000)])
+    words = np.arange(1000).astype(str)
     for i in range(megabytes):
-        lines = (json.dumps({"text": " ".join(words[rng.integers(5000, size=200)])}) for _ in range(600))
-        Path(f"{folder}/{i}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        lines = (json.dumps({"text": " ".join(words[rng.integers(1000, size=400)])}) for _ in range(600))
+        Path(f"texts/{i}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     make = [sys.executable, "-m", "tinygpt", "data", "--processes", "2", "--out"]
-    first = ["--data", folder, "--tokenizer", "tok", "--part-mb", "1", "--drop", "length=20", "duplicates"]
+    first = ["--data", "texts", "--tokenizer", "tok", "--part-mb", "1", "--drop", "length=20", "duplicates"]
 
-    def finish(out: str, *more: str) -> float:
-        start = time.monotonic()
+    def finish(out: str, *more: str) -> None:
         done = subprocess.run([*make, out, *more], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
-        return time.monotonic() - start
-    seconds = finish("whole", *first)
-    for _ in range(kills):
-        begun = Path("cut/options.json").exists()
-        process = subprocess.Popen([*make, "cut", *(["--resume"] if begun else first)], start_new_session=True,
+    finish("whole", *first)
+    for kill in range(kills):
+        process = subprocess.Popen([*make, "cut", *(["--resume"] if kill else first)], start_new_session=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.3, 0.8) * seconds)
+        while process.poll() is None and not any(Path("cut/parts").glob(".*.tmp")):
+            time.sleep(0.01)  # what the kill before left is removed first
+        time.sleep(rng.uniform(0, longest))
+        assert process.poll() is None, "it was killed too late"
         process.kill()
         process.wait()
         deadline = time.monotonic() + 10

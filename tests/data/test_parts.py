@@ -64,7 +64,8 @@ def test_what_cannot_be_read_twice_is_refused(folder, tmp_path):
 
 def test_broken_records_are_named_with_their_place(tmp_path):
     lines = [json.dumps({"text": "fine"})] * 40
-    for bad, message in ('{"text": 1}', "no text under the name 'text'"), ("{", "not valid JSON"), ("[]", "JSON object"):
+    for bad, message in (('{"text": 1}', "no text under the name 'text'"), ("{", "not valid JSON"),
+                         ("[]", "JSON object")):
         (tmp_path / "x.jsonl").write_text("\n".join([*lines, bad]), encoding="utf-8")
         with pytest.raises(ValueError, match=rf"x.jsonl, line \d+ from byte \d+ on.*{message}"):
             documents(cut_data([str(tmp_path / "x.jsonl")], 200))

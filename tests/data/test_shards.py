@@ -21,23 +21,23 @@ from tinygpt.tokenizers import ByteBPE, CharTokenizer
 TOKENIZER = ByteBPE.train("some text of which another text is some of the text " * 9, 280, ["<|endoftext|>"])
 
 
-def sentence(rng: np.random.Generator, n: int = 30) -> str:
+def sentence(rng: np.random.Generator, n: int = 80) -> str:
     return " ".join("".join(rng.choice(list("abcdefghijkl"), rng.integers(2, 8))) for _ in range(n))
 
 
 @pytest.fixture
 def texts(tmp_path) -> Path:
-    """A table of 60 texts: every tenth is short, every seventh a near duplicate of the one before it."""
+    """A table of 60 texts: every tenth is short, one of seven a near duplicate of the one before it."""
     rng, records = np.random.default_rng(0), []
     for i in range(60):
-        text = records[-1].replace(records[-1][10:14], "ZZ", 1) if i % 7 == 6 else sentence(rng)
+        text = records[-1].replace(records[-1][10:14], "ZZ", 1) if i % 7 == 4 else sentence(rng)
         records.append("short" if i % 10 == 9 else text)
     path = tmp_path / "texts.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in records), encoding="utf-8")
     return path
 
 
-def prepared(out: Path, data: Path, drop: tuple[str, ...] = (), size: int = 2000, processes: int = 1,
+def prepared(out: Path, data: Path, drop: tuple[str, ...] = (), size: int = 5000, processes: int = 1,
              tokenizer: ByteBPE | CharTokenizer = TOKENIZER) -> dict:
     out.mkdir()
     tokenizer.save(out)
@@ -104,14 +104,14 @@ def test_an_interruption_anywhere_ends_in_the_same_folder(tmp_path, texts, monke
     while not (out / "tokens.json").exists():
         left = 4 + interruptions % 3  # enough for one part
         try:
-            Preparation(out, cut_data([str(texts)], 2000), parse_steps(drop)).run(1, lambda done, before: None)
+            Preparation(out, cut_data([str(texts)], 5000), parse_steps(drop)).run(1, lambda done, before: None)
         except Killed:
             interruptions += 1
             left = 1 << 30
             assert interruptions < 100
             if interruptions > 12:
                 break
-    Preparation(out, cut_data([str(texts)], 2000), parse_steps(drop)).run(1, lambda done, before: None)
+    Preparation(out, cut_data([str(texts)], 5000), parse_steps(drop)).run(1, lambda done, before: None)
     assert interruptions > 3 and contents(out) == contents(tmp_path / "alone")
 
 
@@ -266,7 +266,8 @@ def test_what_cannot_be_mixed_is_refused_in_one_sentence(two, texts, tmp_path):
     for specs, message in (
             ([f"{a}:0.5", b], "some of the data have a weight"), ([f"{a}:0", f"{b}:1"], "is 0; expected"),
             ([f"{a}:-1"], "is -1"), ([f"{a}:nan"], "is nan"), ([a, str(texts)], "is no folder of tokens, and others"),
-            ([f"{texts}:0.5"], "no folder of tokens, and a weight"), ([a, str(tmp_path / "c")], "different tokenizers")):
+            ([f"{texts}:0.5"], "no folder of tokens, and a weight"),
+            ([a, str(tmp_path / "c")], "different tokenizers")):
         with pytest.raises(ValueError, match=message):
             find_mixture(specs)
     assert find_mixture([str(texts)]) is None and find_mixture([]) is None

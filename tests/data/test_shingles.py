@@ -36,7 +36,8 @@ def test_every_run_of_characters_has_its_number(n):
 
 
 def test_capitals_and_white_space_make_no_difference():
-    assert np.array_equal(numbers("A small  step\n for one, and a long way"), numbers("a SMALL step for one,\tand a long way"))
+    one, other = "A small  step\n for one, and a long way", "a SMALL step for one,\tand a long way"
+    assert np.array_equal(numbers(one), numbers(other))
     assert numbers("日本語のテキスト" * 4).size == 32 - WIDTH + 1 and numbers("\ud800 lone") is not None
 
 
@@ -69,14 +70,16 @@ def test_the_first_of_each_group_stays_whatever_file_it_is_in(tmp_path):
     expected = np.zeros(40 + 20 + 20 + 10 + 1, bool)
     expected[40:60] = expected[-1] = True
     assert np.array_equal(found, expected)
-    assert minhash.near_duplicates(files, 1.0).sum() == 1  # equal ones alone
+    alike = minhash.near_duplicates(files, 1.0)  # 64 of 64 numbers: of the equal text, and of a few others by chance
+    assert alike[-1] and alike.sum() < 10
     assert len(minhash.near_duplicates([write(tmp_path / "3", [])], 0.8)) == 0
 
 
 def test_alike_to_a_third_one_is_one_group(tmp_path):
-    base = text(2000)
-    chain = [base, base[:1800] + text(200), base[200:1800] + text(400)]
-    assert minhash.near_duplicates([write(tmp_path / "0", chain)], 0.7).tolist() == [False, True, True]
+    base, more = text(2000), text(400)
+    chain = [base, base[200:] + more[:200], base[400:] + more]  # neighbours share 0.82, the first and the last 0.67
+    assert minhash.near_duplicates([write(tmp_path / "0", chain)], 0.75).tolist() == [False, True, True]
+    assert minhash.near_duplicates([write(tmp_path / "1", chain[::2])], 0.75).tolist() == [False, False]
 
 
 @pytest.mark.parametrize("name, setting, stays, goes", [
@@ -103,8 +106,8 @@ def test_settings_are_read_and_duplicates_come_last():
 @pytest.mark.parametrize("words, message", [
     (["nonsense"], "no step 'nonsense'.*length, repetition"), (["length", "length=3"], "given twice"),
     (["length=-1"], "a number from 1"), (["length=nan"], "a number"), (["repetition=2"], "from 0 to 1"),
-    (["duplicates=0"], "from 0.1 to 1"), (["language=Klingon"], "names of scripts"), (["language=("], "names of scripts"),
-    (["language="], "names of scripts"), (["length="], "a number"),
+    (["duplicates=0"], "from 0.1 to 1"), (["language=Klingon"], "names of scripts"),
+    (["language=("], "names of scripts"), (["language="], "names of scripts"), (["length="], "a number"),
 ])
 def test_wrong_steps_are_refused(words, message):
     with pytest.raises(ValueError, match=message):

@@ -87,6 +87,13 @@ def test_tokenizer():
     assert len(found["alone"]) == 7 and min(found["alone"].values()) >= 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's memory")
+def test_data():
+    found = result("data.py", "--mb", "0.3", "--alone", "--steps", "duplicates")
+    assert found["texts"] > found["dropped"]["duplicates"] > 0
+    assert min(found["tokens"], found["mb_per_second"], found["peak_mb"]) > 0
+
+
 def test_decoding_alone():
     found = result("decoding.py", "--shape", "char", "--runs", "1", "--new-tokens", "4", "--alone")
     assert found["tinygpt_tokens_per_second"] > 0 and "ratio" not in found

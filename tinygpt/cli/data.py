@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the `data` subcommand."""
     parser = subparsers.add_parser(
         "data", help="make tokens of texts that do not fit into memory",
-        description="Make tokens of texts, in a folder that `tinygpt pretrain --data` takes, alone or mixed with others "
-                    "(--data a:0.7 b:0.3). Texts and tokens may be larger than memory.")
+        description="Make tokens of texts, in a folder that `tinygpt pretrain --data` takes, alone or mixed with "
+                    "others (--data a:0.7 b:0.3). Texts and tokens may be larger than memory.")
     parser.set_defaults(run=run)
     parser.add_argument("--data", nargs="+", default=None, metavar="X", help="files, folders or named corpora")
     parser.add_argument("--tokenizer", default=None, metavar="DIR", help="a folder with a tokenizer")
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= part_mb <= 1 << 12:
         raise ValueError(f"--part-mb must be from 1 to {1 << 12:,}, got {part_mb:,}")
     drop, tokenizer = list(args.drop or []), load_tokenizer(args.tokenizer)
-    steps, parts = parse_steps(drop), cut_data(args.data, part_mb * 1_000_000)
+    data = [str(Path(spec).resolve()) if os.path.exists(spec) else spec for spec in args.data]
+    steps, parts = parse_steps(drop), cut_data(data, part_mb * 1_000_000)
     _refuse_used(out)
     fresh = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -79,8 +80,7 @@ def run(args: argparse.Namespace) -> int:
             _refuse_used(out)  # somebody may have come meanwhile
             tokenizer.save(out)
             write_json(out / OPTIONS_FILE, {"command": "data", "options": {
-                "data": [str(Path(spec).resolve()) if os.path.exists(spec) else spec for spec in args.data],
-                "drop": drop, "part_mb": part_mb, "parts": fingerprint_of_parts(parts)}})
+                "data": data, "drop": drop, "part_mb": part_mb, "parts": fingerprint_of_parts(parts)}})
     except FileExistsError:
         raise
     except BaseException:
@@ -151,8 +151,8 @@ class _Display:
         elif now - self._last >= LINE_EVERY:
             self._last = now
             left = (self.total - done) * (now - self.start) / max(1, done - before)
-            print(f"{done / 1e6:,.0f} of {self.total / 1e6:,.0f} MB  {self.speed(done - before)}  {duration(left)} left",
-                  file=sys.stderr)
+            print(f"{done / 1e6:,.0f} of {self.total / 1e6:,.0f} MB  {self.speed(done - before)}  {duration(left)} "
+                  "left", file=sys.stderr)
         self._done = done
 
     def speed(self, n_bytes: int) -> str:
@@ -188,6 +188,6 @@ def _prepare(work: Preparation, processes: int) -> int:
     for name, counts in index["dropped"].items():
         print(f"{name} dropped {counts['texts']:,} texts of {counts['characters']:,} characters")
     speed = f"{made / 1e6:,.1f} MB in {duration(seconds)} ({display.speed(made)})" if made else "nothing was left to do"
-    print_result(f"{index['tokens']:,} tokens of {index['texts']:,} texts in {len(index['shards']):,} shards, written to "
-                 f"{work.out}; {speed}")
+    print_result(f"{index['tokens']:,} tokens of {index['texts']:,} texts in {len(index['shards']):,} shards, written "
+                 f"to {work.out}; {speed}")
     return 0

@@ -3,8 +3,8 @@
     --data web books             in proportion to their sizes
     --data web:0.7 books:0.3     seven windows of ten from web, however large it is
 
-As of every source here, a batch is a pure function of (seed, step). So a run that goes on after an interruption sees the
-same windows, and memory holds no more than a batch.
+As of every source here, a batch is a pure function of (seed, step). So a run that goes on after an interruption sees
+the same windows, and memory holds no more than a batch.
 
 The end of each folder validates: the part that the run asks for, but of all folders together no more than a million
 tokens, shared by weight. The loss of these is then that of the mixture.

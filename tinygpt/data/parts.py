@@ -1,4 +1,4 @@
-"""Data cut into parts of some megabytes, so that several processes can read it, and what is read need not be read again.
+"""Data cut into parts of some megabytes, so that several processes can read them, and none has to be read twice.
 
 A part is some small files, or a stretch of a large one. A table of JSON Lines is cut between lines. A text is cut where
 no token goes over the cut, as long documents are (sources.py). What is packed is not cut. How data are cut depends on
@@ -57,8 +57,8 @@ def cut_data(specs: Sequence[str], size: int) -> list[list[Piece]]:
     for spec in specs:
         path = user_path(spec)
         if spec == STDIN or (path.exists() and not path.is_file() and not path.is_dir()):
-            raise ValueError(f"{shown(spec)} can be read only once, and to go on after an interruption it has to be read "
-                             "again: write it to a file first")
+            raise ValueError(f"{shown(spec)} can be read only once, and to go on after an interruption it has to be "
+                             "read again: write it to a file first")
         for source in Documents([spec]).sources:
             for piece in [Piece(spec, 0, 0, True)] if isinstance(source, tuple) else _file_pieces(source, size):
                 if parts[-1] and filled + piece.stop - piece.start > size:

@@ -42,7 +42,7 @@ __all__ = ["PARTS_FOLDER", "Preparation", "fingerprint_of_parts"]
 
 PARTS_FOLDER = "parts"
 COUNTS = np.dtype(np.uint32)
-TELL_EVERY = 1 << 20  # characters
+TELL_EVERY = 1 << 20  # bytes
 MOST_WARNINGS = 20  # of a part
 
 Tell = Callable[[int], None]
@@ -128,11 +128,11 @@ class Preparation:
 
         Args:
             number: which.
-            tell: called now and then with how many of its bytes have been read, more or less.
+            tell: called before each text with how many of its bytes have been read, more or less.
         """
         steps = {name: setting for name, setting in self.steps.items() if name != DUPLICATES}
         counts: dict[str, list[int]] = {name: [0, 0] for name in ("read", *steps)}  # texts, characters
-        size, told = self.size(number), 0
+        size = self.size(number)
         with ExitStack() as stack:
             told_warnings = stack.enter_context(warnings.catch_warnings(record=True))
             warnings.simplefilter("always", UserWarning)
@@ -144,9 +144,7 @@ class Preparation:
             append_signature = grow(".signatures.npy", COUNTS) if DUPLICATES in self.steps else None
             for piece in self.parts[number]:
                 for text in piece_documents(piece):
-                    if counts["read"][1] - told > TELL_EVERY:
-                        told = counts["read"][1]
-                        tell(min(told, size))
+                    tell(min(counts["read"][1], size))
                     dropped = next((name for name, setting in steps.items() if _drops(name, text, setting)), None)
                     for name in ("read", dropped):
                         if name is not None:
@@ -245,7 +243,7 @@ def _in_processes(work: Preparation, waiting: deque[int], n: int, read: Callable
     try:
         for _ in range(n):
             mine, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(work, theirs, list(processes) if forks else []), daemon=True)
+            process = context.Process(target=_serve, args=(work, theirs, [*processes, mine] if forks else []), daemon=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, for BLAS's threads: they take care
                 process.start()
@@ -260,8 +258,8 @@ def _in_processes(work: Preparation, waiting: deque[int], n: int, read: Callable
                 except (EOFError, OSError):
                     processes[pipe].join(5)
                     raise ChildProcessError(f"the process that made part {busy[pipe]} has ended (exit code "
-                                            f"{processes[pipe].exitcode}); what was done is kept, and --resume goes on, "
-                                            "with fewer --processes if memory ran out") from None
+                                            f"{processes[pipe].exitcode}); what was done is kept, and --resume goes "
+                                            "on, with fewer --processes if memory ran out") from None
                 if isinstance(answer, BaseException):
                     raise answer
                 if answer is not None:
@@ -286,10 +284,15 @@ def _serve(work: Preparation, pipe: Any, inherited: Sequence[Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent decides what it means
     parent = os.getppid()
 
+    told = 0
+
     def tell(n_bytes: int) -> None:
+        nonlocal told
         if os.getppid() != parent:
             os._exit(1)  # it was killed
-        pipe.send(n_bytes)
+        if not 0 <= n_bytes - told < TELL_EVERY:
+            told = n_bytes
+            pipe.send(n_bytes)
     for other in inherited:  # the parent's ends: as long as anybody holds one, its pipe does not end
         other.close()
     try:

@@ -2,7 +2,7 @@
 
 Two texts that differ in a few words have most of these runs in common, in any language and without knowing what a word
 is. Capitals and the kind of white space make no difference. The runs are hashed together, in NumPy: those of 2
-characters from those of 1, of 4 from those of 2, and so on. A long text comes in blocks, so memory does not grow with it.
+characters from those of 1, of 4 from those of 2, and so on. A long text comes in blocks: memory does not grow with it.
 
 Prerequisites: sources.py. Next: minhash.py, quality.py. Source: Broder, "On the resemblance and containment of
 documents" (1997), who calls such runs shingles.

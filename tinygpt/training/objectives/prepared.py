@@ -55,12 +55,12 @@ class OfTokens(Objective):
         folder, name = self.mixture.folders[0], self.options.tokenizer
         tokenizer = load_tokenizer(folder.path)
         if tokenizer_fingerprint(tokenizer) != folder.tokenizer:
-            raise ValueError(f"{folder.path} holds tokens of another tokenizer than the one that lies there; make the "
-                             "folder again with tinygpt data")
+            raise ValueError(f"{folder.path} holds tokens of another tokenizer than the one that lies there; make "
+                             "the folder again with tinygpt data")
         if name != "bpe" and (name in ("char", "words")
                               or tokenizer_fingerprint(load_tokenizer(name)) != folder.tokenizer):
-            raise ValueError(f"{folder.path} holds tokens of another tokenizer than --tokenizer {name}: leave that out, "
-                             "and the folder's own is taken")
+            raise ValueError(f"{folder.path} holds tokens of another tokenizer than --tokenizer {name}: leave that "
+                             "out, and the folder's own is taken")
         return tokenizer
 
     def write(self, path: Path, part: Any) -> None:
