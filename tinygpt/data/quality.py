@@ -55,11 +55,12 @@ def too_short(text: str, least: float) -> bool:
 
 def repeats_itself(text: str, most: float) -> bool:
     """Whether more than `most` of the runs of 16 characters stood before, within 65,536 characters."""
-    runs = different = 0
+    runs = again = 0
     for block in shingles(text):
         runs += len(block)
-        different += len(np.unique(block))
-    return runs - different > most * runs
+        block.sort()
+        again += np.count_nonzero(block[1:] == block[:-1])
+    return again > most * runs
 
 
 def other_script(text: str, scripts: str) -> bool:
