@@ -4,7 +4,7 @@
 
 A part is finished when its .json is there. A process that is killed loses the parts that were being made, and they are
 made again, to the same bytes. How many processes there are makes no difference either. Near duplicates are looked for
-when all parts are there, for a text can repeat any other one. The index is written last, and then parts/ goes.
+when all parts are there, for a text can repeat any other one. The index is written last, and then the folder of parts goes.
 
 Prerequisites: parts.py, quality.py, shards.py. Next: sampler.py.
 """
@@ -243,7 +243,8 @@ def _in_processes(work: Preparation, waiting: deque[int], n: int, read: Callable
     try:
         for _ in range(n):
             mine, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(work, theirs, [*processes, mine] if forks else []), daemon=True)
+            inherited = [*processes, mine] if forks else []
+            process = context.Process(target=_serve, args=(work, theirs, inherited), daemon=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, for BLAS's threads: they take care
                 process.start()
@@ -252,7 +253,8 @@ def _in_processes(work: Preparation, waiting: deque[int], n: int, read: Callable
             busy[mine] = waiting.popleft()
             mine.send(busy[mine])
         while busy:
-            for pipe in multiprocessing.connection.wait(list(busy)):
+            ready: list[Any] = multiprocessing.connection.wait(list(busy))
+            for pipe in ready:
                 try:
                     answer = pipe.recv()
                 except (EOFError, OSError):

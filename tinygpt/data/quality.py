@@ -59,7 +59,7 @@ def repeats_itself(text: str, most: float) -> bool:
     for block in shingles(text):
         runs += len(block)
         block.sort()
-        again += np.count_nonzero(block[1:] == block[:-1])
+        again += int(np.count_nonzero(block[1:] == block[:-1]))
     return again > most * runs
 
 
@@ -67,8 +67,8 @@ def other_script(text: str, scripts: str) -> bool:
     """Whether less than 80 % of a text's letters are of the scripts, or it has no letters."""
     letter, of_script = _tables(scripts)
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    n_letters = np.count_nonzero(letter[codes])
-    return not n_letters or np.count_nonzero(of_script[codes]) < OF_SCRIPT * n_letters
+    n_letters, n_of_script = (int(np.count_nonzero(table[codes])) for table in (letter, of_script))
+    return not n_letters or n_of_script < OF_SCRIPT * n_letters
 
 
 @cache
