@@ -69,7 +69,7 @@ def test_a_mixture_resumes_to_the_same_bits(place, capsys):
     index = json.loads(Path("b/tokens.json").read_text())
     Path("b/tokens.json").write_text(json.dumps(index | {"read": {}}))
     again = command(capsys, "pretrain", "--resume", "--out", "cut")
-    assert "other tokens than when this run began" in error_line(again)
+    assert "other tokens than this run began with" in error_line(again)
 
 
 def test_an_interrupted_run_goes_on_with_its_own_options(place, capsys, monkeypatch):

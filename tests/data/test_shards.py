@@ -275,5 +275,5 @@ def test_what_cannot_be_mixed_is_refused_in_one_sentence(two, texts, tmp_path):
     for wrong in (None, [], [[a, "x"]], [[a, "x", float("nan")]], [[1, "x", 1.0]]):
         with pytest.raises(ValueError, match="remembers no mixture"):
             Mixture.remembered(wrong)
-    with pytest.raises(ValueError, match="other tokens than when this run began"):
+    with pytest.raises(ValueError, match="other tokens than this run began with"):
         Mixture.remembered([[b, memory[0][1], 1.0]])

@@ -162,6 +162,16 @@ def test_what_cannot_be_is_said_in_one_line(place, programs, message):
     assert not Path("x").exists()
 
 
+def test_a_rank_that_cannot_come_ends_the_others(place):
+    """MPI waits for it without end, and a timer must run meanwhile."""
+    program = ("import sys\nfrom tinygpt.cli import main\nfrom tinygpt.ranks import launch\nlaunch.PATIENCE = 2.0\n"
+               "if launch.launched_as()[0]:\n    sys.modules['mpi4py'] = None\nsys.exit(main(sys.argv[1:]))")
+    process = subprocess.Popen([str(MPIEXEC), "-n", "2", sys.executable, "-c", program, *PRETRAIN, "--out", "x"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    code, out, lines = finished(process)
+    assert (code, out, len(lines)) == (2, "", 1) and "not all 2 ranks have come within 2 seconds" in lines[0], lines
+
+
 def test_ranks_train_on_folders_of_tokens(place, capsys):
     """A mixture has the bits of one process."""
     assert main(["tokenizer", "train", "--data", "text.txt", "--tokenizer", "char", "--out", "tok"]) == 0
