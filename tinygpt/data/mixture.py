@@ -71,8 +71,8 @@ class Mixture:
         folders = [TokenFolder(path) for path, _, _ in memory]
         for folder, (path, fingerprint, _) in zip(folders, memory):
             if folder.fingerprint != fingerprint:
-                raise ValueError(f"{path} holds other tokens than this run began with, which it needs on every rank and "
-                                 "to go on; start another with a new --out")
+                raise ValueError(f"{path} holds other tokens than this run began with, which it needs on every rank "
+                                 "and to go on; start another with a new --out")
         return cls(folders, [weight for _, _, weight in memory])
 
     def split(self, validation: float) -> tuple[list[Row], Row]:

@@ -4,7 +4,7 @@
 
 A part is finished when its .json is there. A process that is killed loses the parts that were being made, and they are
 made again, to the same bytes. How many processes there are makes no difference either. Near duplicates are looked for
-when all parts are there, for a text can repeat any other one. The index is written last, and then the folder of parts goes.
+when all parts are there, for a text can repeat any other one. The index is written last; then the folder of parts goes.
 
 Prerequisites: parts.py, quality.py, shards.py. Next: sampler.py.
 """

@@ -100,8 +100,8 @@ def _world(size: int) -> tuple[Any, list[str]]:
 
 
 def _initialize(MPI: Any) -> None:
-    """Start MPI, which waits for all ranks; meanwhile other threads run. mpi4py's own call would keep Python's lock, and
-    the timer that ends this where a rank never comes could not."""
+    """Start MPI, which waits for all ranks; meanwhile other threads run. mpi4py's own call would keep Python's lock,
+    and the timer that ends this where a rank never comes could not."""
     if MPI.Is_initialized():
         return  # by a program that uses tinygpt
     provided = ctypes.c_int()
