@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,19 @@ def test_any_number_of_processes_makes_the_same_folder(tmp_path, texts):
     prepared(tmp_path / "one", texts, drop)
     prepared(tmp_path / "three", texts, drop, processes=3)
     assert contents(tmp_path / "one") == contents(tmp_path / "three")
+
+
+def test_where_forking_is_not_safe_processes_are_started_anew(tmp_path, texts):
+    prepared(tmp_path / "one", texts)
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        prepared(tmp_path / "two", texts, processes=2)
+    finally:
+        over.set()
+        other.join()
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 @pytest.mark.parametrize("drop", [(), ("length=20", "duplicates")])

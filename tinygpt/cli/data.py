@@ -19,6 +19,7 @@ from ..data.prepare import Preparation, fingerprint_of_parts
 from ..data.quality import STEPS, parse_steps
 from ..data.sources import TOKEN_INDEX
 from ..files import read_json, shown, write_json
+from ..files.quiet import Quiet
 from ..tokenizers import load_tokenizer
 from ..training.lock import locked
 from ..training.parallel import physical_cores
@@ -139,7 +140,8 @@ class _Display:
             class Bar(tqdm):
                 """A bar without a thread that watches over it: a process that forks had better have no other."""
                 monitor_interval = 0
-            self._bar = Bar(total=total, unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr)
+            self._bar = Bar(total=total, unit="B", unit_scale=True, file=Quiet(sys.stderr),
+                            ncols=shutil.get_terminal_size((100, 24)).columns or 100)
 
     def __call__(self, done: int, before: int) -> None:
         """Some bytes are done, of which those before this began say nothing of its speed."""
