@@ -1,9 +1,9 @@
-"""The two sides of training.py: a GPT's training step in tinygpt, and the same in PyTorch.
+"""The two sides of training.py and ddp.py: a GPT's training step in tinygpt, and the same in PyTorch.
 
 Each runs in a process of its own and answers on standard output, one JSON object a line: after it is ready, after each
 `step N` on standard input, and after `end`.
 
-Prerequisites: measuring.py. Next: training.py.
+Prerequisites: measuring.py. Next: training.py, ddp.py.
 """
 
 from __future__ import annotations
@@ -47,13 +47,17 @@ def tinygpt_criterion(loss: str) -> Any:
 
 
 def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, replicas_in: str = "auto",
-                 loss: str = "language") -> Step:
-    """A training step as the Trainer makes it; writes the initial weights to a file that is not there yet."""
+                 loss: str = "language", group: Any = None) -> Step:
+    """A training step as the Trainer makes it; writes the initial weights to a file that is not there yet. With a
+    `group` of ranks, each takes its rows of the batch."""
     from threadpoolctl import threadpool_limits
 
     from tinygpt.kernels.cpu import keep_freed_memory
-    from tinygpt.optim import AdamW, FlatParameters, clip_coefficient, grad_norm
+    from tinygpt.optim import AdamW, FlatParameters, clip_coefficient
+    from tinygpt.ranks import Group
     from tinygpt.training import Replicas
+    from tinygpt.training.exchange import Exchange
+    from tinygpt.training.interrupt import StopSignals
     from tinygpt.training.parallel import processes_pay
     keep_freed_memory()
     threadpool_limits(1, "blas")
@@ -61,16 +65,20 @@ def tinygpt_step(shape: dict[str, int], threads: int, weights: Path | None, repl
     if weights is not None and not weights.exists():
         np.savez(weights, **model.state_dict())
     optimizer = AdamW(FlatParameters(model), **ADAMW)
+    group = group or Group()
+    exchange = Exchange(group, optimizer.flat, optimizer.cuts(group.size), StopSignals())
+    exchange.begin(model, optimizer)
     processes = processes_pay(optimizer.flat, threads) if replicas_in == "auto" else replicas_in == "processes"
-    replicas = Replicas(model, tinygpt_criterion(loss), optimizer.flat, threads, processes=processes)
+    replicas = Replicas(model, tinygpt_criterion(loss), optimizer.flat, threads, exchange=exchange,
+                        processes=processes and exchange.alone)
     number = 0
 
     def step(given: Batch) -> float:
         nonlocal number
         number += 1
         loss = replicas.gradient(given, 0, number)
-        norm = grad_norm(optimizer.flat, replicas.spread)
-        optimizer.step(grad_scale=clip_coefficient(norm, CLIP), spread=replicas.spread)
+        optimizer.step(grad_scale=clip_coefficient(replicas.norm(), CLIP), spread=replicas.spread)
+        exchange.share_weights()
         return loss
     return step
 
@@ -96,8 +104,9 @@ def torch_loss(loss: str) -> Callable[[Any, Any], Any]:
 
 
 def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: bool, device: str = "cpu",
-               bfloat16: bool = False, loss: str = "language") -> Step:
-    """The same in PyTorch, written as nanoGPT writes it; with `bfloat16` under its autocast."""
+               bfloat16: bool = False, loss: str = "language", distributed: bool = False) -> Step:
+    """The same in PyTorch, written as nanoGPT writes it; with `bfloat16` under its autocast. With `distributed`, in
+    each process of torch.distributed's default group, which takes its rows of the batch, under DDP."""
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -150,14 +159,24 @@ def torch_step(shape: dict[str, int], threads: int, weights: Path, compiled: boo
     others = [p for name, p in model.named_parameters() if p.dim() < 2 or "positions" in name]
     optimizer = torch.optim.AdamW([{"params": decayed}, {"params": others, "weight_decay": 0.0}], fused=True, **ADAMW)
     run = torch.compile(model) if compiled else model
+    rows = slice(None)
+    if distributed:
+        import torch.distributed
+        n, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        rows = slice(shape["B"] * rank // n, shape["B"] * (rank + 1) // n)
+        run = torch.nn.parallel.DistributedDataParallel(model)
 
     def step(given: Batch) -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
-            loss = run({name: torch.from_numpy(array).to(device) for name, array in given.items()})
+            loss = run({name: torch.from_numpy(array[rows]).to(device) for name, array in given.items()})
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
+        if distributed:  # the mean of all rows, which are equally many in each process
+            loss = loss.detach()
+            torch.distributed.all_reduce(loss)
+            loss /= torch.distributed.get_world_size()
         return loss.item()
     return step
 

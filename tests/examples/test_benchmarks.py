@@ -86,6 +86,15 @@ def test_what_is_not_measured_of_dpo(option):
     assert done.returncode == 2 and "--loss dpo is compared on the CPU alone" in done.stderr
 
 
+@pytest.mark.oracle
+def test_ranks_beside_pytorchs():
+    pytest.importorskip("torch")
+    pytest.importorskip("mpi4py")
+    found = result("ddp.py", "--shape", "tiny", "--steps", "3", "--warmup", "1")
+    assert found["ratio"] == pytest.approx(found["torch_ms"] / found["tinygpt_ms"], rel=2e-2)  # printed with 2 digits
+    assert found["ranks"] == 2 and found["loss_difference"] < 1e-5
+
+
 def test_the_profile_lists_what_takes_time():
     printed = call("training.py", "--shape", "char", "--steps", "1", "--profile")
     for line in ("linear forward", "linear backward", "scaled_dot_product_attention backward", "clipping, AdamW",
@@ -98,6 +107,13 @@ def test_tokenizer():
     assert found["rows"][0]["other"] == "minbpe's loop"  # is always there; the others where they are installed
     assert not [row for row in found["rows"] if row["ratio"] <= 0 or row["equal"] is False]
     assert len(found["alone"]) == 7 and min(found["alone"].values()) >= 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's memory")
+def test_data():
+    found = result("data.py", "--mb", "0.3", "--alone", "--steps", "duplicates")
+    assert found["texts"] > found["dropped"]["duplicates"] > 0
+    assert min(found["tokens"], found["mb_per_second"], found["peak_mb"]) > 0
 
 
 def test_decoding_alone():

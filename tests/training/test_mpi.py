@@ -11,9 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinygpt.cli import main
+from tinygpt.training.run_state import find_state
 
 pytest.importorskip("mpi4py")
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
@@ -82,6 +84,57 @@ def test_after_a_rank_was_killed_the_run_goes_on_to_the_same_bits(place, capsys)
     assert Path("two/model.safetensors").read_bytes() == Path("one/model.safetensors").read_bytes()
 
 
+@pytest.mark.nightly
+def test_thirty_kills_of_random_ranks_at_random_moments(place):
+    """Nothing that was saved is lost, all ranks end within 30 seconds, and what is resumed ends in the same bits."""
+    rng, ranks, kills, ended, longest = np.random.default_rng(18), 2, 0, 0, 0.0
+    command = [*PRETRAIN, "--steps", "300", "--save-every", "3"]
+    assert main([*command, "--threads", str(ranks), "--out", "one"]) == 0
+    expected = Path("one/model.safetensors").read_bytes()
+    begun = time.monotonic()
+    assert finished(start([str(ranks), *command, "--threads", "1", "--out", "alone"]))[0] == 0
+    whole = time.monotonic() - begun
+    while kills < 30:
+        out = Path(f"run{ended}")
+        saved = find_state(out) if out.exists() else None
+        step = 0 if saved is None else saved[0].step
+        more = ["--resume"] if saved is not None else ["--threads", "1"]
+        process = start([str(ranks), *(command if saved is None else ["pretrain"]), "--out", str(out), *more])
+        until, victim = time.monotonic() + rng.uniform(0.1, 0.9) * whole, None
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        victims = [pid for pid in children(process.pid) if of_rank(pid, int(rng.integers(ranks)))]
+        if process.poll() is None and victims:
+            victim, then = victims[-1], time.monotonic()
+            os.kill(victim, signal.SIGKILL)
+        code, _, lines = finished(process)
+        if victim is not None and code != 0:
+            kills, longest = kills + 1, max(longest, time.monotonic() - then)
+            found = find_state(out) if out.exists() else None
+            assert (0 if found is None else found[0].step) >= step, "what was saved is lost"
+            if found is None:
+                shutil.rmtree(out, ignore_errors=True)
+            continue
+        assert code == 0, lines
+        assert (out / "model.safetensors").read_bytes() == expected
+        ended += 1
+    out = Path(f"run{ended}")
+    if out.exists():
+        code, _, lines = finished(start([str(ranks), "pretrain", "--resume", "--out", str(out)]))
+        assert code == 0 and (out / "model.safetensors").read_bytes() == expected, lines
+        ended += 1
+    print(f"{kills} kills in {ended} runs, all to the same bits; ranks ended {longest:.1f} s after a kill at most")
+    assert longest < 30 and ended > 1
+
+
+def of_rank(pid: int, rank: int) -> bool:
+    """Whether a process is one that mpiexec started as that rank."""
+    try:
+        return f"PMI_RANK={rank}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
 def children(pid: int) -> list[int]:
     """Processes below another one."""
     found = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
@@ -97,8 +150,32 @@ def children(pid: int) -> list[int]:
     ([["5", *PRETRAIN, "--out", "x"]], "5 ranks cannot share a batch of 4"),
     ([["1", *PRETRAIN, "--out", "x"], ["1", *PRETRAIN, "--out", "x", "--nonsense"]], r"--nonsense.*\(rank 1 on "),
     ([["2", "gradcheck"]], "gradcheck runs in one process"),
+    ([["2", "data", "--data", "text.txt", "--out", "x"]], "data runs in one process"),
 ])
 def test_what_cannot_be_is_said_in_one_line(place, programs, message):
     code, out, lines = finished(start(*programs))
     assert (code, out, len(lines)) == (2, "", 1) and re.search(message, lines[0]), lines
     assert not Path("x").exists()
+
+
+def test_a_rank_that_cannot_come_ends_the_others(place):
+    """MPI waits for it without end, and a timer must run meanwhile."""
+    program = ("import sys\nfrom tinygpt.cli import main\nfrom tinygpt.ranks import launch\nlaunch.PATIENCE = 2.0\n"
+               "if launch.launched_as()[0]:\n    sys.modules['mpi4py'] = None\nsys.exit(main(sys.argv[1:]))")
+    process = subprocess.Popen([str(MPIEXEC), "-n", "2", sys.executable, "-c", program, *PRETRAIN, "--out", "x"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    code, out, lines = finished(process)
+    assert (code, out, len(lines)) == (2, "", 1) and "not all 2 ranks have come within 2 seconds" in lines[0], lines
+
+
+def test_ranks_train_on_folders_of_tokens(place, capsys):
+    """A mixture has the bits of one process."""
+    assert main(["tokenizer", "train", "--data", "text.txt", "--tokenizer", "char", "--out", "tok"]) == 0
+    for name in "ab":
+        Path(f"{name}.txt").write_text(Path("text.txt").read_text()[ord(name) - 97::2], encoding="utf-8")
+        assert main(["data", "--data", f"{name}.txt", "--tokenizer", "tok", "--processes", "1", "--out", name]) == 0
+    command = ["pretrain", "--data", "a:0.7", "b:0.3", *RUN[:-2]]
+    assert main([*command, "--threads", "2", "--out", "one"]) == 0
+    code, _, lines = finished(start(["2", *command, "--threads", "1", "--out", "two"]))
+    assert code == 0, lines
+    assert Path("two/model.safetensors").read_bytes() == Path("one/model.safetensors").read_bytes()

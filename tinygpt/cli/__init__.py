@@ -21,14 +21,14 @@ from ..files.quiet import Quiet
 from ..ranks import Group, end_together, require_same, together
 from ..training.follow import follow_run
 from ..training.run import OPTIONS_FILE, STATE_FILE, holds_run
-from . import align, chat, convert, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
+from . import align, chat, convert, data, evaluate, finetune, generate, gradcheck, pretrain, tokenizer
 from .arguments import flag
 from .streams import reader_left, standard_streams, written
 from .versions import versions
 
 __all__ = ["main", "build_parser"]
 
-SUBCOMMANDS = (tokenizer, pretrain, finetune, align, generate, chat, evaluate, convert, gradcheck)
+SUBCOMMANDS = (tokenizer, data, pretrain, finetune, align, generate, chat, evaluate, convert, gradcheck)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,6 +9,7 @@ import argparse
 import shlex
 import sys
 
+from ..data.mixture import find_mixture
 from ..training import PretrainOptions, preset, pretrain, saved_options
 from .arguments import add_options, check_vocabulary, given_options, require_agreement
 from .streams import print_result
@@ -43,6 +44,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         options = PretrainOptions(**{**settings, "data": tuple(settings.get("data", ()))})
         check_vocabulary(options, given)
+        if {"vocab_size", "tokenizer"} & set(given) and given.get("tokenizer", "bpe") == "bpe" \
+                and find_mixture(options.data) is not None:
+            raise ValueError("the data are tokens already: leave --tokenizer and --vocab-size out, and the tokenizer "
+                             "that they were made with is taken")
     result = pretrain(options, args.out, resume=args.resume)
     if result.interrupted:
         print(f"stopped by {result.interrupted} at step {result.step} of {result.steps}; "

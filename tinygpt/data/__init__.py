@@ -3,9 +3,11 @@
 Reading order: `text_files.py` (text out of files) → `synthetic/` (examples from seeded grammars) → `records.py` (tables
 of examples) → `embedded.py` (the corpus inside every Python) → `download.py`, `corpora.py` (named public texts) →
 `sources.py` (all that `--data` may name) → `split.py` (training and validation) → `tokens.py` (ids on disk) →
-`windows.py` (random windows) → `sampler.py` (each once) → `padding.py` (unequal lengths) → `texts.py` (whole texts) →
-`masking.py` (hidden words) → `pairs.py` (a source and its target) → `chat_template.py`, `conversations.py` (questions
-and answers) → `few_shot.py` (examples inside a prompt). By itself stands `digits.py` (pictures).
+`shingles.py`, `minhash.py`, `quality.py` (texts to be dropped) → `parts.py`, `shards.py`, `prepare.py` (more than fits
+into memory) → `windows.py` (random windows) → `mixture.py` (windows of several folders) → `sampler.py` (each once) →
+`padding.py` (unequal lengths) → `texts.py` (whole texts) → `masking.py` (hidden words) → `pairs.py` (a source and its
+target) → `chat_template.py`, `conversations.py` (questions and answers) → `few_shot.py` (examples inside a prompt). By
+itself stands `digits.py` (pictures).
 """
 
 from .corpora import CORPORA, Corpus, cache_folder, find_corpus

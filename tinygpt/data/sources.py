@@ -22,10 +22,11 @@ from .records import file_format, read_columns
 from .synthetic import SYNTHETIC
 from .text_files import STDIN, read_chunks, refusal
 
-__all__ = ["DOCUMENT_LIMIT", "EMBEDDED", "Documents", "bounded", "find_table"]
+__all__ = ["DOCUMENT_LIMIT", "EMBEDDED", "Documents", "TOKEN_INDEX", "bounded", "find_table"]
 
 EMBEDDED = "python-docs"  # the name of the embedded corpus
 DOCUMENT_LIMIT = 1 << 22  # characters
+TOKEN_INDEX = "tokens.json"  # in a folder of tokens; see shards.py
 LONGEST_PATH = 240  # of which a message shows: its end says most
 
 
@@ -111,9 +112,12 @@ class Documents:
             `SYNTHETIC`. A path of the same name wins.
             Nothing at all means the embedded corpus.
 
+    Attributes:
+        sources: files to stream, or documents that are held in memory.
+
     Raises:
         FileNotFoundError: no file, folder or corpus of that name.
-        ValueError: a file is empty, binary, a PDF or broken gzip, or a folder holds no text.
+        ValueError: a file is empty, binary, a PDF or broken gzip, or a folder holds no text, or tokens.
         ConnectionError: a corpus could not be downloaded.
 
     Warns:
@@ -123,9 +127,9 @@ class Documents:
     def __init__(self, specs: str | Path | Sequence[str | Path] = ()) -> None:
         if isinstance(specs, (str, Path)):
             specs = [specs]
-        self._sources: list[Path | tuple[str, ...]] = []  # files to stream, or documents held in memory
+        self.sources: list[Path | tuple[str, ...]] = []
         for spec in specs or [EMBEDDED]:
-            self._sources += self._resolve(spec)
+            self.sources += self._resolve(spec)
 
     @staticmethod
     def _resolve(spec: str | Path) -> Sequence[Path | tuple[str, ...]]:
@@ -133,6 +137,9 @@ class Documents:
         if spec == STDIN or (path.exists() and not path.is_file() and not path.is_dir()):  # pipes: readable only once
             return [tuple(bounded(read_chunks(spec)))]
         if path.is_dir() and spec != "":  # Path("") would be the current folder
+            if (path / TOKEN_INDEX).is_file():
+                raise ValueError(f"{path} holds tokens that `tinygpt data` has made, and here texts are needed; to "
+                                 "train on tokens, see tinygpt pretrain --objective causal")
             return _folder_files(path)
         if not path.is_file():
             if spec == EMBEDDED:
@@ -148,7 +155,7 @@ class Documents:
         return [path]
 
     def __iter__(self) -> Iterator[str]:
-        for source in self._sources:
+        for source in self.sources:
             yield from source if isinstance(source, tuple) else _file_documents(source)
 
 

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from ..files import read_stream
 
-__all__ = ["MAX_LINE", "STDIN", "read_chunks", "read_lines", "refusal"]
+__all__ = ["MAX_LINE", "STDIN", "Span", "is_packed", "read_chunks", "read_lines", "refusal"]
 
 STDIN = "-"
 HEAD = 8192  # bytes looked at to tell text from what is not
@@ -38,6 +38,33 @@ SIGNATURES = {
     b"\xff\xfe": "UTF-16; save it as UTF-8",
     b"\xfe\xff": "UTF-16; save it as UTF-8",
 }
+
+
+Span = tuple[int, int]  # the first byte of a stretch of a file, and the one behind it
+
+
+class _Stretch(io.RawIOBase):
+    """The bytes of a file from `start` to `stop`."""
+
+    def __init__(self, file: io.RawIOBase, start: int, stop: int) -> None:
+        self.file, self.left = file, stop - start
+        file.seek(start)
+
+    def readable(self) -> bool:
+        """It can be read, and nothing else."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        data = self.file.read(min(len(buffer), self.left)) or b""
+        buffer[:len(data)] = data
+        self.left -= len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file too."""
+        self.file.close()
+        super().close()
 
 
 class _Unpacked(io.RawIOBase):
@@ -61,12 +88,14 @@ class _Unpacked(io.RawIOBase):
 
 
 @contextmanager
-def _open_binary(path: str | Path) -> Iterator[io.BufferedReader[Any]]:
+def _open_binary(path: str | Path, span: Span | None = None) -> Iterator[io.BufferedReader[Any]]:
     """The bytes of a file, or of standard input for "-", unpacked if they are gzip (told by content, not by name)."""
     with ExitStack() as stack:
         raw: Any = io.BytesIO(_standard_input()) if path == STDIN else open(path, "rb", buffering=0)
+        if span is not None:
+            raw = _Stretch(raw, *span)
         file = stack.enter_context(io.BufferedReader(raw, HEAD))  # closes `raw` too
-        if file.peek(2)[:2] != b"\x1f\x8b":
+        if span is not None or not is_packed(file.peek(2)):
             yield file
             return
         try:
@@ -74,6 +103,11 @@ def _open_binary(path: str | Path) -> Iterator[io.BufferedReader[Any]]:
                 yield io.BufferedReader(_Unpacked(unpacked, raw, _name(path)), HEAD)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{_name(path)} is a broken gzip file ({error}); fetch or pack it again") from error
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is gzip."""
+    return head[:2] == b"\x1f\x8b"
 
 
 def _standard_input() -> bytes:
@@ -102,12 +136,12 @@ def refusal(path: str | Path) -> str | None:
 
 
 @contextmanager
-def _open_text(path: str | Path) -> Iterator[IO[str]]:
+def _open_text(path: str | Path, span: Span | None = None) -> Iterator[IO[str]]:
     """The text of a file with each invalid byte 0x80…0xFF escaped as the lone surrogate U+DC80…U+DCFF.
 
     Valid UTF-8 holds no surrogates, so an escape is never mistaken for text.
     """
-    with _open_binary(path) as file:
+    with _open_binary(path, span) as file:
         problem = _refusal(file.peek(HEAD)[:HEAD])
         if problem is not None:
             raise ValueError(f"{_name(path)} is {problem}")
@@ -133,25 +167,34 @@ def _repaired(path: str | Path, parts: Iterable[str]) -> Iterator[str]:
                       f"in line {line})", stacklevel=2)
 
 
-def read_chunks(path: str | Path, size: int = 1 << 20) -> Iterator[str]:
+def read_chunks(path: str | Path, size: int = 1 << 20, span: Span | None = None) -> Iterator[str]:
     """The text of a file in order, `size` characters at a time; "-" is standard input.
+
+    Args:
+        path: the file.
+        size: characters.
+        span: read these bytes of a file that is not packed, from the first to the one before the second.
 
     Raises:
         ValueError: the file is empty, no text, or broken gzip.
         FileNotFoundError: there is none.
     """
-    with _open_text(path) as file:
-        yield from _repaired(path, iter(partial(file.read, size), ""))
+    with _open_text(path, span) as file:
+        yield from _repaired(_place(path, span), iter(partial(file.read, size), ""))
 
 
-def read_lines(path: str | Path) -> Iterator[str]:
-    """The lines of a file, each with its final "\\n" (which the last may lack).
+def _place(path: str | Path, span: Span | None) -> str | Path:
+    return f"{path}, from byte {span[0]:,} on" if span is not None and span[0] else path
+
+
+def read_lines(path: str | Path, span: Span | None = None) -> Iterator[str]:
+    """The lines of a file, or of some of its bytes, each with its final "\\n" (which the last may lack).
 
     Raises:
         ValueError, FileNotFoundError: as for `read_chunks`, and for a line of more than MAX_LINE characters.
     """
-    with _open_text(path) as file:
-        yield from _repaired(path, _lines(path, file))
+    with _open_text(path, span) as file:
+        yield from _repaired(_place(path, span), _lines(_place(path, span), file))
 
 
 def _lines(path: str | Path, file: IO[str]) -> Iterator[str]:

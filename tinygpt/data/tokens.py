@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,8 @@ from ..files.atomic_file import atomic_write
 from ..tokenizers.base import Tokenizer
 from .npy_header import read_npy_header
 
-__all__ = ["TextEncoder", "TokenFile", "encode_documents", "map_ids", "smallest_id_type", "token_array", "write_tokens"]
+__all__ = ["TextEncoder", "TokenFile", "check_ids", "encode_documents", "growing_file", "map_ids", "smallest_id_type",
+           "token_array", "write_tokens"]
 
 SCAN = 1 << 22  # ids looked at together when a file is checked
 
@@ -58,7 +60,8 @@ class TextEncoder:
         return self.tokenizer.encode_array(text, self.template)
 
 
-def _check_ids(ids: np.ndarray, n_vocab: int, what: str) -> None:
+def check_ids(ids: np.ndarray, n_vocab: int, what: str) -> None:
+    """Raise ValueError unless all ids, (N,), are below `n_vocab`; `what` holds them."""
     for start in range(0, len(ids), SCAN):
         block = ids[start:start + SCAN]
         if not 0 <= int(block.min()) <= int(block.max()) < n_vocab:
@@ -75,7 +78,7 @@ def encode_documents(documents: Iterable[str], tokenizer: Tokenizer | TextEncode
         if number and len(separator):
             yield separator
         ids = np.asarray(tokenizer.encode_array(document))
-        _check_ids(ids, len(tokenizer), "the encoded text")
+        check_ids(ids, len(tokenizer), "the encoded text")
         yield ids.astype(dtype, copy=False)
 
 
@@ -85,27 +88,36 @@ def token_array(documents: Iterable[str], tokenizer: Tokenizer | TextEncoder) ->
     return np.concatenate(parts) if parts else np.empty(0, smallest_id_type(len(tokenizer)))
 
 
+@contextmanager
+def growing_file(path: str | Path, dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
+    """A .npy file of one list, to which arrays of `dtype` are appended; it appears only when it is complete."""
+    def header(length: int) -> dict:
+        return {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+
+    with atomic_write(path) as file:
+        np.lib.format.write_array_header_1_0(file, header(0))  # NumPy leaves room to write a larger shape in its place
+        start = file.tell()
+
+        def append(array: np.ndarray) -> None:
+            file.write(array.tobytes())
+        yield append
+        length = (file.tell() - start) // dtype.itemsize
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header(length))
+        assert file.tell() == start, "the .npy header grew"
+
+
 def write_tokens(path: str | Path, documents: Iterable[str], tokenizer: Tokenizer | TextEncoder) -> int:
     """Encode `documents` into the .npy file `path`, which appears only when it is complete.
 
     Returns:
         The number of ids written.
     """
-    dtype = smallest_id_type(len(tokenizer))
-
-    def header(n_tokens: int) -> dict:
-        return {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_tokens,)}
-
     n_tokens = 0
-    with atomic_write(path) as file:
-        np.lib.format.write_array_header_1_0(file, header(0))  # NumPy leaves room to write a larger shape in its place
-        start = file.tell()
+    with growing_file(path, smallest_id_type(len(tokenizer))) as append:
         for ids in encode_documents(documents, tokenizer):
-            file.write(ids.tobytes())
+            append(ids)
             n_tokens += len(ids)
-        file.seek(0)
-        np.lib.format.write_array_header_1_0(file, header(n_tokens))
-        assert file.tell() == start, "the .npy header grew"
     return n_tokens
 
 
@@ -150,7 +162,7 @@ class TokenFile:
     def __init__(self, path: str | Path, n_vocab: int) -> None:
         self.path = Path(path)
         self.ids = map_ids(self.path, smallest_id_type(n_vocab))
-        _check_ids(self.ids, n_vocab, str(path))
+        check_ids(self.ids, n_vocab, str(path))
 
     def close(self) -> None:
         """Let go of the file, which Windows cannot replace while it is mapped.

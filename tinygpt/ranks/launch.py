@@ -10,10 +10,12 @@ Prerequisites: mpi.py, watch.py. Next: training/exchange.py, cli/__init__.py.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import platform
 import sys
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
@@ -76,12 +78,17 @@ def together() -> Group:
 def _world(size: int) -> tuple[Any, list[str]]:
     """MPI's communicator of all ranks, and the name of each rank's machine, once all have come."""
     try:
-        from mpi4py import MPI
+        import mpi4py
+        mpi4py.rc.initialize = False  # see `_initialize`
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of another MPI's launcher, which is an error below
+            from mpi4py import MPI
     except ImportError as error:
         raise ImportError(f"a launcher started this as one of {size} ranks, which need mpi4py: pip install mpi4py "
                           f"mpich ({error})") from None
     except RuntimeError as error:  # no MPI library where mpi4py looks for it
         raise ImportError(f"mpi4py finds no MPI on this machine: pip install mpich ({error})") from None
+    _initialize(MPI)
     world = MPI.COMM_WORLD
     if world.Get_size() != size:
         raise ImportError(f"a launcher started {size} ranks, but mpi4py's MPI sees {world.Get_size()}: use the mpiexec "
@@ -90,6 +97,19 @@ def _world(size: int) -> tuple[Any, list[str]]:
         raise ImportError("this MPI lets one thread alone send messages, and ranks need one to work and one to watch: "
                           "pip install mpich")
     return world, world.allgather(platform.node())
+
+
+def _initialize(MPI: Any) -> None:
+    """Start MPI, which waits for all ranks; meanwhile other threads run. mpi4py's own call would keep Python's lock,
+    and the timer that ends this where a rank never comes could not."""
+    if MPI.Is_initialized():
+        return  # by a program that uses tinygpt
+    provided = ctypes.c_int()
+    try:
+        ctypes.CDLL(MPI.__file__).MPI_Init_thread(None, None, MPI.THREAD_MULTIPLE, ctypes.byref(provided))
+    except (OSError, AttributeError):  # not to be found in that library
+        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    atexit.register(MPI.Finalize)  # behind `_part`, which is registered later
 
 
 def _nobody_came(rank: int, size: int) -> None:

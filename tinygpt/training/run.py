@@ -33,6 +33,8 @@ from typing import Any, TextIO, TypeVar
 
 from ..backend import own_generator, resolve_device, resolve_dtype, to_device
 from ..blas import numerics
+from ..data.prepare import PARTS_FOLDER
+from ..data.sources import TOKEN_INDEX
 from ..files import printable, read_json
 from ..files.atomic_file import refuse_link, remove_strays, second_name, write_text
 from ..models import ADAPTER, PretrainedModel, new_model
@@ -164,9 +166,11 @@ def holds_run(out: str | Path) -> bool:
 def _refuse_used(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out {out} is a file; name a folder")
-    for name in (STATE_FILE, PREVIOUS_FILE, ADAPTER, "model.safetensors", "config.json"):
+    for name in (STATE_FILE, PREVIOUS_FILE, ADAPTER, "model.safetensors", "config.json", TOKEN_INDEX, PARTS_FOLDER):
         if (out / name).exists():
             raise FileExistsError(
+                f"{out} holds tokens that tinygpt data has made, or is making: choose another --out"
+                if name in (TOKEN_INDEX, PARTS_FOLDER) else
                 f"{out} holds a training run already: continue it with --resume, or choose another --out"
                 if name in RUN_FILES else
                 f"{out} holds a model ({name}) and no training run to continue: choose another --out")

@@ -244,6 +244,7 @@ class PretrainOptions(NewModelOptions):
     command: ClassVar[str] = "pretrain"
 
     data: tuple[str, ...] = option((), "files, folders, - for standard input, or named corpora [the embedded corpus]; "
+                                       "for causal also folders of tokens, with weights as in a:0.7 b:0.3; "
                                        "for seq2seq tables of pairs, the source in the first column")
     objective: str = option("causal", f"what to predict: {_one_of(OBJECTIVES)}", choices=tuple(OBJECTIVES))
     validation: float = option(0.1, "part of the text, at its end, that only validates; for seq2seq, of the sources")

@@ -3,7 +3,7 @@
 A run calls the methods in the order in which they stand here: texts become a tokenizer, tokenizer and texts become two
 files of ids, and these become batches, figures and samples.
 
-Prerequisites: losses.py, distillation.py, trainer.py. Next: causal.py, then ../run.py, which uses it.
+Prerequisites: losses.py, distillation.py, trainer.py. Next: prepared.py, causal.py, then ../run.py, which uses it.
 """
 
 from __future__ import annotations

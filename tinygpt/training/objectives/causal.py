@@ -1,6 +1,6 @@
 """The next token: GPT's objective, on running text.
 
-Prerequisites: base.py, data/sampler.py. Next: masked.py.
+Prerequisites: base.py, prepared.py, data/sampler.py. Next: masked.py.
 """
 
 from __future__ import annotations
@@ -8,28 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ...data import Documents, WindowSampler, require_block, split_documents
 from ...evaluation import byte_lengths, evaluating, text_loss
 from ...generation import absent
 from ...models import GPT, CausalLM, GPTConfig, RecurrentConfig, RecurrentLM
 from ...tokenizers.base import Tokenizer
 from ..losses import language_loss
-from .base import KeepGoing, Objective
+from .base import KeepGoing, SizedSource
+from .prepared import OfTokens
 
 __all__ = ["Causal", "END_OF_TEXT"]
 
 END_OF_TEXT = "<|endoftext|>"
 
 
-class Causal(Objective):
+class Causal(OfTokens):
     """Predict each token from those before it."""
 
     data_loss = staticmethod(language_loss)
     special_tokens = (END_OF_TEXT,)  # GPT-2's only one, which stands between documents
 
-    def parts(self) -> tuple[Iterable[str], Iterable[str]]:
+    def texts_of_data(self) -> tuple[Iterable[str], Iterable[str]]:
         """Documents; the validation part is their end."""
         return split_documents(Documents(self.options.data), self.options.validation)
 
@@ -46,8 +45,10 @@ class Causal(Objective):
                  if getattr(self.options, name) is not None]
         return GPT(GPTConfig(**self._sizes("n_kv_head", "bias", *given)))
 
-    def start(self, train: np.ndarray, validation: np.ndarray) -> WindowSampler:
+    def start(self, train: Any, validation: Any) -> SizedSource:
         """Windows at random places."""
+        if self.mixture is not None:
+            return self.start_mixture(train, validation)
         o, block_size = self.options, self.config.block_size
         require_block(len(train), block_size, "the training text")
         require_block(len(validation), 1, "the validation text")
