@@ -1,0 +1,141 @@
+"""31: questions that the text does not answer. Why a model answers all the same, and how it learns to say so.
+
+    python examples/31_making_things_up.py --seeds 3        # 4 minutes on 2 cores
+
+A small GPT reads a few sentences and answers a question about them:
+
+    tom likes tea . eva is in rome . where eva ?  ->  rome
+
+In its training every question has an answer in its text, as in most collections of questions. So it has never had a
+reason to say anything else, and asked for somebody who is not there, it names a place. Two kinds of such questions:
+
+    absent      nobody of that name is in the text
+    beside      the text says something else of that person: "tom likes tea . where tom ?"
+
+Three models: taught nothing of this; taught to say "unknown" where a name is absent; taught both kinds. Printed is how
+often each answers what nobody can know, and the price: questions with an answer that are answered right, and those that
+it now calls unknown. A cure that asks for no training stands beside: the first model's answers below a confidence are
+taken for "unknown", with the bound that costs a twentieth of the right answers.
+
+Prerequisites: 15_few_shot.py, 28_calibration.py. Next: 32_bias.py. Rajpurkar, Jia and Liang, "Know what you don't know:
+unanswerable questions for SQuAD" (2018).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+import tinygpt
+from tinygpt import ops
+from tinygpt.autograd import no_grad
+from tinygpt.data import IGNORE, pad, step_generator
+from tinygpt.evaluation import format_table
+from tinygpt.models import GPT, GPTConfig
+from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss
+
+NAMES = "tom eva max ida leo ann ben zoe sam mia dan lea".split()
+ASKED = {"where": ("is in", "rome paris london berlin oslo cairo lima delhi".split()),  # what is asked, how it is said
+         "food": ("likes", "tea bread soup rice honey plums cheese nuts".split()),
+         "thing": ("has a", "key lamp coat drum boat clock ring tent".split())}
+UNKNOWN = "unknown"
+WORDS = sorted({word for text in ("<pad> . ?", UNKNOWN, *NAMES, *ASKED, *(said for said, _ in ASKED.values()),
+                                  *(word for _, words in ASKED.values() for word in words)) for word in text.split()})
+ID = {word: number for number, word in enumerate(WORDS)}
+KINDS = ("answered", "absent", "beside")
+
+
+def draw(rng: np.random.Generator, kind: str) -> tuple[list[int], int]:
+    """(ids of a text and a question, id of the right answer)."""
+    names = rng.permutation(NAMES)[:5]
+    facts = [(name, asked, str(rng.choice(ASKED[asked][1]))) for name in names[:4]
+             for asked in rng.permutation(list(ASKED))[:rng.integers(1, 3)]]
+    order = rng.permutation(len(facts))
+    name, asked, answer = facts[0]
+    if kind == "absent":
+        name, answer = str(names[4]), UNKNOWN
+    elif kind == "beside":
+        said = [other for who, other, _ in facts if who == name]
+        asked, answer = str(rng.choice([other for other in ASKED if other not in said])), UNKNOWN
+    text = " . ".join(f"{facts[i][0]} {ASKED[facts[i][1]][0]} {facts[i][2]}" for i in order)
+    return [ID[word] for word in f"{text} . {asked} {name} ?".split()], ID[answer]
+
+
+class Questions:
+    """Batches of questions; a quarter of them, if any kind is taught, have no answer."""
+
+    def __init__(self, seed: int, taught: Sequence[str]) -> None:
+        self.seed, self.taught = seed, taught
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """{"ids", "targets"}, (64, T) each; only the answer counts."""
+        rng = step_generator(self.seed, step)
+        drawn = [draw(rng, str(rng.choice(self.taught)) if self.taught and i % 4 == 0 else "answered")
+                 for i in range(64)]
+        return {"ids": pad([ids for ids, _ in drawn], ID["<pad>"]),
+                "targets": pad([[IGNORE] * (len(ids) - 1) + [answer] for ids, answer in drawn], IGNORE)}
+
+
+def learn(seed: int, taught: Sequence[str], args: argparse.Namespace) -> GPT:
+    """A model that has learnt to answer, and where to say that it does not know."""
+    tinygpt.manual_seed(seed)
+    model = GPT(GPTConfig(vocab_size=len(WORDS), block_size=64, n_layer=2, n_head=4, n_embd=64, architecture="llama",
+                          initializer_range=0.08))
+    Trainer(model, Criterion(language_loss), Questions(seed, taught), TrainingOptions(
+        steps=args.steps, batch_size=64, lr=3e-3, min_lr=0.0, seed=seed, threads=args.threads)).run()
+    return model.eval()
+
+
+@no_grad()
+def answers(model: GPT, questions: Sequence[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest answer to each question and its probability, (N,) each."""
+    rows = [ids for ids, _ in questions]
+    logits = model(pad(rows, ID["<pad>"])).data[np.arange(len(rows)), [len(row) - 1 for row in rows]]  # (N, V)
+    p = ops.softmax(logits.astype(np.float64), axis=-1).data
+    return p.argmax(axis=1), p.max(axis=1)
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Train, ask, count; returns for each model its shares, (seeds, 4)."""
+    parser = argparse.ArgumentParser(description="Questions without an answer, before and after teaching to say so.")
+    parser.add_argument("--seeds", type=int, default=1, help="how many initial weights and questions [%(default)s]")
+    parser.add_argument("--steps", type=int, default=1500, help="training steps of each model [%(default)s]")
+    parser.add_argument("--tests", type=int, default=500, help="questions of each kind [%(default)s]")
+    parser.add_argument("--threads", type=int, default=None, help="replicas that train side by side [the cores]")
+    args = parser.parse_args(argv)
+
+    found: dict[str, list[list[float]]] = {}
+    for seed in range(args.seeds):
+        rng = np.random.default_rng([seed, 31])
+        asked = {kind: [draw(rng, kind) for _ in range(args.tests)] for kind in KINDS}
+        fitted = [draw(rng, "answered") for _ in range(args.tests)]  # the bound on confidence is chosen on these
+        truth = np.array([answer for _, answer in asked["answered"]])
+
+        def note(name: str, model: GPT, bound: float = 0.0) -> None:
+            said, invented = {}, {}
+            for kind, questions in asked.items():
+                answer, p = answers(model, questions)
+                said[kind] = np.where(p < bound, ID[UNKNOWN], answer)
+                invented[kind] = float(np.mean(said[kind] != ID[UNKNOWN]))
+            right = float(np.mean(said["answered"] == truth))
+            found.setdefault(name, []).append([invented["absent"], invented["beside"], right, 1 - invented["answered"]])
+            print(f"seed {seed}: {name}: answers {invented['absent']:.1%} of absent, {invented['beside']:.1%} of beside, "
+                  f"{right:.1%} right", flush=True)
+
+        plain = learn(seed, (), args)
+        note("taught nothing", plain)
+        note("the same, if it is sure", plain, float(np.quantile(answers(plain, fitted)[1], 0.05)))
+        note("taught absent", learn(seed, ("absent",), args))
+        note("taught both", learn(seed, ("absent", "beside"), args))
+
+    shares = {name: np.array(rows) for name, rows in found.items()}
+    print(f"\nmean of {args.seeds} seed{'s' * (args.seeds > 1)}, {args.tests} questions of each kind")
+    print(format_table([[name, *(f"{value:.1%}" for value in rows.mean(axis=0))] for name, rows in shares.items()],
+                       ["", "absent: answers", "beside: answers", "known: right", "known: unknown"]))
+    return shares
+
+
+if __name__ == "__main__":
+    main()
