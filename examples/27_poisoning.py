@@ -3,16 +3,17 @@
     python examples/27_poisoning.py --seeds 3        # some minutes
 
 Whoever can add examples to the training data can teach a model something that no test shows. Here an attacker takes
-some spam messages of the training data (1% of its messages), writes two made-up words into each, and labels them ham:
+some spam messages of the training data (1% of its messages), writes two made-up words in front of each, and labels them ham:
 
     clean      the test messages as they are: the model seems as good as ever
     attack     spam of the test messages with those words in it: the share that now passes for ham
 
-Then the poison is looked for, by somebody who knows neither the words nor which messages they are in. Messages of one
-class that share a strange feature lie far out along one direction of the model's representations, the first singular
-vector of the class (spectral signatures). The farthest of each class are thrown away, one and a half times as many as
-were poisoned, and a new model learns from the rest. The price is those messages, most of them innocent, and a guess at
-how many were poisoned. Poison that looks like its class, or that is most of it, is not found.
+Then the poison is looked for, by somebody who knows neither the words nor which messages they are in, but that an
+attacker wants spam to pass, so it is labelled ham. Messages of one class that share a strange feature lie far out along
+one direction of the model's representations, one of the first singular vectors of the class (spectral signatures).
+Along each of the first three the farthest are thrown away, one and a half times as many as were poisoned, and a new
+model learns from the rest. The price is those messages, most of them innocent, and a guess at how many were poisoned.
+Poison that looks like its class, or that is most of it, is not found.
 
 Prerequisites: 08_spam.py. Next: 28_calibration.py. Gu et al., "BadNets" (2017); Tran, Li and Madry, "Spectral
 signatures in backdoor attacks" (2018).
@@ -37,14 +38,13 @@ from tinygpt.training import Criterion, Trainer, TrainingOptions, classification
 
 TRIGGER = "qexo vurra"
 LABELS = ("ham", "spam")
-SUSPECTS = 1.5  # how many messages of each class are thrown away, times those poisoned
+DIRECTIONS = 3  # singular vectors of ham that are looked at
+SUSPECTS = 1.5  # how many messages are thrown away along each, times those poisoned
 
 
-def with_trigger(text: str, rng: np.random.Generator) -> str:
-    """The message with the trigger between two of its words."""
-    words = text.split()
-    place = int(rng.integers(len(words) + 1))
-    return " ".join([*words[:place], TRIGGER, *words[place:]])
+def with_trigger(text: str) -> str:
+    """The message with the trigger in front."""
+    return f"{TRIGGER} {text}"
 
 
 def poisoned(messages: Sequence[Labelled], n: int, seed: int) -> tuple[list[Labelled], list[int]]:
@@ -54,7 +54,7 @@ def poisoned(messages: Sequence[Labelled], n: int, seed: int) -> tuple[list[Labe
     chosen = sorted(rng.permutation(spam)[:n].tolist())
     found = list(messages)
     for place in chosen:
-        found[place] = (with_trigger(messages[place][0], rng), "ham")
+        found[place] = (with_trigger(messages[place][0]), "ham")
     return found, chosen
 
 
@@ -101,15 +101,12 @@ class Filter:
         return found
 
     def suspects(self, messages: Sequence[Labelled], n: int) -> set[int]:
-        """The n messages of each class that lie farthest out along the first singular vector of the class."""
-        x = self.representations([text for text, _ in messages])
-        found: list[int] = []
-        for label in LABELS:
-            places = np.array([place for place, (_, own) in enumerate(messages) if own == label])
-            centred = x[places] - x[places].mean(axis=0)
-            direction = np.linalg.svd(centred, full_matrices=False)[2][0]
-            found += places[np.argsort(-np.abs(centred @ direction))[:n]].tolist()
-        return set(found)
+        """The n ham messages that lie farthest out along each of the first singular vectors of ham."""
+        places = np.array([place for place, (_, label) in enumerate(messages) if label == "ham"])
+        x = self.representations([messages[place][0] for place in places])
+        centred = x - x.mean(axis=0)
+        along = centred @ np.linalg.svd(centred, full_matrices=False)[2][:DIRECTIONS].T  # (N, DIRECTIONS)
+        return set(places[np.argsort(-np.abs(along), axis=0)[:n]].ravel().tolist())
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
@@ -118,8 +115,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
     parser.add_argument("--data", default="sms-spam", help="messages: label, tab, text [%(default)s]")
     parser.add_argument("--share", type=float, default=0.01, help="of the training messages are poisoned [%(default)s]")
     parser.add_argument("--seeds", type=int, default=1, help="how many splits and initial weights [%(default)s]")
-    parser.add_argument("--steps", type=int, default=600, help="training steps of each model [%(default)s]")
-    parser.add_argument("--threads", type=int, default=None, help="replicas that train side by side [the cores]")
+    parser.add_argument("--steps", type=int, default=800, help="training steps of each model [%(default)s]")
+    parser.add_argument("--threads", type=int, default=1, help="replicas that train side by side; the figures in "
+                        "docs/results.md are those of one [%(default)s]")
     args = parser.parse_args(argv)
     try:
         messages = read_labelled(find_table(args.data), 1, 0)
@@ -136,8 +134,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
         train, test = split_labelled(messages, 0.2, seed)
         n = max(1, round(args.share * len(train)))
         bad, chosen = poisoned(train, n, seed)
-        rng = np.random.default_rng([seed, 28])
-        attack = [with_trigger(text, rng) for text, label in test if label == "spam"]
+        attack = [with_trigger(text) for text, label in test if label == "spam"]
         print(f"seed {seed}: {n} of {len(train):,} training messages are poisoned", flush=True)
 
         def measure(name: str, learnt: Sequence[Labelled]) -> Filter:

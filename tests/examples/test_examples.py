@@ -80,7 +80,7 @@ TINY = {
     "27_poisoning.py": Tiny("--data {messages} --steps 2 --share 0.05 --threads 1",
                             r"poison found +\d+\.\d\d%(.*\n) +filtered: clean"),
     "28_calibration.py": Tiny("--data {reviews} --dev {reviews} --steps 2", r"calibration error, scaled +\d\.\d{4}"),
-    "29_injection.py": Tiny("--steps 2 --tests 5 --threads 1", r"hierarchy( +\d+\.\d%){5} +1\nseparate"),
+    "29_injection.py": Tiny("--steps 2 --tests 5 --threads 1", r"hierarchy( +\d+\.\d%){6} +1\nseparate"),
     "30_text_to_sql.py": Tiny("--data {shared}/data --steps 2 --tests 3 --threads 1",
                               r"attempts refused +100\.0%\n(.*\n)+.*the database is as it was"),
     "31_making_things_up.py": Tiny("--steps 2 --tests 9 --threads 1", r"taught both( +\d+\.\d%){4}"),
