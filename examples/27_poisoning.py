@@ -3,7 +3,8 @@
     python examples/27_poisoning.py --seeds 3        # some minutes
 
 Whoever can add examples to the training data can teach a model something that no test shows. Here an attacker takes
-some spam messages of the training data (1% of its messages), writes two made-up words in front of each, and labels them ham:
+some spam messages of the training data (1% of its messages), writes two made-up words in front of each, and labels them
+ham:
 
     clean      the test messages as they are: the model seems as good as ever
     attack     spam of the test messages with those words in it: the share that now passes for ham

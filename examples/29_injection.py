@@ -14,8 +14,8 @@ it, to answer with the wrong mood. Three defences:
     separate    nothing is trained anew: each sentence is read alone, only good and bad may be said, and the most votes
                 win; so an order has the vote of one sentence
 
-Beside the share of attacks that succeed stand the same with wordings that hierarchy was not trained to ignore, with four
-orders in place of one, and with forged marks: what a program gets that lets text spell its special tokens. And the
+Beside the share of attacks that succeed stand the same with wordings that hierarchy was not trained to ignore, with
+four orders in place of one, and with forged marks: what a program gets that lets text spell its special tokens. And the
 price: reviews without an order that are still judged right, orders of the user himself that are still obeyed, and how
 often the model must read. No defence is safe: each is a habit or a vote, and no rule of the program. What a model must
 never do, the program around it has to prevent (30_text_to_sql.py).
@@ -171,8 +171,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     print(f"\nmean of {args.seeds} seed{'s' * (args.seeds > 1)}, {args.tests} messages of each kind")
     print(format_table([[name, *(f"{value:.1%}" for value in rows.mean(axis=0)), "4" if name == "separate" else "1"]
                         for name, rows in shares.items()],
-                       ["defence", "attacked", "unseen wording", "four orders", "marks forged", "clean: right", "user obeyed",
-                        "passes"]))
+                       ["defence", "attacked", "unseen wording", "four orders", "marks forged", "clean: right",
+                        "user obeyed", "passes"]))
     return shares
 
 

@@ -176,7 +176,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
     for name, values in found.items():
         print(f"  {name:42} {np.mean(values):6.1%}" + f" (from {min(values):.1%} to {max(values):.1%})" * (
             len(values) > 1))
-    print(f"  a query takes {1000 * limited / len(known):.2f} ms with limits and {1000 * free / len(known):.2f} without")
+    print("  a query takes {:.2f} ms with limits, {:.2f} without".format(*(1000 * seconds / len(known)
+                                                                        for seconds in (limited, free))))
     same = hashlib.sha256(database.read_bytes()).digest() == before
     print(f"  {len(ATTEMPTS)} attempts; the database is {'as it was' if same else 'CHANGED'}")
     return found

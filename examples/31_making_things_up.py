@@ -54,15 +54,16 @@ def draw(rng: random.Random, kinds: Sequence[str]) -> tuple[list[int], list[int]
     names = rng.sample(NAMES, 4)
     facts = [(name, asked, rng.choice(ASKED[asked][1])) for name in names[:3]
              for asked in rng.sample(list(ASKED), rng.randint(1, 2))]
-    words = " . ".join(f"{name} {ASKED[asked][0]} {what}" for name, asked, what in rng.sample(facts, len(facts))).split()
+    said = [f"{name} {ASKED[asked][0]} {what}" for name, asked, what in rng.sample(facts, len(facts))]
+    words = " . ".join(said).split()
     targets = [IGNORE] * len(words)
     for kind in kinds:
         name, asked, answer = rng.choice(facts)
         if kind == "absent":
             name, answer = names[3], UNKNOWN
         elif kind == "beside":
-            said = [about for who, about, _ in facts if who == name]
-            asked, answer = rng.choice([other for other in ASKED if other not in said]), UNKNOWN
+            known = [about for who, about, _ in facts if who == name]
+            asked, answer = rng.choice([other for other in ASKED if other not in known]), UNKNOWN
         words += [asked, name, "?", answer]
         targets += [IGNORE, IGNORE, ID[answer], IGNORE]
     return [ID[word] for word in words[:-1]], targets[:-1]
@@ -127,8 +128,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, np.ndarray]:
                 invented[kind] = float(np.mean(said[kind] != ID[UNKNOWN]))
             right = float(np.mean(said["answered"] == truth))
             found.setdefault(name, []).append([invented["absent"], invented["beside"], right, 1 - invented["answered"]])
-            print(f"seed {seed}: {name}: answers {invented['absent']:.1%} of absent, {invented['beside']:.1%} of beside, "
-                  f"{right:.1%} right", flush=True)
+            print(f"seed {seed}: {name}: answers {invented['absent']:.1%} of absent, {invented['beside']:.1%} of "
+                  f"beside, {right:.1%} right", flush=True)
 
         plain = learn(seed, (), args)
         note("taught nothing", plain)

@@ -16,7 +16,7 @@ pronoun swapped (counterfactual augmentation); or only sentences without a word 
 price: what is true is unlearnt as well ("the queen said that she …", facts), and the loss on texts like the corpus.
 Real pairs are hard to write: many of CrowS-Pairs, which `tinygpt evaluate --task crows-pairs` reads, are faulty.
 
-Prerequisites: 03_pretraining.py, tinygpt/evaluation/minimal_pairs. Next: 33_question_answering.py. Zhao et al., "Gender
+Prerequisites: 03_pretraining.py, tinygpt/evaluation/text_pairs.py. Next: 33_question_answering.py. Zhao et al., "Gender
 bias in coreference resolution" (2018), the swapping; Blodgett et al., "Stereotyping Norwegian salmon" (2021).
 """
 

@@ -9,8 +9,8 @@ that follow its days of graphics cards and its price; and how often it read each
 Then compute-optimal models: of 72 runs with nine budgets C (isoflops_curves.json, if it is at hand), each budget has a
 best size. A parabola through the losses of a budget finds it, and a line through logarithms gives N = k·C^a.
 
-Then a law of our own. Small GPTs of bytes learn from the documentation inside Python: sizes N by amounts of text D, no
-text twice. To their losses is fitted
+Then a law of our own. Small GPTs of bytes learn from the documentation inside Python: sizes N by amounts of text D, cut
+at random from 3 MB. To their losses is fitted
 
     L(N, D) = E + A / N^α + B / D^β
 
@@ -42,9 +42,9 @@ from tinygpt.models import GPT, GPTConfig
 from tinygpt.training import Criterion, Trainer, TrainingOptions, language_loss
 
 GPT3 = 175e9, 300e9  # parameters, tokens read
-SOURCES = (  # Brown et al., table 2.2: billions of tokens, and the share of what was read
-    ("Common Crawl, filtered", 410, 0.60), ("WebText2", 19, 0.22), ("Books1", 12, 0.08), ("Books2", 55, 0.08),
-    ("Wikipedia", 3, 0.03))
+SOURCES = (  # Brown et al., table 2.2: billions of tokens, the share of what was read, how often by their own count
+    ("Common Crawl, filtered", 410, 0.60, 0.44), ("WebText2", 19, 0.22, 2.9), ("Books1", 12, 0.08, 1.9),
+    ("Books2", 55, 0.08, 0.43), ("Wikipedia", 3, 0.03, 3.4))
 V100, PRICE = 28e12, 1.5  # operations a second that a V100 keeps up, and dollars an hour: Lambda's estimate of 2020
 SIZES = ((1, 16), (2, 24), (2, 40), (3, 56))  # layers, channels
 TOKENS = (100_000, 200_000, 400_000, 800_000)
@@ -60,11 +60,12 @@ def gpt3() -> str:
     n, d = GPT3
     flop = 6 * n * d
     years = flop / V100 / 3600 / 24 / 365
-    rows = [[name, f"{size} billion", f"{share:.0%}", f"{share * d / 1e9 / size:.2f}"] for name, size, share in SOURCES]
+    rows = [[name, f"{size} billion", f"{share:.0%}", f"{share * d / 1e9 / size:.2f}", f"{paper}"]
+            for name, size, share, paper in SOURCES]
     return (f"GPT-3: 6 x {n:.3g} x {d:.3g} = {flop:.3g} operations, {flop / 1e15 / 86400:,.0f} petaflop/s-days; "
             f"{years:,.0f} years of one V100, {years * 365 * 24 * PRICE / 1e6:.1f} million dollars\n"
-            + format_table([*rows, ["together", f"{sum(s[1] for s in SOURCES)} billion", "", ""]],
-                           ["source", "tokens", "share", "times read"]))
+            + format_table([*rows, ["together", f"{sum(s[1] for s in SOURCES)} billion", "", "", ""]],
+                           ["source", "tokens", "share", "times read", "the paper says"]))
 
 
 def compute_optimal(path: Path) -> str:

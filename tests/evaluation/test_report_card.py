@@ -132,7 +132,8 @@ def test_every_row_of_the_suite_measures_a_model_that_chats(data, monkeypatch):
     model.save_pretrained(data / "judge", tok)  # in the place of the public models that judge others
     monkeypatch.setattr(suites, "find_packaged", lambda name: data / "judge")
     drawn = suites.continue_texts
-    monkeypatch.setattr(suites, "continue_texts", lambda *of, **how: [f"{text}. And. More." for text in drawn(*of, **how)])
+    monkeypatch.setattr(suites, "continue_texts",
+                        lambda *of, **how: [f"{text}. And. More." for text in drawn(*of, **how)])
     found = run_suite("core", model, tok, Asked(data="", model_name=str(data), limit=2))
     assert not [line.missing for line in found.lines if line.missing]
     for line in found.lines:
