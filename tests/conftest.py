@@ -16,6 +16,12 @@ import pytest
 for library in ("OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+# Drawing the picture of a run takes longer than these runs do. So matplotlib is absent here, and in the processes that
+# tests start; the fixture `pictures` brings it back.
+ABSENT = str(Path(__file__).parent / "absent")
+sys.modules["matplotlib.figure"] = None  # type: ignore[assignment]
+os.environ["PYTHONPATH"] = os.pathsep.join([ABSENT, *filter(None, [os.environ.get("PYTHONPATH")])])
+
 # "ci", the default: the same examples every time. "nightly" (--hypothesis-profile=nightly): fresh ones, and more.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("nightly", derandomize=False, deadline=None, max_examples=1000)
@@ -82,6 +88,14 @@ def _folder(name: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no {name} folder beside the checkout")
     return path
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matplotlib is there; the test is skipped where it is not installed."""
+    monkeypatch.delitem(sys.modules, "matplotlib.figure")
+    monkeypatch.setenv("PYTHONPATH", os.environ["PYTHONPATH"].removeprefix(ABSENT).removeprefix(os.pathsep))
+    pytest.importorskip("matplotlib.figure")
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ class Text(NamedTuple):
     line: int
 
 
+@functools.cache
 def prose(path: Path, content: str) -> list[Text]:
     """A page without its blocks of code; the docstrings and comments of a source file."""
     if path.suffix == ".md":  # a block leaves its line ends behind, so that lines keep their numbers

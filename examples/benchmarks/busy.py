@@ -83,7 +83,7 @@ def spinning(n: int) -> Iterator[None]:
 
 
 def compare(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Tokens a second of each way, in each phase."""
+    """Tokens a second of each way, in each phase; a line for each as it ends."""
     names = [*WAYS, *(["transformers"] if has_torch() and options.transformers else [])]
     sides = {name: subprocess.Popen(
         [sys.executable, __file__, "--serve", name, "--layers", str(options.layers), "--channels",
@@ -103,7 +103,9 @@ def compare(options: argparse.Namespace) -> dict[str, dict[str, float]]:
                         process.stdin.flush()
                         done[name] += json.loads(process.stdout.readline())
             rates = {name: float(n / seconds) for name, (n, seconds) in done.items()}
-            found[f"{place + 1}: {load} beside"] = rates | {"share": rates["chosen"] / max(rates["one"], rates["all"])}
+            phase = f"{place + 1}: {load} beside"
+            found[phase] = rates | {"share": rates["chosen"] / max(rates["one"], rates["all"])}
+            print(f"{phase:14}" + "".join(f"  {name} {value:8.2f}" for name, value in found[phase].items()), flush=True)
     finally:
         for side in sides.values():
             side.kill()
@@ -127,8 +129,6 @@ def main() -> None:
         serve(options.serve, options.layers, options.channels)
     else:
         found = compare(options)
-        for phase, rates in found.items():
-            print(f"{phase:14}" + "".join(f"  {name} {value:8.2f}" for name, value in rates.items()))
         if options.json:
             print(json.dumps(found))
 

@@ -64,7 +64,7 @@ def test_from_pairs_to_a_judge_a_policy_and_their_figures(place: Path, capsys) -
     assert found["best_of"] == 2 and found["n_questions"] == 20
 
 
-def test_from_questions_to_a_reward(place: Path, capsys) -> None:
+def test_from_questions_to_a_reward(place: Path, capsys, pictures) -> None:
     done = command(capsys, "align", "--method", "grpo", "--model", place / "model", "--data", place / "asked.jsonl",
                    "--reward", "exact,length=-0.1", "--group-size", 2, "--max-new-tokens", 3, "--out", place / "grpo",
                    *RUN)

@@ -143,7 +143,7 @@ def test_messages_are_short_and_harmless(capsys, monkeypatch, error, code, messa
     (["pretrain", "--out", "x" * 300], "File name too long"),
     (["pretrain", "--out", "o", "--steps", "9" * 30], "is too large: at most 9,223,372,036,854,775,807"),
     (["pretrain", "--out", "o", "--steps", "9" * 5000], "invalid int value: '9999"),
-    (["pretrain", "--out", "o", "--n-embd", "1000000"], "and this machine has"),
+    (["pretrain", "--out", "o", "--data", "text.txt", "--n-embd", "1000000"], "and this machine has"),
     (["pretrain", "--out", "o", "--n-layer", "1000000", "--n-embd", "8", "--n-head", "1"], "n_layer must be at most"),
     (["pretrain", "--out", "o", "--accumulate", "1000000000000"], "cuts a batch of 16 into more parts"),
     (["pretrain", "--out", "o", "--tokenizer", "char", "--vocab-size", "300"], "--vocab-size is an option of"),
@@ -151,6 +151,7 @@ def test_messages_are_short_and_harmless(capsys, monkeypatch, error, code, messa
 ])
 def test_bad_input_is_exit_code_2(capsys, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("one text and another. " * 40, encoding="utf-8")
     assert message in error_line(command(capsys, *arguments))
     assert not (tmp_path / "o").exists()
 

@@ -26,13 +26,6 @@ from tinygpt.training import PRESETS, PretrainOptions, language_loss, pretrain, 
 RESULT = re.compile(r"validation loss \d+\.\d{4}\n")
 
 
-@pytest.fixture(autouse=True)
-def _no_matplotlib(monkeypatch, request):
-    """Drawing takes longer than these runs do; one test draws."""
-    if "draws" not in request.node.name:
-        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-
-
 @pytest.fixture(scope="module")
 def text(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "text.txt"
@@ -74,8 +67,7 @@ def test_the_validation_loss_is_that_of_the_saved_model(capsys, text, tmp_path):
     assert float(done.out.split()[-1]) == pytest.approx(nats / (len(ids) - 1), abs=1e-4)
 
 
-def test_it_draws_the_losses(capsys, text, tmp_path):
-    pytest.importorskip("matplotlib")
+def test_it_draws_the_losses(capsys, text, tmp_path, pictures):
     done = command(capsys, "pretrain", "--data", text, "--out", tmp_path, *TINY, "--tokenizer", "char")
     assert done.code == 0 and (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 

@@ -19,8 +19,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [name for name in OPS if name in op_db]
-    assert main(["gradcheck", *names, "--examples", "1"]) == 0
+    longest = sorted((name for name in OPS if name in op_db), key=len)[-10:]
+    assert main(["gradcheck", *longest, "--examples", "1"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 

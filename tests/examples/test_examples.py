@@ -106,7 +106,8 @@ def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedP
     """`python -W error examples/NAME ARGUMENTS`, in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         surroundings = {key: value for key, value in os.environ.items() if not key.startswith("TINYGPT_")}
-        surroundings |= {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"} | environment
+        paths = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+        surroundings |= {"PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"} | environment
         command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
         return subprocess.run(command, cwd=folder, env=surroundings, timeout=300, capture_output=True, text=True,
                               encoding="utf-8")

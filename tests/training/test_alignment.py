@@ -75,13 +75,6 @@ def options_of(kind: str, place: Path, **more) -> AlignOptions:
     return AlignOptions(**{**run, "data": (str(data),), **said})
 
 
-@pytest.fixture
-def undrawn(monkeypatch) -> None:
-    """Pictures are drawn in tests of their own, and slow."""
-    monkeypatch.setattr("tinygpt.training.objectives.base.plot_losses", lambda *_: False)
-    monkeypatch.setattr("tinygpt.training.objectives.preference.plot_figures", lambda *_: False)
-
-
 @pytest.fixture(scope="module")
 def runs(place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path, str]]:
     """kind -> the folder of a finished run, one with the state as it was after step 4 alone, and what was told."""
@@ -89,8 +82,6 @@ def runs(place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
     with pytest.MonkeyPatch.context() as patch:
         module = __import__("tinygpt.training.run", fromlist=["write_checkpoint"])
         write = module.write_checkpoint
-        patch.setattr("tinygpt.training.objectives.base.plot_losses", lambda *_: False)
-        patch.setattr("tinygpt.training.objectives.preference.plot_figures", lambda *_: False)
         for kind in KINDS:
             whole, half = (tmp_path_factory.mktemp(kind) / name for name in ("whole", "half"))
             half.mkdir()
@@ -109,7 +100,7 @@ def runs(place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_resume_bit_for_bit(kind, runs, undrawn) -> None:
+def test_resume_bit_for_bit(kind, runs) -> None:
     whole, half, _ = runs[kind]
     align(saved_options(half, AlignOptions), half, resume=True, stream=io.StringIO())
     names = {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()} - {
@@ -154,7 +145,7 @@ def test_steps_with_the_same_answers_move_away_from_who_wrote_them(runs) -> None
 
 
 @pytest.mark.parametrize("kind", ["dpo-lora", "dpo", "grpo-lora"])
-def test_the_folder_it_began_with_may_be_gone(kind, place, tmp_path, undrawn) -> None:
+def test_the_folder_it_began_with_may_be_gone(kind, place, tmp_path) -> None:
     shutil.copytree(place / "chat", tmp_path / "base")
     options = options_of(kind, place, model=str(tmp_path / "base"), steps=1)
     first = align(options, tmp_path / "out", stream=io.StringIO())
@@ -172,7 +163,7 @@ def _stopped(tmp_path: Path, place: Path, **more) -> Path:
     return tmp_path / "out"
 
 
-def test_another_reference_or_judge_than_the_run_began_with_is_refused(place, tmp_path, undrawn) -> None:
+def test_another_reference_or_judge_than_the_run_began_with_is_refused(place, tmp_path) -> None:
     for name in ("other", "judge"):
         shutil.copytree(place / name, tmp_path / name)
     out = _stopped(tmp_path, place, reference=str(tmp_path / "other"), reward=str(tmp_path / "judge"))
@@ -201,7 +192,7 @@ def test_the_answers_of_a_hostile_state_are_checked() -> None:
 # Learning
 
 
-def test_a_reward_model_and_dpo_learn_a_plain_preference(place, tmp_path, undrawn) -> None:
+def test_a_reward_model_and_dpo_learn_a_plain_preference(place, tmp_path) -> None:
     """Answers that say yes are better than those that say no."""
     rng = np.random.default_rng(0)
     words = ["sun", "tree", "moon", "gate", "leaf"]
@@ -215,7 +206,7 @@ def test_a_reward_model_and_dpo_learn_a_plain_preference(place, tmp_path, undraw
         assert align(options, tmp_path / method, stream=io.StringIO()).validation["accuracy"] == 1.0
 
 
-def test_grpo_learns_what_is_rewarded(place, tmp_path, undrawn) -> None:
+def test_grpo_learns_what_is_rewarded(place, tmp_path) -> None:
     options = options_of("grpo", place, reward="length", steps=40, lr=3e-3, group_size=8, eval_every=40,
                          save_every=40, max_new_tokens=12, threads=1)
     result = align(options, tmp_path / "out", stream=io.StringIO())

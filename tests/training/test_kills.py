@@ -49,7 +49,6 @@ def place(tmp_path_factory) -> Path:
     (folder / "chats.jsonl").write_text("\n".join(chats), encoding="utf-8")
     pairs = [json.dumps({"prompt": f"{i}?", "chosen": str(i), "rejected": f"{i}{i}?"}) for i in range(30)]
     (folder / "pairs.jsonl").write_text("\n".join(pairs), encoding="utf-8")
-    (folder / "matplotlib.py").write_text("raise ImportError('absent')\n", encoding="utf-8")
     start(folder, "pretrain", "--objective", "masked", "--data", "text.txt", "labels.csv", "--out", "base", *NEW,
           "--steps", "2").communicate(timeout=120)
     start(folder, "finetune", "--task", "instruction", "--data", "chats.jsonl", "--out", "writer", *NEW,
@@ -58,10 +57,9 @@ def place(tmp_path_factory) -> Path:
 
 
 def start(place: Path, *arguments: str) -> subprocess.Popen:
-    paths = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen([sys.executable, "-m", "tinygpt", *arguments], cwd=place, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {
-                                "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "TINYGPT_DEVICE": "cpu"})
+                                "TINYGPT_DEVICE": "cpu"})
 
 
 def finish(place: Path, *arguments: str) -> str:

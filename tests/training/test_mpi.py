@@ -33,9 +33,6 @@ def place(tmp_path, monkeypatch) -> Path:
     (tmp_path / "text.txt").write_text(" ".join(f"{i} and {i * i % 17}," for i in range(300)), encoding="utf-8")
     (tmp_path / "labels.csv").write_text("text,label\n" + "".join(
         f"number {i},{'odd' if i % 2 else 'even'}\n" for i in range(40)), encoding="utf-8")
-    (tmp_path / "absent").mkdir()
-    (tmp_path / "absent" / "matplotlib.py").write_text("raise ImportError('absent')\n", encoding="utf-8")  # it is slow
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     return tmp_path
 
 
@@ -44,8 +41,7 @@ def start(*programs: list[str], variables: dict[str, str] | None = None) -> subp
     words = [word for count, *arguments in programs
              for word in (":", "-n", count, sys.executable, "-m", "tinygpt", *arguments)]
     return subprocess.Popen([str(MPIEXEC), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(
-                                ["absent", os.environ.get("PYTHONPATH", "")])} | (variables or {}))
+                            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"} | (variables or {}))
 
 
 def finished(process: subprocess.Popen) -> tuple[int, str, list[str]]:

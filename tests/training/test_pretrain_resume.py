@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -59,24 +58,18 @@ sys.exit(main(sys.argv[5:]))
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a text, and a module that stands in for matplotlib's absence (the picture is tested elsewhere)."""
+    """A folder with a text."""
     folder = tmp_path_factory.mktemp("runs")
     rng = np.random.default_rng(0)
     words = ["one", "two", "three", "naïve", "four,", "five.\n"]
     (folder / "text.txt").write_text(" ".join(words[i] for i in rng.integers(6, size=300)), encoding="utf-8")
-    (folder / "matplotlib.py").write_text("raise ImportError('absent')\n", encoding="utf-8")
     return folder
-
-
-def environment(place: Path) -> dict[str, str]:
-    paths = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def start(place: Path, *arguments: str, driver: tuple[str, ...] = ()) -> subprocess.Popen:
     command = [sys.executable, "-c", DRIVER, *driver] if driver else [sys.executable, "-m", "tinygpt"]
-    return subprocess.Popen([*command, "pretrain", *arguments], cwd=place, env=environment(place),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    return subprocess.Popen([*command, "pretrain", *arguments], cwd=place, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, encoding="utf-8")
 
 
 def finish(place: Path, *arguments: str, code: int = 0, **options) -> tuple[str, str]:

@@ -117,8 +117,7 @@ def test_entries_are_on_disk_at_once(tmp_path):
 @pytest.mark.parametrize("entries", [
     [], [dict(step=1, loss=2.0)], [dict(step=1, validation_loss=2.0)],
     [dict(step=i, loss=2.0 / i) for i in range(1, 50)] + [dict(step=49, validation_loss=0.1)]])
-def test_the_picture(tmp_path, entries):
-    pytest.importorskip("matplotlib")
+def test_the_picture(tmp_path, entries, pictures):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     for entry in entries:
         log.write(**entry)
@@ -127,8 +126,7 @@ def test_the_picture(tmp_path, entries):
     assert (tmp_path / "loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_without_matplotlib_there_is_no_picture_and_no_error(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+def test_without_matplotlib_there_is_no_picture_and_no_error(tmp_path):
     assert not plot_losses(tmp_path / "metrics.jsonl", tmp_path / "loss.png")
     assert not list(tmp_path.iterdir())
 

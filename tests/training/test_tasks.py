@@ -91,7 +91,6 @@ def runs(files, bases, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
                     shutil.copy(path, half)
 
             patch.setattr(module, "write_checkpoint", write_and_keep)
-            patch.setattr("tinygpt.training.objectives.base.plot_losses", lambda *_: False)  # slow, tested elsewhere
             result = finetune(options_of(kind, files, bases), whole, stream=io.StringIO())
             assert result.step == result.steps == 8 and result.interrupted is None
             found[kind] = whole, half
@@ -106,7 +105,7 @@ def test_resume_bit_for_bit(kind: str, runs) -> None:
         warnings.filterwarnings("ignore", "lora without a model")
         finetune(saved_options(half, FinetuneOptions), half, resume=True, stream=io.StringIO())
     names = {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()} - {
-        Path("metrics.jsonl"), Path("loss.png"), Path("options.json")}
+        Path("metrics.jsonl"), Path("options.json")}
     assert Path("training_state.safetensors") in names and Path("tokens/train.npy") in names
     for name in names - ({Path(ADAPTER)} if (half / ADAPTER).exists() else set()):
         assert (half / name).read_bytes() == (whole / name).read_bytes(), name
@@ -161,7 +160,7 @@ def test_what_a_run_leaves(kind: str, runs, bases) -> None:
         p = label_probabilities(model, tokenizer, ["the red thing"])
         assert p.shape == (1, 3) and np.allclose(p.sum(), 1)
         assert (kind == "new-space") == (tokenizer.encode("red thing") == tokenizer.encode(" red thing"))
-        assert {"validation.txt", "validation.json", "confusion.png"} <= {path.name for path in whole.iterdir()}
+        assert {"validation.txt", "validation.json"} <= {path.name for path in whole.iterdir()}
     validations = [line for line in read_metrics(whole / "metrics.jsonl") if "validation_loss" in line]
     assert [line["step"] for line in validations] == [0, 2, 4, 6, 8]
     adapter = "lora" in said and base is not None and not said.get("merge")

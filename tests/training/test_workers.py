@@ -163,8 +163,8 @@ def test_blas_threads_are_given_back():
 def test_a_dead_worker_is_one_line_and_the_run_goes_on_from_its_checkpoint(tmp_path):
     """As the system's out-of-memory killer does it; the end is in the same bytes as without."""
     (tmp_path / "text.txt").write_text("one text and another. " * 40, encoding="utf-8")
-    tiny = "--tokenizer char --n-layer 1 --n-head 1 --n-embd 4 --block-size 8 --batch-size 4 --threads 3 --steps 300 " \
-           "--save-every 20 --eval-every 300".split()
+    tiny = "--tokenizer char --n-layer 1 --n-head 1 --n-embd 4 --block-size 8 --batch-size 4 --threads 3 --steps 60 " \
+           "--save-every 20 --eval-every 60".split()
     program = """
 import os, signal, sys
 import tinygpt.training.run as run

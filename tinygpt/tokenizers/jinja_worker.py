@@ -522,7 +522,7 @@ def serve(seconds: float, memory: int) -> None:
     """Answer one line of standard input with one of standard output, until it ends.
 
     Args:
-        seconds: after so long, in one request, the process ends; its watchdog is a thread that needs no Python.
+        seconds: after so long, in one request, the process ends, whatever Python is doing: see `alarm`.
         memory: bytes that it may have at most, where the system can limit that.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides
@@ -535,18 +535,29 @@ def serve(seconds: float, memory: int) -> None:
     lines, out = sys.stdin.buffer, sys.stdout.buffer
     out.write(b'{"ready": true}\n')
     out.flush()
-    with open(os.devnull, "w") as nowhere:
-        for line in lines:
-            faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-            try:
-                reply = json.dumps(answer(json.loads(line), sandbox, kept)).encode("ascii")
-            except MemoryError:
-                reply = b'{"error": "memory", "words": ""}'
-            except RecursionError:
-                reply = b'{"error": "fails", "words": "the messages are nested too deep"}'
-            faulthandler.cancel_dump_traceback_later()
-            out.write(reply + b"\n")
-            out.flush()
+    for line in lines:
+        alarm(seconds)
+        try:
+            reply = json.dumps(answer(json.loads(line), sandbox, kept)).encode("ascii")
+        except MemoryError:
+            reply = b'{"error": "memory", "words": ""}'
+        except RecursionError:
+            reply = b'{"error": "fails", "words": "the messages are nested too deep"}'
+        alarm(0)
+        out.write(reply + b"\n")
+        out.flush()
+
+
+def alarm(seconds: float) -> None:
+    """The process ends after so long; 0 takes that back. The system ends it by a signal that nothing here handles;
+    Windows has none, and there a thread does it that needs no Python."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a parent may have had it ignored
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    elif seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=open(os.devnull, "w"))
+    else:
+        faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":

@@ -64,8 +64,9 @@ class Causal(Objective):
         """A text that the model makes up from nothing: from the end of another text, or from a line's end."""
         start = self.tokenizer.eos_token_id
         prompt = [start] if start is not None else self._newline() or [0]
+        n = min(200 if final else 60, 4 * self.config.block_size)  # past that it has long forgotten how it began
         with evaluating(model):
-            ids = model.generate([prompt], 200 if final else 60, temperature=0.8, top_k=200, seed=self.options.seed,
+            ids = model.generate([prompt], n, temperature=0.8, top_k=200, seed=self.options.seed,
                                  eos_token_id=None, suppress_tokens=absent(self.tokenizer.ids, model.config.vocab_size))
         return self.tokenizer.decode(ids[0, len(prompt):].tolist(), skip_special_tokens=True)
 
