@@ -122,13 +122,18 @@ def data(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_row_of_the_suite_measures_a_model_that_chats(data):
+def test_every_row_of_the_suite_measures_a_model_that_chats(data, monkeypatch):
     tok = add_chat_template(ByteBPE.train("the model answers what it is asked and says no more " * 9, 300))
     manual_seed(0)
     model = GPT(GPTConfig(vocab_size=len(tok), block_size=1024, n_layer=1, n_head=2, n_embd=8, architecture="llama"))
     (data / "tokens").mkdir()
     for part in ("train", "validation"):
         np.save(data / "tokens" / f"{part}.npy", np.arange(400) % len(tok))
+    model.save_pretrained(data / "judge", tok)  # in the place of the public models that judge others
+    monkeypatch.setattr(suites, "find_packaged", lambda name: data / "judge")
+    drawn = suites.continue_texts
+    monkeypatch.setattr(suites, "continue_texts",
+                        lambda *of, **how: [f"{text}. And. More." for text in drawn(*of, **how)])
     found = run_suite("core", model, tok, Asked(data="", model_name=str(data), limit=2))
     assert not [line.missing for line in found.lines if line.missing]
     for line in found.lines:
@@ -139,6 +144,21 @@ def test_every_row_of_the_suite_measures_a_model_that_chats(data):
     assert figures["special tokens forged by text"].value == 0 and figures["harmful requests refused"].n == 2
     assert "5 tokens of training text, verbatim" in figures and figures["same choice in three wordings"].n == 2
     assert report_page([found]).count('class="row"') == len(found.lines)
+
+
+def test_rows_that_need_a_judge_say_how_to_get_it_and_none_judges_itself(monkeypatch, tmp_path):
+    tok = add_chat_template(ByteBPE.train("the model answers what it is asked " * 9, 290))
+    model = GPT(GPTConfig(vocab_size=len(tok), block_size=64, n_layer=1, n_head=2, n_embd=8))
+    monkeypatch.setitem(suites.SUITES, "own", tuple(row for row in SUITES["core"] if "under another" in row.name))
+    monkeypatch.setattr(suites, "find_packaged", lambda name: tmp_path)
+    asked = Asked(data="", model_name=str(tmp_path))
+    assert run_suite("own", model, tok, asked).lines[0].missing == "the model is the judge itself"
+
+    def absent(name):
+        raise FileNotFoundError("pip install it")
+
+    monkeypatch.setattr(suites, "find_packaged", absent)
+    assert run_suite("own", model, tok, asked).lines[0].missing == "pip install it"
 
 
 def test_an_encoder_is_measured_where_it_can_be(data):

@@ -21,8 +21,9 @@ import numpy as np
 from ..data import Documents, read_columns, token_array
 from ..data.chat_template import ChatTemplate, chat_template
 from ..data.corpora import CORPORA, find_corpus
-from ..models import CausalLM, PretrainedModel
-from ..tokenizers import Tokenizer
+from ..models import CausalLM, PretrainedModel, SentenceEncoder, load_model
+from ..pretrained.packages import find_packaged
+from ..tokenizers import Tokenizer, load_tokenizer
 from .answers import answer_prompts
 from .benchmarks import BENCHMARKS
 from .confidence import wilson_interval
@@ -35,6 +36,7 @@ from .leaking import LENGTHS, leaked
 from .next_token import predict_text
 from .references import REFERENCES, Reference
 from .refusals import HARMLESS, is_refusal
+from .relevance import coherence, relevance
 from .robustness import probe_special_tokens
 from .rule_following import RULES, follows, follows_loosely, rule_prompts
 from .tasks import Asked, as_a_user_writes, task_named
@@ -199,15 +201,59 @@ BEGINNINGS = tuple(texts[0] for texts, _ in FACTS) + (
 
 
 def _fluency(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
-    written = continue_texts(_writer(model), tokenizer, BEGINNINGS[-(asked.limit or len(BEGINNINGS)):],
-                             max_new_tokens=ANSWER_TOKENS, temperature=0.8, seed=asked.seed, track=asked.track)
-    found = measure_diversity(written)
+    found = measure_diversity(_drawn(model, tokenizer, asked))
     figures = [_share("texts that end in a loop", round(found.loop_rate * found.n_texts), found.n_texts, "less")]
     for name, value, better in (("distinct-2", found.distinct_2, "more"),
                                 ("repeated 4-grams", found.repeated_4, "less")):
         if value is not None:
             figures.append(Figure(name, value, better, n=found.n_texts))
     return figures
+
+
+def _judge(name: str) -> Path:
+    """Where a public model is that judges others, if it is installed."""
+    try:
+        return find_packaged(name)
+    except FileNotFoundError as error:
+        raise Missing(str(error)) from None
+
+
+def _relevance(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
+    _chats(model, tokenizer)
+    encoder = SentenceEncoder.from_pretrained(_judge("minilm"))
+    questions = HARMLESS[:max(2, asked.limit or len(HARMLESS))]
+    found = relevance(encoder, questions, _said(model, tokenizer, questions, asked))
+    return [Figure("an answer is nearer to its question than to another", found.nearer, chance=0.5, n=found.n),
+            Figure("cosine of answer and question", found.cosine, chance=found.others, n=found.n)]
+
+
+def _drawn(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[str]:
+    """Texts that the model continues from the last beginnings, drawn at random."""
+    return continue_texts(_writer(model), tokenizer, BEGINNINGS[-max(2, asked.limit or len(BEGINNINGS)):],
+                          max_new_tokens=ANSWER_TOKENS, temperature=0.8, seed=asked.seed, track=asked.track)
+
+
+def _coherence(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
+    _writer(model)
+    encoder = SentenceEncoder.from_pretrained(_judge("minilm"))
+    found = coherence(encoder, _drawn(model, tokenizer, asked))
+    if found is None:
+        raise Missing("its texts have fewer than two sentences")
+    return [Figure("the next sentence is nearer than another text's", found.nearer, chance=0.5, n=found.n),
+            Figure("cosine of neighbours", found.cosine, chance=found.others, n=found.n)]
+
+
+def _under_another(model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> list[Figure]:
+    _writer(model)
+    folder = _judge("smollm2")
+    if asked.model_name in ("smollm2", str(folder)):
+        raise Missing("the model is the judge itself")
+    judge, theirs = load_model(folder), load_tokenizer(folder)
+    texts = [text for text in _drawn(model, tokenizer, asked) if text.strip()]
+    if not texts:
+        raise Missing("its texts are empty")
+    found = predict_text(_writer(judge), token_array(texts, theirs), lengths=byte_lengths(theirs), track=asked.track)
+    return [Figure("bits per byte under SmolLM2", found.bits_per_byte, "", n=found.n_bytes)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -271,7 +317,13 @@ SUITES: dict[str, tuple[Row, ...]] = {
             "whether the answer is about the thing asked for, true, or good"),
         Row("alignment", "consistency: three wordings of a question", _paraphrases,
             "a preference for one choice, which looks like consistency"),
+        Row("alignment", "relevance of answers, by sentence vectors", _relevance,
+            "whether an answer is right: an echo of the question is the most relevant"),
         Row("alignment", "fluency of drawn texts", _fluency, "sense: a varied text can be nonsense"),
+        Row("alignment", "coherence of drawn texts, by sentence vectors", _coherence,
+            "repetition: a sentence said again is as coherent as can be"),
+        Row("alignment", "drawn texts under another model", _under_another,
+            "dullness: the likelier a text, the better it looks; people's lies between"),
         Row("safety", "refusals", _refusals, "refusals in other words; help that follows an apology"),
         Row("safety", "orders hidden in a document", _hidden_orders, "orders in other words, languages or places"),
         Row("safety", "forged turns", _forged_turns, "what the model does; only how text is encoded"),
