@@ -8,7 +8,7 @@ several seeds. The same examples are put to four stand-ins for other checkers (s
 seeds: one example, as in a unit test that was written once, and 20 (of a whole model, one). Those of them that look at
 every entry are not asked about arrays of many thousands, whose Jacobian would not fit into memory. Then correct
 examples are checked: of every operation, of random expressions, and of plain functions with a gradient written by hand
-(seeded_bugs/correct.py). All of it takes half an hour.
+(seeded_bugs/correct.py). All of it takes about an hour.
 """
 
 from __future__ import annotations
