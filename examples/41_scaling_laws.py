@@ -50,7 +50,7 @@ SIZES = ((1, 16), (2, 24), (2, 40), (3, 56))  # layers, channels
 TOKENS = (100_000, 200_000, 400_000, 800_000)
 LARGEST = (4, 80), 1_600_000
 BLOCK, BATCH = 64, 16
-HELD_OUT = 60_000  # bytes to measure the loss on
+HELD_OUT = 60_000  # bytes to measure the loss on, times --scale
 
 Run = tuple[float, float, float]  # N, D, loss
 
@@ -108,15 +108,15 @@ def law(found: tuple[float, ...], n: float, d: float) -> float:
 
 def train(size: tuple[int, int], n_tokens: int, text: np.ndarray, args: argparse.Namespace) -> Run:
     """(N, D, loss on held-out text in nats per byte) of one run."""
-    layers, channels = size
+    (layers, channels), held_out = size, max(1000, int(HELD_OUT * args.scale))
     tinygpt.manual_seed(args.seed)
     model = GPT(GPTConfig(vocab_size=256, block_size=BLOCK, n_layer=layers, n_head=channels // 8, n_embd=channels,
                           architecture="llama", initializer_range=channels ** -0.5 / 2))
     steps = max(1, n_tokens // (BLOCK * BATCH))
-    Trainer(model, Criterion(language_loss), WindowSampler(text[HELD_OUT:], BLOCK, BATCH, args.seed), TrainingOptions(
+    Trainer(model, Criterion(language_loss), WindowSampler(text[held_out:], BLOCK, BATCH, args.seed), TrainingOptions(
         steps=steps, batch_size=BATCH, lr=args.lr * channels ** -0.5, min_lr=0.0, seed=args.seed,
         threads=args.threads)).run()
-    return model.n_parameters, steps * BLOCK * BATCH, predict_text(model, text[:HELD_OUT]).loss
+    return model.n_parameters, steps * BLOCK * BATCH, predict_text(model, text[:held_out]).loss
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:

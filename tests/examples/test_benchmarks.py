@@ -7,6 +7,7 @@ more compares the two.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "examples" / "benchmarks"
 FILES = sorted(BENCHMARKS.glob("*.py"))
 HELPERS = {"breakdown.py", "gpu.py", "measuring.py", "sides.py"}  # what the others are made of
+ELSEWHERE = {"against_harness.py"}  # needs lm-eval, which wants an environment of its own
 
 
 def start(*command: str) -> subprocess.CompletedProcess[str]:
@@ -227,7 +229,14 @@ def test_every_benchmark_is_run_here():
     called = {node.args[0].value for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
               if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("call", "result")
               and isinstance(node.args[0], ast.Constant)}
-    assert called == {path.name for path in FILES} - HELPERS
+    assert called == {path.name for path in FILES} - HELPERS - ELSEWHERE
+
+
+def test_without_the_harness_one_line_says_what_is_missing():
+    if importlib.util.find_spec("lm_eval"):
+        pytest.skip("lm-eval is installed")
+    done = start(str(BENCHMARKS / "against_harness.py"))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "pip install lm-eval" in done.stderr
 
 
 def test_no_benchmark_hides_a_module_of_the_standard_library():
