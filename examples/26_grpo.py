@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description="Group relative policy optimization of a half-trained model.")
     parser.add_argument("--half", type=int, default=500, help="supervised steps before [500]")
     parser.add_argument("--steps", type=int, default=200, help="steps of GRPO, and of going on supervised [200]")
-    parser.add_argument("--hacks", type=int, default=40, help="steps of each run that goes wrong [40]")
+    parser.add_argument("--hacks", type=int, default=20, help="steps of each run that goes wrong [20]")
     parser.add_argument("--questions", type=int, default=16, help="questions in a step [16]")
     parser.add_argument("--group", type=int, default=8, help="answers to each question [8]")
     parser.add_argument("--lr", type=float, default=5e-4, help="highest learning rate of GRPO [0.0005]")
@@ -110,10 +110,10 @@ def run(args: argparse.Namespace, out: Path) -> float:
     found = {name: exact(out / name, test) for name in ("half", "supervised", "grpo", "length", "length-without-kl")}
     for name, share in found.items():
         print(f"  {name:18} {share:6.1%}")
-    runs = {"exact match": out / "grpo", "length": out / "length", "length, no KL": out / "length-without-kl"}
+    runs = {"right answers": out / "grpo", "length": out / "length", "length, no KL": out / "length-without-kl"}
     for label, folder in runs.items():
         lines = [line for line in read_metrics(folder / "metrics.jsonl") if "reward" in line]
-        print(f"{label:14} " + ", ".join(f"{name} {lines[0][name]:.2f} -> {lines[-1][name]:.2f}"
+        print(f"{label:16} " + ", ".join(f"{name} {lines[0][name]:.2f} -> {lines[-1][name]:.2f}"
                                          for name in ("reward", "entropy", "length", "kl") if name in lines[0]))
     plot(out / "curves.png", runs)
     return found["grpo"]

@@ -18,7 +18,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -92,7 +91,7 @@ def killed(out: Path, arguments: list[str], kills: int, seconds: float) -> bool:
         process = start(out, *(["--resume"] if begun else arguments))
         time.sleep(float(rng.uniform(0.1, 0.25)) * seconds + 0.5)
         in_time = in_time and process.poll() is None
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.communicate()
     process = start(out, "--resume")
     process.communicate()
