@@ -5,8 +5,9 @@
 A small model learns the jobs of 13_instructions.py (words backwards, sums, …) from examples, until it answers about
 half of the held-out questions. From there it goes on in two ways, with as many steps each:
 
-    GRPO         it answers each question several times; a right answer earns 1, a wrong one 0, and what earns more than
-                 the others to the same question becomes more probable. Nobody shows it a right answer any more.
+    GRPO         it answers each question several times; a right answer earns 1, and each answer the share of its
+                 letters that are right; what earns more than the others to the same question becomes more probable.
+                 Nobody shows it a right answer any more.
     supervised   it is shown right answers as before.
 
 Then two runs that are meant to go wrong. A reward for length alone, which right answers do nothing for; and the same
@@ -69,10 +70,10 @@ def plot(picture: Path, runs: dict[str, Path]) -> None:
 def main(argv: Sequence[str] | None = None) -> float:
     """Teach by half, reward, compare; returns the share of held-out instructions that are right after GRPO."""
     parser = argparse.ArgumentParser(description="Group relative policy optimization of a half-trained model.")
-    parser.add_argument("--half", type=int, default=1000, help="supervised steps before [1000]")
+    parser.add_argument("--half", type=int, default=500, help="supervised steps before [500]")
     parser.add_argument("--steps", type=int, default=200, help="steps of GRPO, and of going on supervised [200]")
     parser.add_argument("--hacks", type=int, default=40, help="steps of each run that goes wrong [40]")
-    parser.add_argument("--questions", type=int, default=32, help="questions in a step [32]")
+    parser.add_argument("--questions", type=int, default=16, help="questions in a step [16]")
     parser.add_argument("--group", type=int, default=8, help="answers to each question [8]")
     parser.add_argument("--lr", type=float, default=5e-4, help="highest learning rate of GRPO [0.0005]")
     parser.add_argument("--tests", type=int, default=500, help="held-out instructions to ask [500]")
@@ -93,15 +94,15 @@ def run(args: argparse.Namespace, out: Path) -> float:
     test = write(out / "test.jsonl", "test", args.tests, args.seed)
     supervised: dict[str, Any] = dict(
         task="instruction", data=(str(train),), batch_size=64, threads=args.threads, seed=args.seed, validation=0.01,
-        patience=0, dropout=0.0)
+        patience=0, dropout=0.0, optimizer="muon", lr=4e-3)
     half = out / "half"
     finetune(FinetuneOptions(**supervised, tokenizer="char", architecture="llama", n_embd=args.n_embd, block_size=128,
-                             steps=args.half, lr=3e-3), half)
-    finetune(FinetuneOptions(**supervised, model=str(half), steps=args.steps, lr=1e-3), out / "supervised")
+                             steps=args.half, min_lr=4e-3), half)  # stopped before its learning rate comes down
+    finetune(FinetuneOptions(**supervised, model=str(half), steps=args.steps), out / "supervised")
     rewarded: dict[str, Any] = dict(
         method="grpo", model=str(half), data=(str(train),), batch_size=args.questions, group_size=args.group,
         threads=args.threads, seed=args.seed, validation=0.01, patience=0, max_new_tokens=24, lr=args.lr)
-    align(AlignOptions(**rewarded, reward="exact", steps=args.steps, beta=0.01), out / "grpo")
+    align(AlignOptions(**rewarded, reward="exact,similar", steps=args.steps, beta=0.01), out / "grpo")
     align(AlignOptions(**rewarded, reward="length", steps=args.hacks, beta=0.04), out / "length")
     align(AlignOptions(**rewarded, reward="length", steps=args.hacks, beta=0.0), out / "length-without-kl")
 

@@ -23,7 +23,7 @@ sys.modules["matplotlib.figure"] = None  # type: ignore[assignment]
 os.environ["PYTHONPATH"] = os.pathsep.join([ABSENT, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 # "ci", the default: the same examples every time. "nightly" (--hypothesis-profile=nightly): fresh ones, and more.
-hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, max_examples=40)
 hypothesis.settings.register_profile("nightly", derandomize=False, deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("ci")
 

@@ -128,13 +128,13 @@ ONE, ALL = 0, 1
 
 STEPS, ENOUGH = 4, 0.02  # a look takes so many steps and seconds
 MANY = 300  # or so many steps
-MEMORY = 0.2  # the cost of the way that is used is averaged over so many seconds, or over 2 · STEPS steps
+MEMORY = 0.3  # the cost of the way that is used is averaged over so many seconds, or over 2 · STEPS steps
 BETTER = 0.9  # the other way is taken if it costs at most so much of what this one does
 HOPELESS = 2.0  # a look ends early when it has cost so many times as much
-PRODUCTS = 16  # of the small job before a look at ALL
+PRODUCTS, WORTH = 16, 1.1  # of the small job before a look at ALL, which may take so many times as long as with ONE
 CHANGED = 1.3  # the cost rose or fell so many times: the machine does something else now
 SHORTEST, LONGEST = 0.5, 5.0  # seconds to the next look; each look that changes nothing doubles them
-PRICE, PRICE_OF_CHANGE = 20.0, 8.0  # at least so many times what the last look lost; PRICE / 2 times what it took
+PRICE, PRICE_OF_CHANGE = 25.0, 16.0  # at least so many times what the last look lost; PRICE / 2 times what it took
 
 
 class Choice:
@@ -144,7 +144,7 @@ class Choice:
     one; ALL may be.
 
     Args:
-        try_all: a small job, done with ONE and with ALL: whether ALL was not far worse, and how many seconds it took.
+        try_all: a small job, done with ONE and with ALL: whether ALL was no worse, and how many seconds it took.
             It is done before each look at ALL, since a whole step beside many other processes may take a minute.
 
     >>> choice = Choice()
@@ -224,7 +224,7 @@ def _try_all() -> tuple[bool, float]:
     middle = time.perf_counter()
     for _ in range(PRODUCTS):
         rows @ square
-        if time.perf_counter() - middle > HOPELESS * (middle - start) + 1e-3:  # the threads may have to wake up
+        if time.perf_counter() - middle > WORTH * (middle - start) + 1e-3:  # the threads may have to wake up
             return False, time.perf_counter() - start
     return True, time.perf_counter() - start
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -10,6 +12,8 @@ from tinygpt.models import EncoderDecoder, EncoderDecoderConfig, load_model
 from tinygpt.nn import RelativePositions
 from tinygpt.nn.relative import buckets
 from tinygpt.testing import check_model
+from tinygpt.tokenizers import CharTokenizer
+from tinygpt.training import FinetuneOptions, finetune, read_metrics
 
 SIZES = dict(vocab_size=47, d_model=20, d_kv=6, d_ff=24, num_layers=3, num_heads=3, num_decoder_layers=2,
              relative_attention_num_buckets=8, relative_attention_max_distance=12, decoder_start_token_id=0)
@@ -68,6 +72,25 @@ def test_gradients_are_those_of_its_function(options):
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         EncoderDecoderConfig(vocab_size=9, n_embd=8, n_head=2, n_inner=8, **options)
+
+
+def test_finetuning_keeps_the_layout(tmp_path):
+    tokenizer = CharTokenizer.train(["abcdefgh"], special_tokens=["<pad>", "</s>"])
+    tokenizer.set_template((), ("</s>",))
+    EncoderDecoder(EncoderDecoderConfig(
+        vocab_size=len(tokenizer), block_size=16, n_layer=1, n_head=2, n_embd=16, head_dim=6, n_inner=16,
+        architecture="t5", eos_token_id=tokenizer.token_id("</s>"), pad_token_id=tokenizer.token_id("<pad>"),
+        relative_buckets=8, relative_distance=16, feed_forward="gated", activation="gelu_tanh",
+        tie_word_embeddings=False)).save_pretrained(tmp_path / "t5", tokenizer)
+    data = tmp_path / "pairs.tsv"
+    data.write_text("".join(f"{word}\t{word[::-1]}\n" for word in ("abc", "cad", "feg", "hab")))
+    finetune(FinetuneOptions(task="translation", model=str(tmp_path / "t5"), data=(str(data),), steps=40, lr=1e-2,
+                             batch_size=3, validation=0.25, patience=0, threads=1), tmp_path / "out",
+             stream=io.StringIO())
+    losses = [line["loss"] for line in read_metrics(tmp_path / "out" / "metrics.jsonl") if "loss" in line]
+    assert losses[-1] < losses[0] / 3
+    config = load_model(tmp_path / "out").config
+    assert (config.architecture, config.relative_buckets, config.head_dim) == ("t5", 8, 6)
 
 
 @pytest.mark.oracle

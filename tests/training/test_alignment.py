@@ -16,7 +16,7 @@ from tinygpt import load_model, load_tokenizer
 from tinygpt.data.chat_template import add_chat_template
 from tinygpt.data.preferences import Turns, pair_batch
 from tinygpt.data.synthetic import instructions, preferences
-from tinygpt.evaluation.preferences import is_reward_model
+from tinygpt.evaluation.preferences import accuracy_of, is_reward_model
 from tinygpt.models import ADAPTER, BERT, GPT, BERTConfig, GPTConfig
 from tinygpt.testing import check_model, taylor_test
 from tinygpt.tokenizers import CharTokenizer
@@ -130,6 +130,19 @@ def test_what_a_run_leaves(kind, runs) -> None:
             or kind == "dpo-other"
         sample = (whole / "sample.txt").read_text(encoding="utf-8")
         assert sample.count("before:") == sample.count("after:") == len(sample.split("data:")) - 1 > 0
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo"])
+def test_a_validation_looks_at_some_of_many_pairs_and_the_last_one_at_all(kind, place, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tinygpt.training.objectives.preference.BATCH", 2)
+    monkeypatch.setattr("tinygpt.training.objectives.preference.N_BATCHES", 2)
+    seen = []
+    monkeypatch.setattr("tinygpt.training.objectives.preference.accuracy_of",
+                        lambda margins: seen.append(len(margins)) or accuracy_of(margins))
+    result = align(options_of(kind, place, steps=2), tmp_path, stream=io.StringIO())
+    first, saved = next(read_metrics(tmp_path / "metrics.jsonl")), json.loads((tmp_path / "validation.json").read_text())
+    assert set(seen[:-1]) == {4} and seen[-1] == saved["n_pairs"] > 5
+    assert kind == "reward" or first["margin"] == 0  # the pairs have their own reference's numbers
 
 
 @pytest.mark.parametrize("kind", ["dpo", "dpo-lora", "dpo-plain"])

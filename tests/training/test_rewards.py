@@ -11,7 +11,7 @@ import tinygpt
 from tinygpt.data.preferences import Prompt
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.tokenizers import CharTokenizer
-from tinygpt.training.rewards import REWARDS, Reward, Rewards, exact, length, matches, number
+from tinygpt.training.rewards import REWARDS, Reward, Rewards, exact, length, matches, number, similar
 
 ASKED = Prompt("a line", [{"role": "user", "content": "Hi?"}], "72")
 
@@ -27,6 +27,13 @@ def test_what_is_the_same_is_exact_whatever_space_stands_around_it(text) -> None
     ("none", "72", 0), ("72", "none", 0), ("9" * 400, "9", 0)])
 def test_the_last_number_counts(answer, expected, worth) -> None:
     assert number(answer, expected) == worth
+
+
+@pytest.mark.parametrize("answer, expected, worth", [
+    ("TOMILA", "TOMILA", 1), ("TOMIR", "TOMILA", 4 / 6), (" 45\n", "45", 1), ("4", "45", 0.5), ("OMILA", "TOMILA", 0),
+    ("45 45", "45", 0.4), ("", "45", 0), ("", "", 0)])
+def test_a_similar_answer_is_worth_a_part(answer, expected, worth) -> None:
+    assert similar(answer, expected) == pytest.approx(worth)
 
 
 def test_a_pattern_is_searched_for(monkeypatch) -> None:
@@ -51,7 +58,7 @@ def test_a_sum_has_parts_and_weights() -> None:
 
 
 @pytest.mark.parametrize("spec, about", [
-    ("nothing", "no reward 'nothing': it is one of exact, number, regex, length, or the folder"),
+    ("nothing", "no reward 'nothing': it is one of exact, similar, number, regex, length, or the folder"),
     ("", "no reward ''"), ("exact,exact=2", "names a part twice"), ("exact=much", "the weight 'much' is no number"),
     ("exact=inf", "must be finite"), ("os:system", "no reward 'os:system'")])
 def test_what_names_no_reward(spec, about) -> None:

@@ -11,7 +11,8 @@ long as writing them. So their pages of 4,096 bytes are added up first, each as 
 does several times as fast; the CRC-32 is of these sums, and of what is left behind the last page. A flipped bit changes
 the sum of its page for certain, and pages that are lost, zeroed or exchanged change the row of sums.
 
-A second thread adds up while the first one writes and waits for the disk, which leaves it a processor to run on.
+A second thread adds up while the first one waits for the disk, which leaves it a processor to run on. The header, which
+is written again when the sums are known, is all that the disk has left to do then.
 
 This says that a file is as it was written, not who wrote it: whoever changes a file on purpose can change it too.
 
@@ -22,8 +23,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
@@ -34,7 +35,7 @@ KEY = "checksums"
 DIGITS = 8
 PAGE = 4096
 BLOCK = 1 << 22  # bytes that are added up at once
-TOGETHER = 1 << 20  # bytes that are worth handing to another thread
+TOGETHER = 1 << 20  # bytes that are worth a thread of their own
 
 
 def blank(n_tensors: int) -> str:
@@ -60,59 +61,35 @@ def _value(header: bytes, sums: Sequence[int]) -> str:
     return "".join(f"{one:08x}" for one in (zlib.crc32(header), *sums))
 
 
-def write_with_checksums(file: BinaryIO, header: bytes, arrays: Iterable[np.ndarray], n_bytes: int) -> None:
+def write_with_checksums(file: BinaryIO, header: bytes, arrays: Callable[[], Iterable[np.ndarray]],
+                         n_bytes: int) -> None:
     """Write the header, which has a `blank`, and the arrays; then the sums in the header; all of it to the disk.
 
     Args:
         file: at its beginning.
         header: with the eight bytes of its length.
-        arrays: the bytes of each, (N,), in order; two groups of them are held at a time.
+        arrays: gives the bytes of each, (N,), in order, one at a time; it is called twice.
         n_bytes: how many they are together.
     """
     file.write(header)
-    sums = _write(file, arrays) if n_bytes < TOGETHER else _write_beside(file, arrays)
+    for array in arrays():
+        file.write(array.data)
+    if n_bytes < TOGETHER:
+        sums = _sums(arrays())
+    else:
+        file.flush()
+        with ThreadPoolExecutor(1, thread_name_prefix="checksums") as helper:
+            job = helper.submit(_sums, arrays())
+            os.fsync(file.fileno())
+        sums = job.result()
     file.seek(0)
     file.write(header.replace(_in_header(blank(len(sums))), _in_header(_value(header, sums)), 1))
     file.flush()
     os.fsync(file.fileno())
 
 
-def _write(file: BinaryIO, arrays: Iterable[np.ndarray]) -> list[int]:
-    sums = []
-    for array in arrays:
-        file.write(array.data)
-        sums.append(checksum(array))
-    return sums
-
-
-def _write_beside(file: BinaryIO, arrays: Iterable[np.ndarray]) -> list[int]:
-    """Another thread works out the sums."""
-    jobs: list[Future[list[int]]] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="checksums") as helper:
-        for group in _grouped(arrays):
-            jobs.append(helper.submit(_sums, group))
-            for array in group:
-                file.write(array.data)
-            if len(jobs) > 1:
-                jobs[-2].result()
-        file.flush()
-        os.fsync(file.fileno())  # most of the disk's work, during which a processor is free
-        return [one for job in jobs for one in job.result()]
-
-
-def _sums(group: list[np.ndarray]) -> list[int]:
-    return [checksum(array) for array in group]
-
-
-def _grouped(arrays: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    group: list[np.ndarray] = []
-    for array in arrays:
-        group.append(array)
-        if sum(one.size for one in group) >= TOGETHER:
-            yield group
-            group = []
-    if group:
-        yield group
+def _sums(arrays: Iterable[np.ndarray]) -> list[int]:
+    return [checksum(array) for array in arrays]
 
 
 def checked_header(header: bytes, value: str, n_tensors: int) -> list[int]:

@@ -169,7 +169,7 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray],
     """Write arrays as a safetensors file that takes its name only when it is complete and on disk.
 
     The same arrays and metadata give the same bytes: wide dtypes first (so every array is aligned), then by name.
-    Arrays need not be contiguous; a few at a time are copied. A file that is replaced stays under the name `keep`.
+    Arrays need not be contiguous; one at a time is copied. A file that is replaced stays under the name `keep`.
 
     Raises:
         ValueError: an array of a dtype that the format lacks (complex numbers, objects, strings).
@@ -186,9 +186,9 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray],
         at += array.nbytes
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     encoded += b" " * (-len(encoded) % 8)                      # the arrays begin at a multiple of eight
-    data = (_bytes(tensors[name]) for name in order)
     with atomic_write(path, keep) as file:
-        write_with_checksums(file, len(encoded).to_bytes(8, "little") + encoded, data, at)
+        write_with_checksums(file, len(encoded).to_bytes(8, "little") + encoded,
+                             lambda: (_bytes(tensors[name]) for name in order), at)
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
     exact            1 if the answer is the expected one, else 0
     number           1 if its last number is that of the expected answer, else 0
     regex            1 if the expected answer, a regular expression, is found in it, else 0
+    similar          the share of characters that stand where the expected answer has them: credit for half an answer
     length           its characters, divided by 100
     exact,length=-1  a sum of several, each with a weight
 
@@ -39,6 +40,18 @@ NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
 def exact(answer: str, expected: str) -> float:
     """1 if the answer is the expected one, whatever space stands around it."""
     return float(answer.strip() == expected.strip())
+
+
+def similar(answer: str, expected: str) -> float:
+    """The share of places at which both texts have the same character, of the places of the longer one.
+
+    It grades answers that `exact` calls equally wrong, so a group of them has something to learn from.
+
+    >>> similar("TOMIR", "TOMILA"), similar(" 45 ", "45")
+    (0.6666666666666666, 1.0)
+    """
+    answer, expected = answer.strip(), expected.strip()
+    return sum(map(str.__eq__, answer, expected)) / max(len(answer), len(expected), 1)
 
 
 def _last_number(text: str) -> float | None:
@@ -91,6 +104,7 @@ class Reward:
 
 REWARDS: dict[str, Reward] = {
     "exact": Reward(exact, expects=True),
+    "similar": Reward(similar, expects=True),
     "number": Reward(number, expects=True),
     "regex": Reward(matches, expects=True),
     "length": Reward(length),

@@ -20,6 +20,7 @@ from ..models.kinds import FEED_FORWARDS, POSITIONS
 from ..ops import ACTIVATIONS
 from .loop_options import TrainingOptions, option
 from .objectives.kinds import KINDS, Kind, kinds_of
+from .rewards import REWARDS
 
 __all__ = ["AlignOptions", "FinetuneOptions", "PretrainOptions", "RunOptions"]
 
@@ -352,8 +353,8 @@ class AlignOptions(TuneOptions):
     data: tuple[str, ...] = option((), "reward, dpo: pairs with prompt, chosen and rejected; grpo: questions with "
                                        "prompt and answer; JSON, JSON Lines or a table, or a named corpus")
     reference: str | None = option(None, "dpo, grpo: the model to stay near [the one to start from]")
-    reward: str | None = option(None, "grpo: what an answer is worth: exact, number, regex, length, or the folder of a "
-                                      "reward model; several with weights: exact,length=-0.1")
+    reward: str | None = option(None, f"grpo: what an answer is worth: {', '.join(REWARDS)}, or the folder of a reward "
+                                      "model; several with weights: exact,length=-0.1")
     loss: str = option(None, f"{_losses(lambda loss, row: loss)} [the first]",
                        choices=tuple(loss for kind in METHODS.values() for loss in kind.losses))
     beta: float = option(None, "dpo: scale of the scores; grpo: weight of the divergence from the reference ["
@@ -397,8 +398,8 @@ class AlignOptions(TuneOptions):
             raise ValueError("align needs examples: give --data a JSON Lines file, or a named corpus such as "
                              "synthetic-preferences")
         if self.method == "grpo" and not self.reward:
-            raise ValueError("grpo needs a reward: give --reward exact, number, regex, length, or the folder of a "
-                             "reward model")
+            raise ValueError(f"grpo needs a reward: give --reward {', '.join(REWARDS)}, or the folder of a reward "
+                             "model")
         for name, least, most in (("label_smoothing", 0.0, 0.5), ("gamma", 0.0, 1e6), ("clip_range", 0.0, 1e6),
                                   ("beta", 0.0, 1e6), ("temperature", 1e-3, 1e3), ("group_size", 2, 10_000),
                                   ("updates", 1, 10_000), ("max_new_tokens", 1, 1 << 20)):

@@ -20,7 +20,7 @@ for IPO; Meng et al., "SimPO" (2024); Mitchell, "A note on DPO with noisy prefer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ from ..losses import Batch, answer_log_probs
 from ..reference import Reference
 from ..rollouts import before_and_after, divergence, greedy_answers
 from .base import KeepGoing
-from .preference import BATCH, Preferences, softplus
+from .preference import Preferences, softplus
 
 __all__ = ["DPO", "PAIR_LOSSES", "PairLoss", "pair_log_probs"]
 
@@ -153,12 +153,11 @@ class DPO(Preferences):
                                for row in to_numpy(pair_log_probs(model, batch).data).tolist()]
         return found
 
-    def _validation_batches(self) -> Iterator[dict[str, np.ndarray]]:
-        for number, batch in enumerate(super()._validation_batches()):
-            if self._loss.reference:
-                start = number * BATCH
-                batch["reference"] = self.known["validation"][start:start + len(batch["ids"])]
-            yield batch
+    def _held_out(self, start: int) -> dict[str, np.ndarray]:
+        batch = super()._held_out(start)
+        if self._loss.reference:
+            batch["reference"] = self.known["validation"][start:start + len(batch["ids"])]
+        return batch
 
     # -- figures and samples ------------------------------------------------------------------------------------------
 

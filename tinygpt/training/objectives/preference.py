@@ -42,6 +42,7 @@ from .task import Task
 __all__ = ["Aligned", "Preferences", "softplus"]
 
 BATCH = 16  # pairs that are scored at a time
+N_BATCHES = 32  # of held-out pairs that a validation looks at; the last one looks at all
 
 
 def softplus(x: Tensor) -> Tensor:
@@ -145,8 +146,9 @@ class Preferences(Aligned):
     def _pad_id(self) -> int:
         return self.config.pad_token_id or 0
 
-    def _validation_batches(self) -> Iterator[dict[str, np.ndarray]]:
-        return self._batches_of(self.validation)
+    def _held_out(self, start: int) -> dict[str, np.ndarray]:
+        """A batch of held-out pairs, those from number `start` on."""
+        return pair_batch(self.validation[start:start + BATCH], self._pad_id)
 
     def _batches_of(self, pairs: Sequence[EncodedPair]) -> Iterator[dict[str, np.ndarray]]:
         """Pairs in the order given."""
@@ -156,19 +158,23 @@ class Preferences(Aligned):
     # -- figures and samples ------------------------------------------------------------------------------------------
 
     @no_grad()
-    def _scored(self, model: Any, keep_going: KeepGoing = lambda: True) -> np.ndarray:
-        """The scores of the held-out pairs, (N, 2); of those after `keep_going` has said no, none."""
-        found = [np.empty((0, 2))]
+    def _scored(self, model: Any, keep_going: KeepGoing = lambda: True, most: int | None = None) -> np.ndarray:
+        """The scores of held-out pairs, (N, 2): of all, or of at most so many batches, spread over all of them; of
+        those after `keep_going` has said no, none."""
+        found, starts = [np.empty((0, 2))], np.arange(0, len(self.validation), BATCH)
+        if most and most < len(starts):
+            starts = starts[np.linspace(0, len(starts) - 1, most, dtype=int)]
         with evaluating(model):
-            for batch in self._validation_batches():
+            for start in starts.tolist():
                 if not keep_going():
                     break
+                batch = self._held_out(start)
                 found.append(to_numpy(self.scores(model, batch).data).astype(np.float64))
         return np.concatenate(found)
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
-        """Loss, accuracy and mean margin of the held-out pairs."""
-        scores = self._scored(model, keep_going)
+        """Loss, accuracy and mean margin of held-out pairs, at most N_BATCHES of them."""
+        scores = self._scored(model, keep_going, N_BATCHES)
         if not len(scores):
             return {"validation_loss": math.inf}  # broken off before the first batch: nobody looks
         margins = scores[:, 0] - scores[:, 1]
