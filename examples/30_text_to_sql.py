@@ -18,7 +18,7 @@ what it writes runs where only reading is allowed (tinygpt/evaluation/sql.py). P
                           names; beside it that of the most similar training question's query
     asked to change       new requests that the model answers by a change, and how many of these are refused
     attempts refused      what nobody has taught it: attaching files, settings, queries without an end, …
-    right ones refused    the price: queries of the data set that are not run
+    right ones refused    the price: queries of the data set that are not run (two of them are no SQL of SQLite's)
 
 Prerequisites: 11_translation.py, tinygpt/evaluation/sql.py. Next: 31_making_things_up.py. Zelle and Mooney, "Learning
 to parse database queries using inductive logic programming" (1996), the questions; Finegan-Dollak et al., "Improving
