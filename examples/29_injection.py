@@ -20,7 +20,7 @@ price: reviews without an order that are still judged right, orders of the user 
 often the model must read. No defence is safe: each is a habit or a vote, and no rule of the program. What a model must
 never do, the program around it has to prevent (tinygpt/evaluation/sql.py).
 
-Prerequisites: 14_chat.py, tinygpt/evaluation/injection.py. Next: 32_bias.py. Greshake et al., "Not what you've
+Prerequisites: 14_chat.py, tinygpt/evaluation/injection.py. Next: 30_text_to_sql.py. Greshake et al., "Not what you've
 signed up for" (2023); Hines et al., "Defending against indirect prompt injection attacks with spotlighting" (2024);
 Wallace et al., "The instruction hierarchy" (2024).
 """
