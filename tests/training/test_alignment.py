@@ -139,8 +139,9 @@ def test_a_validation_looks_at_some_of_many_pairs_and_the_last_one_at_all(kind, 
     seen = []
     monkeypatch.setattr("tinygpt.training.objectives.preference.accuracy_of",
                         lambda margins: seen.append(len(margins)) or accuracy_of(margins))
-    result = align(options_of(kind, place, steps=2), tmp_path, stream=io.StringIO())
-    first, saved = next(read_metrics(tmp_path / "metrics.jsonl")), json.loads((tmp_path / "validation.json").read_text())
+    align(options_of(kind, place, steps=2), tmp_path, stream=io.StringIO())
+    first = next(read_metrics(tmp_path / "metrics.jsonl"))
+    saved = json.loads((tmp_path / "validation.json").read_text(encoding="utf-8"))
     assert set(seen[:-1]) == {4} and seen[-1] == saved["n_pairs"] > 5
     assert kind == "reward" or first["margin"] == 0  # the pairs have their own reference's numbers
 
