@@ -160,6 +160,7 @@ def test_bad_input_is_exit_code_2(capsys, monkeypatch, tmp_path, arguments, mess
 def test_a_preset_of_bpe_may_have_characters(capsys, monkeypatch, tmp_path):
     """The size of the preset's vocabulary is not what was asked for."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.txt").write_text("so it was said\n" * 900, encoding="utf-8")
     done = command(capsys, "pretrain", "--out", "o", "--preset", "gpt2", "--tokenizer", "char", "--n-embd", "1000000",
-                   "--n-head", "1")
+                   "--n-head", "1", "--data", "book.txt")
     assert "and this machine has" in error_line(done)

@@ -257,7 +257,8 @@ def _drawn(strategies: dict[str, Any]) -> Any:
 def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> Callable[[Callable], Callable]:
     """Check the gradient of what a test returns, for drawn arguments.
 
-    The test's other parameters are left to pytest. It runs without a deadline; `@hypothesis.settings` may stand above.
+    The test's other parameters are left to pytest. It runs without a deadline and without the phase "explain";
+    `@hypothesis.settings` may stand above.
 
     Args:
         options: keyword arguments for `gradcheck`, such as {"rtol": 1e-4}.
@@ -298,9 +299,11 @@ def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> 
 
         @functools.wraps(property_test)
         def without_deadline(*args: Any, **kwargs: Any) -> Any:
-            mine = getattr(without_deadline, "_hypothesis_internal_use_settings", None)
+            mine = getattr(without_deadline, "_hypothesis_internal_use_settings", None) or hypothesis.settings()
+            # To explain a counterexample, Hypothesis traces each line of it: ten times as slow, and arrays tell no more.
+            phases = [phase for phase in mine.phases if phase is not hypothesis.Phase.explain]
             property_test._hypothesis_internal_use_settings = (
-                hypothesis.settings(parent=mine, deadline=None))
+                hypothesis.settings(parent=mine, deadline=None, phases=phases))
             return property_test(*args, **kwargs)
         return without_deadline
     return decorate
