@@ -300,7 +300,7 @@ def given_grads(options: dict[str, Any] | None = None, /, **strategies: Any) -> 
         @functools.wraps(property_test)
         def without_deadline(*args: Any, **kwargs: Any) -> Any:
             mine = getattr(without_deadline, "_hypothesis_internal_use_settings", None) or hypothesis.settings()
-            # To explain a counterexample, Hypothesis traces each line of it: ten times as slow, and arrays tell no more.
+            # To explain a counterexample Hypothesis traces each line of it: ten times as slow, and arrays tell no more.
             phases = [phase for phase in mine.phases if phase is not hypothesis.Phase.explain]
             property_test._hypothesis_internal_use_settings = (
                 hypothesis.settings(parent=mine, deadline=None, phases=phases))
