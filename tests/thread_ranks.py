@@ -49,6 +49,13 @@ class InThread(Group):
                 receives[p][...] = theirs[self.rank]
 
 
+    def add(self, sends: Sequence[np.ndarray], out: np.ndarray) -> None:
+        """From the last rank to the first: in another order than that of `additions`."""
+        sends = [np.array(array) for array in sends]
+        summands = [theirs[self.rank] for theirs in self.collect(sends)]
+        out[...] = sum(reversed(summands[:-1]), summands[-1])
+
+
 def in_ranks(size: int, function: Callable[[Group], Any], machines: Sequence[str] = ()) -> list[Any]:
     """What `function` returns in each rank; the first error is raised. `machines` names that of each rank."""
     place = _Place(size)

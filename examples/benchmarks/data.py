@@ -1,4 +1,4 @@
-"""`tinygpt data` on made-up text: MB a second of a core, memory of all processes, and kills.
+"""`tinygpt data` on made-up text: MB a second of a core, memory of all processes together, and kills.
 
     python examples/benchmarks/data.py --mb 20                     some seconds
     python examples/benchmarks/data.py --mb 1000 --kills 5 --json  much longer
@@ -7,6 +7,10 @@ The text is paragraphs of the documentation inside Python in random order, a rec
 duplicate of the one before. After the run that is measured, `--kills` runs it again into another folder, kills it that
 often with all its processes, goes on each time, and compares the folders. Where Hugging Face's tokenizers is installed,
 one thread of it encodes the same records with the same tokenizer, in batches. `--steps` names what to drop.
+
+Memory is looked at ten times a second: the sum over all processes of the pages in memory, once with each page counted
+once (PSS of Linux), once with pages that several processes share counted for each (RSS). The peaks are told of the
+whole run and of its quarters, which shows whether it grows.
 
 Prerequisites: docs/data.md, measuring.py.
 """
@@ -28,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from measuring import resident_mb
+from measuring import resident_mb, shared_out_mb
 from tinygpt.data import embedded_documents
 from tinygpt.tokenizers import ByteBPE
 
@@ -68,19 +72,31 @@ def start(out: Path, *more: str) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def measured(process: subprocess.Popen[str]) -> tuple[float, float, str]:
-    """Seconds, the peak of the resident memory of all its processes in MB, and what it prints. Pages that several
-    processes share are counted for each."""
-    begun, peak = time.perf_counter(), 0.0
+def measured(process: subprocess.Popen[str]) -> tuple[float, list[tuple[float, float]], str]:
+    """Seconds, the memory of all its processes now and then in MB, pages counted once and for each process, and what it
+    prints."""
+    begun, seen = time.perf_counter(), []
     while process.poll() is None:
-        peak = max(peak, sum(resident_mb(False, pid) for pid in processes_of(process.pid)))
+        once = for_each = 0.0
+        for pid in processes_of(process.pid):
+            try:
+                once, for_each = once + shared_out_mb(pid), for_each + resident_mb(False, pid)
+            except (OSError, StopIteration):
+                pass  # it has ended
+        seen.append((once, for_each))
         time.sleep(0.1)
     seconds = time.perf_counter() - begun
     assert process.stdout is not None
     printed = process.stdout.read()
     if process.returncode:
         raise SystemExit(f"tinygpt data ended with code {process.returncode}")
-    return seconds, peak, printed
+    return seconds, seen, printed
+
+
+def quarters(seen: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """The four quarters of a run."""
+    bounds = [len(seen) * i // 4 for i in range(5)]
+    return [seen[start:max(stop, start + 1)] for start, stop in zip(bounds, bounds[1:])]
 
 
 def killed(out: Path, arguments: list[str], kills: int, seconds: float) -> bool:
@@ -143,12 +159,15 @@ def main() -> None:
         ByteBPE.train(embedded_documents(), 4096, ["<|endoftext|>"]).save(place / "tokenizer")
         arguments = ["--data", str(place / "texts"), "--tokenizer", str(place / "tokenizer"), "--processes",
                      str(o.processes), "--part-mb", str(o.part_mb), *(["--drop", *o.steps] if o.steps else [])]
-        seconds, peak, printed = measured(start(place / "out", *arguments))
+        seconds, seen, printed = measured(start(place / "out", *arguments))
         index = json.loads((place / "out" / "tokens.json").read_text(encoding="utf-8"))
         result: dict[str, Any] = {
             "mb": round(size / 1e6, 1), "processes": o.processes, "seconds": round(seconds, 1),
             "mb_per_second": round(size / 1e6 / seconds, 2),
-            "mb_per_second_a_core": round(size / 1e6 / seconds / o.processes, 2), "peak_mb": round(peak, 1),
+            "mb_per_second_a_core": round(size / 1e6 / seconds / o.processes, 2),
+            "peak_mb": round(max(once for once, _ in seen), 1),
+            "peak_mb_by_quarters": [round(max(once for once, _ in quarter), 1) for quarter in quarters(seen)],
+            "peak_mb_shared_pages_for_each": round(max(for_each for _, for_each in seen), 1),
             "texts": index["read"]["texts"], "tokens": index["tokens"], "dropped": {
                 step: counts["texts"] for step, counts in index["dropped"].items()}}
         if o.kills:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["LOSSES", "SHAPES", "batch", "busy_seconds", "cpu_seconds", "has_torch", "peak_mb", "resident_mb"]
+__all__ = ["LOSSES", "SHAPES", "batch", "busy_seconds", "cpu_seconds", "has_torch", "peak_mb", "resident_mb",
+           "shared_out_mb"]
 
 SHAPES = {  # vocabulary, context, layers, heads, channels, batch
     "tiny": dict(V=65, T=16, L=1, H=2, C=16, B=2),  # to see that a benchmark runs
@@ -67,6 +68,13 @@ def resident_mb(peak: bool, process: int | str = "self") -> float:
         except ImportError:
             return 0.0
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def shared_out_mb(process: int | str = "self") -> float:
+    """Resident memory of a process in millions of bytes, of each page the part that falls to it: a page that three
+    processes share is a third of a page in each (Linux's PSS). So a sum over processes counts every page once."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) * 1024 / 1e6
 
 
 def peak_mb() -> float:

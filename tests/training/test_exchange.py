@@ -11,6 +11,8 @@ from thread_ranks import in_ranks
 
 from tinygpt.backend import DeviceError, manual_seed
 from tinygpt.data import WindowSampler
+from tinygpt.evaluation import text_loss
+from tinygpt.evaluation.running import by_the_first, side_by_side
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.nn import Parameter
 from tinygpt.optim import OPTIMIZERS, FlatParameters, Muon, flat_clipping
@@ -32,14 +34,14 @@ def small_pieces(monkeypatch):
 
 
 def trainer_of(group: Group, threads: int, optimizer: str = "adamw", batch_size: int = 12, steps: int = 3,
-               dropout: float = 0.1, seed: int = 0, **rest) -> Trainer:
+               dropout: float = 0.1, seed: int = 0, fast_sum: bool = False, **rest) -> Trainer:
     # Each rank draws weights of its own: those of the first must count. (Threads share the generator.)
     model = GPT(GPTConfig(vocab_size=11, block_size=6, n_layer=1, n_head=2, n_embd=8, dropout=dropout))
     rng = np.random.default_rng(seed + group.rank)
     for parameter in model.parameters():
         parameter.data[...] = rng.normal(size=parameter.shape) * 0.2
     options = TrainingOptions(steps=steps, batch_size=batch_size, lr=0.01, threads=threads, optimizer=optimizer,
-                              clip=0.5, eval_every=10, seed=3)
+                              clip=0.5, eval_every=10, seed=3, fast_sum=fast_sum)
     return Trainer(model, Criterion(language_loss), WindowSampler(IDS, 6, batch_size, 3), options, ranks=group, **rest)
 
 
@@ -70,6 +72,23 @@ def test_the_same_bits_however_replicas_are_split_into_ranks(optimizer, splits):
         assert answers[0][2] == moments
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_sum_in_any_order_is_the_ordered_one_to_rounding(optimizer):
+    (ordered, metrics, _), = trained(1, 6, optimizer=optimizer)
+    for ranks, threads in [(2, 3), (3, 2), (6, 1)]:
+        answers = trained(ranks, threads, optimizer=optimizer, fast_sum=True)
+        assert len({weights for weights, _, _ in answers}) == 1, "the ranks have other weights"
+        for theirs, ours in zip(answers[0][1], metrics, strict=True):
+            assert theirs["loss"] == pytest.approx(ours["loss"], abs=2e-5)
+            assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-4)
+        different = answers[0][0] != ordered
+    assert different, "six summands from the last to the first: this has not left the order to the group"
+
+
+def test_alone_there_is_no_order_to_leave():
+    assert trained(1, 3, fast_sum=True) == trained(1, 3)
+
+
 @given(st.integers(1, 5), st.integers(1, 3), st.integers(5, 14), st.integers(0, 99))
 @settings(deadline=None, max_examples=12, derandomize=True)
 def test_any_split_any_batch(ranks, threads, batch_size, seed):
@@ -87,17 +106,24 @@ def test_each_rank_has_its_part_of_the_moments(ranks):
         trainer.run()
         return sum(array.size for pieces in trainer.optimizer.moments.values() for _, array in pieces)
     sizes, whole = in_ranks(ranks, moments), 2 * trainer_of(Group(), 1).optimizer.flat.size
-    assert sum(sizes) == whole and max(sizes) <= whole / ranks * 1.05
+    assert sum(sizes) == whole and max(sizes) <= whole / ranks + 2
 
 
-@given(st.integers(1, 9), st.lists(st.sampled_from([(8, 8), (16, 8), (3, 5), (7,)]), min_size=1, max_size=9))
-@settings(deadline=None, max_examples=50, derandomize=True)
-def test_muon_is_cut_between_its_matrices(n, shapes):
-    muon = Muon([(f"blocks.{i}.w", Parameter(np.zeros(shape, np.float32))) for i, shape in enumerate(shapes)])
-    cuts = muon.cuts(n)
-    assert cuts[0] == 0 and cuts[-1] == muon.flat.size and cuts == sorted(cuts) and len(cuts) == n + 1
-    assert not any(slot.start < cut < slot.stop for cut in cuts for slot in muon.flat.slots.values()
-                   if len(slot.shape) == 2)
+@pytest.mark.parametrize("shape", ["char", "baby"])
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_muons_moments_are_equal_parts_too(shape, ranks):
+    layers, width, vocabulary = dict(char=(4, 128, 65), baby=(6, 384, 65))[shape]
+    sizes = {"embedding": (vocabulary, width), **{
+        f"blocks.{i}.{name}": (rows * width, columns * width) for i in range(layers)
+        for name, rows, columns in (("qkv.weight", 3, 1), ("out.weight", 1, 1), ("up", 4, 1), ("down", 1, 4))},
+        "positions": (256 * width,)}
+    muon = Muon([(name, Parameter(np.zeros(size, np.float32))) for name, size in sizes.items()])
+    whole = [stretch for pieces in muon.moments.values() for stretch, _ in pieces]
+    cuts, n = muon.cuts(ranks), sum(stretch.stop - stretch.start for stretch in whole)
+    assert any(slot.start < cut < slot.stop for cut in cuts for slot in muon.flat.slots.values()), "no matrix is cut"
+    of_ranks = [sum(max(0, min(stretch.stop, last) - max(stretch.start, first)) for stretch in whole)
+                for first, last in zip(cuts, cuts[1:])]
+    assert sum(of_ranks) == n and max(of_ranks) <= n / ranks + 4
 
 
 def test_more_ranks_than_sequences_are_refused():
@@ -121,18 +147,54 @@ def test_a_signal_to_any_rank_ends_all_after_the_same_step():
     assert in_ranks(3, run) == [(5, "SIGTERM")] * 3
 
 
-def test_the_first_rank_validates_for_all():
+def test_the_first_ranks_figures_count_for_all():
     def run(group: Group):
-        calls: list[int] = []
+        trainer = trainer_of(group, 1, steps=2, validate=lambda keep_going: {"validation_loss": 1.5 + group.rank},
+                             score=lambda figures: (-figures["validation_loss"],))
+        trainer.run()
+        return trainer.validation, trainer.best.weights.size > 0
+    assert in_ranks(2, run) == [({"validation_loss": 1.5}, True), ({"validation_loss": 1.5}, False)]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_batches_that_validate_are_shared_out_and_the_figures_are_those_of_one(ranks):
+    def run(group: Group):
+        measured: list[int] = []
 
         def validate(keep_going):
-            calls.append(group.rank)
-            return {"validation_loss": 1.5 + group.rank}
-        trainer = trainer_of(group, 1, steps=2, validate=validate, score=lambda figures: (-figures["validation_loss"],))
+            def counted(model, batch):
+                measured.append(len(batch["ids"]))
+                return language_loss(model, batch)
+            found = text_loss(trainer.model, IDS, 6, loss=counted, batch_size=8, keep_going=keep_going, workers=2)
+            return {"validation_loss": found.loss, "first": by_the_first(lambda: 10.0 + group.rank)}
+        trainer = trainer_of(group, 6 // group.size, steps=2, validate=validate)
         trainer.run()
-        return calls, trainer.validation, trainer.best.weights.size > 0
-    (calls, figures, has), (others, theirs, have) = in_ranks(2, run)
-    assert calls == [0, 0] and others == [] and figures == theirs == {"validation_loss": 1.5} and has and not have
+        return trainer.validation, len(measured)
+    (expected, n_batches), = in_ranks(1, run)
+    answers = in_ranks(ranks, run)
+    assert [figures for figures, _ in answers] == [expected] * ranks and expected["first"] == 10.0
+    shares = [n for _, n in answers]
+    assert sum(shares) == n_batches == 9 and max(shares) - min(shares) <= 2 * 2
+
+
+def test_a_signal_breaks_off_the_validation_of_all():
+    def run(group: Group):
+        def validate(keep_going):
+            n = 0
+            for _ in side_by_side(lambda batch: batch, trainer.model, range(50), 1):
+                n += 1
+                if n == 10 and group.rank == 1:
+                    trainer.stop.asked = "SIGINT"
+                if not keep_going():
+                    break
+            seen.append(n)
+            return {"validation_loss": 1.0}
+        seen: list[int] = []
+        trainer = trainer_of(group, 1, steps=2, validate=validate, score=lambda figures: (1.0,))
+        trainer.run()
+        return seen, trainer.step, trainer.interrupted, trainer.validation
+    answers = in_ranks(2, run)
+    assert answers[0] == answers[1] and 10 < answers[0][0][0] < 15 and answers[0][1:] == (0, "SIGINT", {})
 
 
 def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
@@ -167,5 +229,5 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
 
 def test_a_gpu_with_several_ranks_is_refused():
     flat = FlatParameters(GPT(GPTConfig(vocab_size=11, block_size=6, n_layer=1, n_head=2, n_embd=8)).to("fake:0"))
-    with pytest.raises(DeviceError, match="2 ranks train on the CPU, not on fake:0"):
+    with pytest.raises(DeviceError, match="2 ranks reach one another's arrays on cpu, and the model is on fake:0"):
         in_ranks(2, lambda group: Exchange(group, flat, (0, 4, flat.size), StopSignals()))

@@ -16,7 +16,7 @@ from ..data.chat_template import ChatTemplate
 from ..data.conversations import Conversation, text_of
 from ..generation import absent, left_pad
 from ..models import CausalLM
-from .running import Track, evaluating, untracked
+from .running import Track, side_by_side, untracked
 
 __all__ = ["answer_conversations", "answer_prompts", "exact_match", "expected_answer"]
 
@@ -41,23 +41,26 @@ def answer_prompts(model: CausalLM, template: ChatTemplate, prompts: Sequence[Se
     nameless = absent(template.tokenizer.ids, model.config.vocab_size)
     found = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    with evaluating(model):
-        starts = range(0, len(order), batch_size)
-        for start in track(starts, len(starts)):
-            batch = order[start:start + batch_size]
-            if not keep_going():
-                break
-            ids, mask = left_pad([prompts[index] for index in batch])  # type: ignore[misc]
-            room = model.config.block_size - ids.shape[1]
-            if room < 1:
-                raise ValueError(f"a conversation of {ids.shape[1]} tokens leaves no room for an answer in a context "
-                                 f"of {model.config.block_size}")
-            n_new = min(room, max(max_new_tokens[index] for index in batch))
-            rows = model.generate(ids, n_new, temperature=0.0, attention_mask=mask, eos_token_id=template.stop_ids,
-                                  suppress_tokens=nameless)
-            for index, row in zip(batch, rows[:, ids.shape[1]:].tolist()):
-                end = next((place for place, token in enumerate(row) if token in template.stop_ids), len(row))
-                found[index] = template.tokenizer.decode(row[:end]).strip()
+
+    def answered(start: int) -> list[tuple[int, str]]:
+        batch, texts = order[start:start + batch_size], []
+        ids, mask = left_pad([prompts[index] for index in batch])  # type: ignore[misc]
+        room = model.config.block_size - ids.shape[1]
+        if room < 1:
+            raise ValueError(f"a conversation of {ids.shape[1]} tokens leaves no room for an answer in a context of "
+                             f"{model.config.block_size}")
+        n_new = min(room, max(max_new_tokens[index] for index in batch))
+        rows = model.generate(ids, n_new, temperature=0.0, attention_mask=mask, eos_token_id=template.stop_ids,
+                              suppress_tokens=nameless)
+        for index, row in zip(batch, rows[:, ids.shape[1]:].tolist()):
+            end = next((place for place, token in enumerate(row) if token in template.stop_ids), len(row))
+            texts.append((index, template.tokenizer.decode(row[:end]).strip()))
+        return texts
+    starts = range(0, len(order), batch_size)
+    answers = side_by_side(answered, model, track(starts, len(starts)), 1)
+    while keep_going() and (texts := next(answers, None)) is not None:
+        for index, text in texts:
+            found[index] = text
     return found
 
 

@@ -8,17 +8,17 @@ Prerequisites: classification.py, data/texts.py, models/bert.py. Next: bleu.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..autograd import no_grad
 from ..backend import to_numpy
 from ..files.shown import listed, shown
 from ..data import encode_within, similar_lengths
 from ..models import PretrainedModel
 from ..tokenizers import Tokenizer
-from .running import Track, evaluating, untracked
+from .running import Track, side_by_side, untracked
 
 __all__ = ["label_logits", "label_numbers", "label_probabilities"]
 
@@ -45,12 +45,15 @@ def label_logits(model: PretrainedModel, rows: Sequence[Sequence[int] | np.ndarr
         raise ValueError(f"{len(rows):,} texts with a score for each of {model.config.n_labels:,} labels are too many "
                          f"at once: at most {MAX_SCORES:,} scores; label fewer texts at a time")
     found = np.zeros((len(rows), model.config.n_labels), dtype=np.float32)
-    with evaluating(model), no_grad():
-        batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)
-        for places, ids, mask in track(batches, -(-len(rows) // batch_size)):
-            found[places] = to_numpy(model(ids, attention_mask=mask).data)
-            if not keep_going():
-                break
+
+    def scored(batch: tuple[Any, Any, Any]) -> tuple[Any, np.ndarray]:
+        places, ids, mask = batch
+        return places, to_numpy(model(ids, attention_mask=mask).data)
+    batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)
+    for places, scores in side_by_side(scored, model, track(batches, -(-len(rows) // batch_size)), 1):
+        found[places] = scores
+        if not keep_going():
+            break
     return found
 
 

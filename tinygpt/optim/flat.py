@@ -17,6 +17,7 @@ Prerequisites: flat_parameter.py, adamw.py. Next: flat_optimizer.py.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -81,16 +82,22 @@ def block_size(flat: Array) -> int:
 
 
 _LIVING: weakref.WeakSet[FlatParameters] = weakref.WeakSet()  # parameters may live in one of them at a time
+_LOCK = threading.Lock()  # threads may make some at the same time
+
+
+def _living() -> list[FlatParameters]:
+    with _LOCK:
+        return list(_LIVING)
 
 
 def _check_uniform(named: list[tuple[str, Parameter]]) -> None:
     """One flat array has one dtype and one device, and is the only one its parameters live in."""
-    first_name, first = named[0]
+    (first_name, first), living = named[0], _living()
     if is_bfloat16(first.data):
         raise TypeError(f"parameter {first_name!r} is bfloat16, in which small updates would be lost: train float32 "
                         "weights, and let the model compute in bfloat16 (dtype='bfloat16' in the options of training)")
     for name, p in named:
-        if any(p is other for flat in _LIVING for other in flat._parameters.values()):
+        if any(p is other for flat in living for other in flat._parameters.values()):
             raise ValueError(f"parameter {name!r} already lives in a FlatParameters; use that one "
                              "(an optimizer has it as `.flat`), or drop it first")
         if p.data.dtype != first.data.dtype:
@@ -154,7 +161,8 @@ class FlatParameters:
             for name, p in named:
                 FlatParameter.move_in(p, data[name], grad[name])
         self._parameters = dict(named)
-        _LIVING.add(self)
+        with _LOCK:
+            _LIVING.add(self)
 
     def move_into(self, data: Array, grad: Array) -> None:
         """Go on in other arrays (N,), which take over the values: in memory that processes share, say."""
@@ -234,7 +242,7 @@ def flatten(parameters: FlatParameters | Parameters) -> FlatParameters:
         return parameters
     named = named_trainable(parameters)
     ids = {id(p) for _, p in named}
-    for flat in _LIVING:
+    for flat in _living():
         if ids == {id(p) for p in flat._parameters.values()}:
             return flat
     return FlatParameters(named)

@@ -50,9 +50,11 @@ def _squared_length(g: Array, spread: Spread = in_one) -> Array:
         return sum(squares([flat[start:start + n] for start in range(0, g.size, n)], spread), xp.zeros((), xp.float64))
 
 
-def norm_of_squares(lengths: list[Array]) -> float:
-    """The length of a gradient from the sums of squares of its blocks, as `grad_norm` has it."""
-    return math.sqrt(float(sum(lengths, np.zeros(()))))
+def norm_of_squares(lengths: list[Array]) -> float | Array:
+    """The length of a gradient from the sums of squares of its blocks, as `grad_norm` has it; on a GPU an array ()."""
+    xp = array_module(lengths[0])
+    total = sum(lengths, xp.zeros((), xp.float64))
+    return math.sqrt(float(total)) if xp is np else xp.sqrt(total)
 
 
 def _norm(gradients: list[Array], spread: Spread = in_one) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, on_device, to_device, to_numpy
+from ..backend import Array, array_module, on_device, to_device, to_numpy
 from ..ranks import Group
 from .flat import FlatParameters, Parameters, Spread, block_size, flatten, in_one
 
@@ -105,26 +105,24 @@ class FlatOptimizer:
                         state[f"{kind}.{name}"] = found[0].reshape(slot.shape)
         return state
 
-    def _undivided(self) -> list[tuple[slice, int, bool]]:
-        """Stretches that fill the flat arrays: where, moments per element, and whether ranks may share one."""
-        return [(slice(0, self.flat.size), 2, True)]
+    def _stretches_by_cost(self) -> list[tuple[slice, int]]:
+        """Stretches that fill the flat arrays, and the moments that each of their elements has."""
+        return [(slice(0, self.flat.size), 2)]
 
     def cuts(self, n: int) -> list[int]:
         """Where to cut the flat arrays so that n ranks have equal parts of the moments: the first element of each part,
         and N."""
-        stretches = self._undivided()
-        total = sum((stretch.stop - stretch.start) * moments for stretch, moments, _ in stretches)
+        stretches = self._stretches_by_cost()
+        total = sum((stretch.stop - stretch.start) * moments for stretch, moments in stretches)
         cuts = [0]
         for i in range(1, n):
             left = total * i // n
-            for stretch, moments, divisible in stretches:
+            for stretch, moments in stretches:
                 cost = (stretch.stop - stretch.start) * moments
                 if left <= cost:
                     break
                 left -= cost
-            at = stretch.start + left // moments
-            near = at if divisible else stretch.start if 2 * left < cost else stretch.stop
-            cuts.append(max(cuts[-1], near))
+            cuts.append(stretch.start + left // moments)
         return [*cuts, self.flat.size]
 
     def share_out(self, group: Group, bounds: Sequence[int]) -> None:
@@ -133,16 +131,19 @@ class FlatOptimizer:
         self._group, self.steps = group, group.broadcast(self.steps)
         self._bounds, self.own = list(bounds), slice(bounds[group.rank], bounds[group.rank + 1])
         self._stretches = {kind: [stretch for stretch, _ in pieces] for kind, pieces in self.moments.items()}
-        for pieces in self.moments.values():
-            for i, (stretch, whole) in enumerate(pieces):
-                parts = self._parts(stretch)
-                own = parts[group.rank]
-                array = whole[own.start - stretch.start:own.stop - stretch.start].copy()
-                first = group.rank == 0
-                group.swap([whole[part.start - stretch.start:part.stop - stretch.start] if first and p else whole[:0]
-                            for p, part in enumerate(parts)],
-                           [array if p == 0 and not first else array[:0] for p in range(group.size)])
-                pieces[i] = own, array
+        with on_device(self.flat.device):
+            for pieces in self.moments.values():
+                pieces[:] = [self._own_part(stretch, whole) for stretch, whole in pieces]
+
+    def _own_part(self, stretch: slice, whole: Array) -> tuple[slice, Array]:
+        """What this rank has of a stretch of moments, of which the first rank has the whole."""
+        group, parts, first = self._group, self._parts(stretch), self._group.rank == 0
+        own = parts[group.rank]
+        array = whole[own.start - stretch.start:own.stop - stretch.start].copy()
+        group.swap([whole[part.start - stretch.start:part.stop - stretch.start] if first and p else whole[:0]
+                    for p, part in enumerate(parts)],
+                   [array if p == 0 and not first else array[:0] for p in range(group.size)])
+        return own, array
 
     def _parts(self, stretch: slice) -> list[slice]:
         """What each rank updates of a stretch."""
@@ -157,7 +158,7 @@ class FlatOptimizer:
         found: dict[str, list[tuple[slice, Array]]] = {}
         for kind, pieces in self.moments.items():
             for stretch, (_, own) in zip(self._stretches[kind], pieces):
-                whole = np.empty(stretch.stop - stretch.start if group.rank == 0 else 0, own.dtype)
+                whole = array_module(own).empty(stretch.stop - stretch.start if group.rank == 0 else 0, own.dtype)
                 places = [whole[part.start - stretch.start:part.stop - stretch.start] for part in self._parts(stretch)]
                 group.swap([own if p == 0 else own[:0] for p in range(group.size)],
                            places if group.rank == 0 else [whole] * group.size)

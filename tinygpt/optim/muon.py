@@ -11,17 +11,19 @@ is close enough to 1, and faster than coefficients that converge to it.
 
 This is for matrices that multiply activations. Embeddings, the output projection, positions and vectors get AdamW.
 
-Prerequisites: flat_adamw.py. Next: training/. Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural
-networks" (2024), https://kellerjordan.github.io/posts/muon; Liu et al., "Muon is scalable for LLM training" (2025),
-for the scale.
+Prerequisites: flat_adamw.py, divided.py. Next: training/. Sources: Jordan et al., "Muon: An optimizer for hidden layers
+in neural networks" (2024), https://kellerjordan.github.io/posts/muon; Liu et al., "Muon is scalable for LLM training"
+(2025), for the scale.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..backend import Array, array_module, on_device
+from ..ranks import Group
+from .divided import Divided
 from .flat import FlatParameters, Parameters, Spread
 from .flat_adamw import AdamW, flush_tiny
 from .flat_optimizer import FLUSH_EVERY, FlatOptimizer
@@ -116,6 +118,7 @@ class Muon(AdamW):
         bounds.append(self.flat.size)
         with on_device(self.flat.device):
             xp, dtype = array_module(self.flat.data), self.flat.data.dtype
+            self._divided = Divided(self._group, {}, self.flat.grad[:0])
             self.moments = {"first_moment": [(self.own, self.flat.new_gradient())], "second_moment": [
                 (slice(start, stop), xp.zeros(stop - start, dtype))
                 for start, stop in zip(bounds[::2], bounds[1::2]) if stop > start]}
@@ -125,36 +128,63 @@ class Muon(AdamW):
         """Stretches without hidden matrices, and their running means of squared gradients."""
         return self.moments["second_moment"]
 
-    def _undivided(self) -> list[tuple[slice, int, bool]]:
-        """A hidden matrix is one rank's: it is made orthogonal as a whole."""
-        slots = [self.flat.slots[name] for name in self._matrices]
-        return sorted([*((slice(slot.start, slot.stop), 1, False) for slot in slots),
-                       *((stretch, 2, True) for stretch, _ in self.second_moments)], key=lambda found: found[0].start)
+    def _stretches_by_cost(self) -> list[tuple[slice, int]]:
+        """A hidden matrix has one moment."""
+        return sorted([*((self._stretch(name), 1) for name in self._matrices),
+                       *((stretch, 2) for stretch, _ in self.second_moments)], key=lambda found: found[0].start)
+
+    def _stretch(self, name: str) -> slice:
+        slot = self.flat.slots[name]
+        return slice(slot.start, slot.stop)
+
+    def share_out(self, group: Group, bounds: Sequence[int]) -> None:
+        """As for every optimizer; a matrix may be cut between ranks."""
+        super().share_out(group, bounds)
+        parts = {name: self._parts(self._stretch(name)) for name in self._matrices}
+        self._divided = Divided(group, {name: of_ranks for name, of_ranks in parts.items()
+                                        if sum(part.stop > part.start for part in of_ranks) > 1}, self.flat.grad[:0])
 
     def _update(self, lr: float, grad_scale: float | Array, spread: Spread) -> None:
+        divided = self._divided
+        made = divided.bring_together({name: self._averaged(part, grad_scale) for name, part in divided.own.items()})
+
         def update(names: list[str]) -> None:
             with on_device(self.flat.device):
                 for name in names:
-                    self._update_matrix(name, lr, grad_scale)
-        spread(update, [name for name in self._matrices
-                        if self.own.start <= self.flat.slots[name].start < self.own.stop])
+                    if name in made:
+                        made[name][...] = self._direction(name, made[name])
+                    else:
+                        stretch = self._stretch(name)
+                        self._move(name, stretch, self._direction(name, self._averaged(stretch, grad_scale)), lr)
+        spread(update, [*made, *(name for name in self._matrices if name not in divided.parts
+                                 and self.own.start <= self.flat.slots[name].start < self.own.stop)])
+        for name, direction in divided.hand_back().items():
+            self._move(name, divided.own[name], direction, lr)
         super()._update(lr, grad_scale, spread)
 
-    def _update_matrix(self, name: str, lr: float, grad_scale: float | Array) -> None:
-        slot = self.flat.slots[name]
-        stretch = slice(slot.start, slot.stop)
-        p, g, m = (x.reshape(slot.shape) for x in (
-            self.flat.data[stretch], self.flat.grad[stretch], self._first_moment_of(stretch)))
-        rows, columns = slot.shape
-        if name.endswith("qkv.weight") and rows == 3 * columns:
-            rows = columns
-        new = g * ((1 - self.momentum) * grad_scale)
+    def _sides(self, name: str) -> tuple[int, int]:
+        """(rows, columns) of a matrix, or of each of the three in a fused one."""
+        rows, columns = self.flat.slots[name].shape
+        return (columns if name.endswith("qkv.weight") and rows == 3 * columns else rows), columns
+
+    def _averaged(self, stretch: slice, grad_scale: float | Array) -> Array:
+        """Momentum for a stretch of the flat arrays: the average gradient, (n,)."""
+        m = self._first_moment_of(stretch)
+        new = self.flat.grad[stretch] * ((1 - self.momentum) * grad_scale)
         m *= self.momentum
         m += new
         new += self.momentum * m  # Nesterov's momentum: the average as it will be if the next gradient is like this one
-        update = orthogonalized(new.reshape(-1, rows, columns)).reshape(slot.shape)
         if self.steps % FLUSH_EVERY == 0:
-            flush_tiny(m, new, self.eps)
-        if self.weight_decay and slot.start < self.flat.decay_range.stop:
+            flush_tiny(m, array_module(m).empty_like(m), self.eps)
+        return new
+
+    def _direction(self, name: str, average: Array) -> Array:
+        """A whole matrix made orthogonal, (rows * columns,)."""
+        return orthogonalized(average.reshape(-1, *self._sides(name))).reshape(-1)
+
+    def _move(self, name: str, stretch: slice, direction: Array, lr: float) -> None:
+        """Move the weights of a stretch that lies in a matrix."""
+        p = self.flat.data[stretch]
+        if self.weight_decay and stretch.start < self.flat.decay_range.stop:
             p *= 1 - lr * self.weight_decay
-        p -= (lr * self.adjust(rows, columns)) * update
+        p -= (lr * self.adjust(*self._sides(name))) * direction

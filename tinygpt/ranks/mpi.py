@@ -45,6 +45,9 @@ class OverMPI(Group):
         requests += [self._comm.Isend(sends[p], dest=p) for p in others if sends[p].size]
         self._wait(requests)
 
+    def add(self, sends: Sequence[np.ndarray], out: np.ndarray) -> None:
+        self._wait([self._comm.Ireduce_scatter(np.concatenate(sends), out, [array.size for array in sends])])
+
     def _wait(self, requests: list[Any]) -> None:
         asked = 0
         while not self._all_done(requests):

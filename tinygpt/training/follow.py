@@ -95,7 +95,7 @@ def follow_run(group: Group) -> Trainer:
         source = objective.start(*(objective.read(folder / f"{part}.npy") for part in PARTS))
     trainer = Trainer(
         model, objective, source, plan.loop, ranks=group,
-        validate=lambda keep_going: objective.validate(model, keep_going),  # the first rank's figures take its place
+        validate=lambda keep_going: objective.validate(model, keep_going),
         save=_give_moments,
         score=objective.score if objective.keeps_best else None, patience=objective.patience)
     for name, value in plan.progress.items():

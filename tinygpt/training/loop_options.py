@@ -50,6 +50,8 @@ class TrainingOptions:
     save_every: int | None = option(None, "steps between checkpoints [as eval_every]")
     seed: int = option(0, "seed of initial weights, data order and dropout")
     threads: int | None = option(None, "replicas that train side by side [the physical cores]")
+    fast_sum: bool = option(False, "let MPI or NCCL choose the order in which the ranks' gradients are added up; with "
+                            "one rank nothing changes")
     device: str | None = option(None, "cpu, cuda or cuda:N [$TINYGPT_DEVICE, or cpu]")
     dtype: str = option("float32", "type of activations and of the factors of matrix products: float32, or bfloat16 on "
                         "a GPU; weights stay float32", choices=("float32", "bfloat16"))

@@ -173,7 +173,8 @@ class Replicas:
     def _add_up(self, losses: list[Any]) -> list[Any]:
         """flat.grad = the sum of all replicas' gradients; gives all replicas' losses."""
         n = len(self.gradients)
-        pairs, left = additions([(self._first + i, 1) for i in range(n)], whole=self.exchange.alone)
+        pairs, left = additions([(self._first + i, 1) for i in range(n)],
+                                whole=self.exchange.alone or self.exchange.fast_sum)
 
         def add(blocks: list[tuple[slice, bool]]) -> None:
             with on_device(self.flat.device):

@@ -106,8 +106,8 @@ class Trainer:
         metrics, progress: where figures go.
         stop: enter it before `run` where a signal may come that early.
         ranks: those that train together. Each has a Trainer with a model of the same configuration; the first one's
-            weights and state count, and it alone validates, keeps the best weights, and saves. `save` is called on all,
-            since all have a part of the optimizer's state.
+            weights and state count, and it alone keeps the best weights, and saves. `save` is called on all, since all
+            have a part of the optimizer's state; `validate` as well, since they share the batches that are measured.
 
     Attributes:
         step: steps done.
@@ -159,7 +159,7 @@ class Trainer:
             self._log("this system's BLAS chooses its own threads, so training uses one replica (--threads 1)")
         self.stop.alone = self.ranks.size == 1
         flat = self.optimizer.flat
-        self.exchange = Exchange(self.ranks, flat, self.optimizer.cuts(self.ranks.size), self.stop)
+        self.exchange = Exchange(self.ranks, flat, self.optimizer.cuts(self.ranks.size), self.stop, o.fast_sum)
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -265,8 +265,7 @@ class Trainer:
     def _evaluate(self, stop: StopSignals) -> None:
         if self.validate is None or self.validated == self.step or stop.received:
             return
-        validate = self.validate
-        figures = self.exchange.of_first(lambda: validate(lambda: not stop.asked))
+        figures = self.exchange.measured(self.validate)
         if stop.received:
             return  # broken off: no figures
         if not math.isfinite(figures.get("validation_loss", 0.0)):

@@ -30,7 +30,7 @@ from ...autograd import Tensor, no_grad
 from ...backend import to_device, to_numpy
 from ...data.preferences import EncodedPair, PairedSampler
 from ...data.sampler import IGNORE
-from ...evaluation.running import evaluating
+from ...evaluation.running import by_the_first, evaluating
 from ...models import GPT, PretrainedModel
 from ..losses import Batch, answer_log_probs
 from ..reference import Reference
@@ -177,7 +177,7 @@ class DPO(Preferences):
         reference would, where that is at hand."""
         figures = super().validate(model, keep_going)
         if keep_going():
-            figures |= self._divergence(model)
+            figures |= by_the_first(lambda: self._divergence(model))  # who follows need not have the reference
         return figures
 
     def _divergence(self, model: Any) -> dict[str, float]:

@@ -37,6 +37,7 @@ from ...data.example_file import read_example_file, write_example_file
 from ...data.preferences import Prompt, read_prompts
 from ...data.sampler import EpochSampler
 from ...data.split import split_by
+from ...evaluation.running import by_the_first
 from ...files import parse_object
 from ...files.atomic_file import write_text
 from ...models import GPT, PretrainedModel
@@ -288,7 +289,7 @@ class GRPO(Aligned):
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
         """What the likeliest answers to held-out questions earn."""
-        return self._figures(model, N_ASKED)
+        return by_the_first(lambda: self._figures(model, N_ASKED))
 
     def score(self, figures: dict[str, float]) -> tuple[float, ...]:
         """The reward."""

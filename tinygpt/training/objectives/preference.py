@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...autograd import Tensor, no_grad
+from ...autograd import Tensor
 from ...backend import to_device, to_numpy
 from ...data.example_file import read_example_file, write_example_file
 from ...data.preferences import EncodedPair, Pair, PairedSampler, Turns, encode_pairs, pair_batch, read_preferences
@@ -31,7 +31,7 @@ from ...data.sampler import IGNORE
 from ...data.split import split_by
 from ...evaluation.confidence import wilson_interval
 from ...evaluation.preferences import accuracy_of
-from ...evaluation.running import evaluating
+from ...evaluation.running import side_by_side
 from ...files.atomic_file import write_text
 from ...models import BERTConfig, PretrainedModel
 from ..losses import Batch
@@ -157,19 +157,18 @@ class Preferences(Aligned):
 
     # -- figures and samples ------------------------------------------------------------------------------------------
 
-    @no_grad()
     def _scored(self, model: Any, keep_going: KeepGoing = lambda: True, most: int | None = None) -> np.ndarray:
         """The scores of held-out pairs, (N, 2): of all, or of at most so many batches, spread over all of them; of
         those after `keep_going` has said no, none."""
         found, starts = [np.empty((0, 2))], np.arange(0, len(self.validation), BATCH)
         if most and most < len(starts):
             starts = starts[np.linspace(0, len(starts) - 1, most, dtype=int)]
-        with evaluating(model):
-            for start in starts.tolist():
-                if not keep_going():
-                    break
-                batch = self._held_out(start)
-                found.append(to_numpy(self.scores(model, batch).data).astype(np.float64))
+
+        def scored(start: int) -> np.ndarray:
+            return to_numpy(self.scores(model, self._held_out(start)).data).astype(np.float64)
+        batches = side_by_side(scored, model, starts.tolist(), 1)
+        while keep_going() and (scores := next(batches, None)) is not None:
+            found.append(scores)
         return np.concatenate(found)
 
     def validate(self, model: Any, keep_going: KeepGoing) -> dict[str, float]:
