@@ -27,6 +27,7 @@ import importlib.util
 import math
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -241,6 +242,11 @@ class FakeArray:
             return _call(name, value, args, kwargs)
         return method
 
+    @property
+    def data(self) -> Any:
+        """CuPy's MemoryPointer: `.ptr` is the address."""
+        return SimpleNamespace(ptr=self._host.ctypes.data)
+
     def get(self) -> np.ndarray:
         _wait("a transfer to the host")
         return self._host.copy()
@@ -364,6 +370,7 @@ class FakeModule:
     """`cupy`, as far as the names of NumPy go."""
 
     ndarray = FakeArray
+    cuda = SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=0))  # of Stream.null
 
     def __init__(self, name: str, source: Any, offered: frozenset[str] | None = None) -> None:
         self.__name__, self._source, self._offered = name, source, offered

@@ -48,7 +48,6 @@ class InThread(Group):
                 assert receives[p].flags.c_contiguous
                 receives[p][...] = theirs[self.rank]
 
-
     def add(self, sends: Sequence[np.ndarray], out: np.ndarray) -> None:
         """From the last rank to the first: in another order than that of `additions`."""
         sends = [np.array(array) for array in sends]

@@ -7,6 +7,7 @@ Prerequisites: host.py. Next: engine/no_grad.py.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from ..arrays import Array
@@ -76,7 +77,21 @@ def cuda_backend() -> Backend:
         memory=memory,
         raw_module=lambda source, options: cupy.RawModule(code=source, options=options),
         lacks_bfloat16=_lacks_bfloat16, set_tf32=_set_tf32,
+        count=cupy.cuda.runtime.getDeviceCount, nccl=_nccl,
     )
+
+
+def _nccl() -> Any:
+    import cupy
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CuPy's own, of a library that it does not find
+        from cupy.cuda import nccl
+    if not nccl.available:
+        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        raise DeviceError(f"CuPy finds no NCCL, which moves arrays between GPUs: pip install nvidia-nccl-cu{major}, or "
+                          "start one process")
+    return nccl
 
 
 def _too_old_for(what: str, index: int) -> str | None:

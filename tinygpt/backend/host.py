@@ -49,6 +49,8 @@ class Backend:
         lacks_bfloat16: device number -> why it has no bfloat16, or None if it has; None where no device has it.
         set_tf32: whether float32 matrix products may round their factors to TF32 -> whether they might before; None
             where there is no TF32.
+        count: how many such devices this machine has; None where nobody asks.
+        nccl: CuPy's module of NCCL (see ranks/nccl.py), or a DeviceError; None where several ranks cannot use it.
     """
 
     kind: str
@@ -63,6 +65,8 @@ class Backend:
     raw_module: Callable[[str, tuple[str, ...]], Any] | None = None
     lacks_bfloat16: Callable[[int], str | None] | None = None
     set_tf32: Callable[[bool], bool] | None = None
+    count: Callable[[], int] | None = None
+    nccl: Callable[[], Any] | None = None
 
 
 _ANYWHERE = contextlib.nullcontext()
@@ -298,11 +302,9 @@ def resolve_device(device: str | None = None) -> str:
     """
     kind, index = _parse(default_device() if device is None else device)
     backend = backend_for(kind)
-    if kind == "cuda":
-        count = backend.module.cuda.runtime.getDeviceCount()
-        if index >= count:
-            raise DeviceError(f'device "cuda:{index}" was asked for, but this machine has {count} GPU(s), '
-                              f'"cuda:0" to "cuda:{count - 1}"')
+    if backend.count is not None and index >= (count := backend.count()):
+        raise DeviceError(f'device "{kind}:{index}" was asked for, but this machine has {count} GPU(s), '
+                          f'"{kind}:0" to "{kind}:{count - 1}"')
     return kind if kind == "cpu" else f"{kind}:{index}"
 
 

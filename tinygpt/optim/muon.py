@@ -141,8 +141,9 @@ class Muon(AdamW):
         """As for every optimizer; a matrix may be cut between ranks."""
         super().share_out(group, bounds)
         parts = {name: self._parts(self._stretch(name)) for name in self._matrices}
-        self._divided = Divided(group, {name: of_ranks for name, of_ranks in parts.items()
-                                        if sum(part.stop > part.start for part in of_ranks) > 1}, self.flat.grad[:0])
+        cut = {name: some for name, some in parts.items() if sum(part.stop > part.start for part in some) > 1}
+        with on_device(self.flat.device):
+            self._divided = Divided(group, cut, self.flat.grad[:0])
 
     def _update(self, lr: float, grad_scale: float | Array, spread: Spread) -> None:
         divided = self._divided

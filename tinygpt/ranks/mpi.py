@@ -2,7 +2,7 @@
 
 Waiting is polite: a rank that waits for a slower one leaves the processor to others, its own watch (watch.py) included.
 
-Prerequisites: group.py. Next: watch.py, launch.py.
+Prerequisites: group.py. Next: nccl.py, watch.py, launch.py.
 """
 
 from __future__ import annotations

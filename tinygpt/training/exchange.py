@@ -83,8 +83,9 @@ class Exchange:
         if self.alone or self._begun:
             return
         self._begun = True
-        for _, parameter in model.named_parameters():
-            self.group.spread(parameter.data)
+        with on_device(self.flat.device):
+            for _, parameter in model.named_parameters():
+                self.group.spread(parameter.data)
         optimizer.share_out(self.group, self.bounds)
 
     def collect(self, value: Any) -> list[Any]:

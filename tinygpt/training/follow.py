@@ -22,7 +22,7 @@ import numpy as np
 
 from ..files.atomic_file import write_text
 from ..models import PretrainedModel, new_model
-from ..ranks import Group
+from ..ranks import Group, with_own_gpus
 from ..tokenizers import load_tokenizer
 from ..tokenizers.base import Tokenizer
 from .objectives import Objective
@@ -85,12 +85,13 @@ def follow_run(group: Group) -> Trainer:
     Raises:
         DivergedError, MemoryError: as on the first rank.
     """
+    group = with_own_gpus(group, None)
     plan: RunPlan = group.broadcast(None)
     objective: Objective = plan.options.row.objective(plan.options)
     objective.memory = plan.memory
     with tempfile.TemporaryDirectory() as empty:
         objective.use(tokenizer_from(plan.tokenizer, empty))
-    model = hand_over(new_model(plan.config), objective, plan.options.device)
+    model = hand_over(new_model(plan.config), objective, group.device)
     with lend_files(group, None) as folder:
         source = objective.start(*(objective.read(folder / f"{part}.npy") for part in PARTS))
     trainer = Trainer(

@@ -38,7 +38,7 @@ from ..data.sources import TOKEN_INDEX
 from ..files import printable, read_json
 from ..files.atomic_file import refuse_link, remove_strays, second_name, write_text
 from ..models import ADAPTER, PretrainedModel, new_model
-from ..ranks import Group, together
+from ..ranks import Group, together, with_own_gpus
 from ..tokenizers.base import Tokenizer
 from .checkpoint import PREVIOUS_FILE, STATE_FILE, Checkpoint, write_checkpoint
 from .follow import PARTS, follow_run, hand_over, lend_files, share_plan, tokenizer_from
@@ -146,6 +146,7 @@ def start_run(options: RunOptions, out: str | Path, *, resume: bool = False,
             options = _resolved(options, ranks)
         else:
             options = _agreed(options, found[1], out)
+        ranks = with_own_gpus(ranks, options.device)
         run = _Run(options, out, found, stream, lock, ranks)
         if resume and found is None:
             run.notes.append(f"{out} holds no checkpoint yet: starting at step 0")
