@@ -1,7 +1,7 @@
 """A pretend NCCL between pretend GPUs: `cupy.cuda.nccl`, as far as tinygpt/ranks/nccl.py uses it.
 
     with fake_nccl.installed(n_gpus=2): …            between the ranks of tests/thread_ranks.py
-    fake_nccl.install(n_gpus=2, over_mpi=True)       in a process that mpiexec started
+    mpiexec -n 2 python tests/fake_nccl.py 2 …       tinygpt's command line, between processes; on 2 GPUs a machine
 
 The functions and their parameters are those of CuPy 14 (its file nccl.pyx): numbers only, addresses among them. It is
 as strict as NCCL, or more so: each communicator belongs to the device that was current when it was made, and no two to
@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import dataclasses
 import queue
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -24,9 +25,10 @@ from typing import Any
 import fake_device
 import numpy as np
 
-from tinygpt.backend import register_backend
+from tinygpt.backend import DeviceError, register_backend
+from tinygpt.cli import main
 
-__all__ = ["install", "installed"]
+__all__ = ["install", "install_none", "installed"]
 
 NCCL_INT8, NCCL_UINT8, NCCL_FLOAT32, NCCL_FLOAT64 = 0, 1, 7, 8  # nccl.h
 NCCL_SUM = 0
@@ -166,10 +168,17 @@ def groupEnd() -> None:
         way.sent()
 
 
-def install(n_gpus: int, over_mpi: bool = False) -> None:
+def install(n_gpus: int, way: Callable[[tuple, int], Any] = InThreads) -> None:
     """Give the pretend device a number of GPUs and NCCL."""
-    module = _module(BetweenProcesses if over_mpi else InThreads)
+    module = _module(way)
     register_backend(dataclasses.replace(fake_device.BACKEND, count=lambda: n_gpus, nccl=lambda: module))
+
+
+def install_none() -> None:
+    """Give it two GPUs without NCCL, as `backend/cuda.py` says it."""
+    def missing() -> Any:
+        raise DeviceError("CuPy finds no NCCL: pip install it")
+    register_backend(dataclasses.replace(fake_device.BACKEND, count=lambda: 2, nccl=missing))
 
 
 @contextlib.contextmanager
@@ -182,3 +191,11 @@ def installed(n_gpus: int) -> Iterator[None]:
         register_backend(fake_device.BACKEND)
         _boxes.clear()
         _devices.clear()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "none":
+        install_none()
+    else:
+        install(int(sys.argv[1]), BetweenProcesses)
+    sys.exit(main(sys.argv[2:]))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import fake_device
 import fake_nccl
 import numpy as np
@@ -137,9 +135,7 @@ def test_each_rank_takes_the_gpu_of_its_place_on_its_machine(monkeypatch, n_gpus
 
 
 def test_without_nccl_there_is_one_line(gpus):
-    def missing():
-        raise DeviceError("CuPy finds no NCCL")
-    register_backend(dataclasses.replace(fake_device.BACKEND, count=lambda: 3, nccl=missing))
+    fake_nccl.install_none()
     with pytest.raises(DeviceError, match="rank 0 on .*: CuPy finds no NCCL"):
         in_ranks(2, lambda hosts: with_own_gpus(hosts, "fake"))
     register_backend(fake_device.BACKEND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fake_nccl
 from tinygpt.cli import main
 from tinygpt.training.run_state import find_state
 
@@ -39,9 +41,12 @@ def place(tmp_path, monkeypatch) -> Path:
 
 
 def start(*programs: list[str], variables: dict[str, str] | None = None) -> subprocess.Popen:
-    """mpiexec with programs, each a number of ranks and arguments of tinygpt."""
-    words = [word for count, *arguments in programs
-             for word in (":", "-n", count, sys.executable, "-m", "tinygpt", *arguments)]
+    """mpiexec with programs, each a number of ranks and arguments of tinygpt; those for the pretend GPU begin with what
+    fake_nccl.py is told."""
+    words = [word for count, *arguments in programs for word in (
+        ":", "-n", count, sys.executable,
+        *(["-m", "tinygpt"] if arguments[0].isalpha() and arguments[0] != "none" else [fake_nccl.__file__]),
+        *arguments)]
     return subprocess.Popen([str(MPIEXEC), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"} | (variables or {}))
 
@@ -65,6 +70,36 @@ def test_two_ranks_are_one_rank_with_two_threads_to_the_bit(place, capsys, comma
     model = Path("one/model.safetensors").read_bytes()
     assert Path("two/model.safetensors").read_bytes() == model
     assert sorted(path.name for path in Path("two").iterdir()) == sorted(path.name for path in Path("one").iterdir())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_two_ranks_with_a_gpu_each_are_one_with_two_replicas_on_one_gpu(place, capsys, optimizer):
+    """On pretend GPUs, over the pretend NCCL."""
+    command = [*PRETRAIN, "--optimizer", optimizer, "--device", "fake"]
+    assert main([*command, "--threads", "2", "--out", "one"]) == 0
+    code, out, lines = finished(start(["2", "2", *command, "--threads", "1", "--out", "two"]))
+    assert code == 0, lines
+    assert out == capsys.readouterr().out
+    assert Path("two/model.safetensors").read_bytes() == Path("one/model.safetensors").read_bytes()
+
+
+def losses(run: str) -> list[float]:
+    """The losses of a run, those of validations among them."""
+    entries = [json.loads(line) for line in Path(run, "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [value for entry in entries for name, value in entry.items() if "loss" in name]
+
+
+def test_a_sum_in_mpis_order_gives_the_same_losses_to_rounding(place):
+    """And a run that is resumed, here by one process, keeps the option."""
+    assert main([*PRETRAIN, "--threads", "2", "--out", "one"]) == 0
+    code, _, lines = finished(start(["2", *PRETRAIN, "--fast-sum", "--threads", "1", "--out", "two"]))
+    assert code == 0, lines
+    assert losses("two") == pytest.approx(losses("one"), abs=1e-4) and len(losses("two")) == 14
+    Path("two/training_state.safetensors").unlink()
+    assert find_state(Path("two"))[0].step == 8
+    assert main(["pretrain", "--resume", "--out", "two"]) == 0
+    assert losses("two") == pytest.approx(losses("one"), abs=0.2)  # one replica has other dropout masks than two
+    assert json.loads(Path("two/options.json").read_text())["options"]["fast_sum"] is True
 
 
 @pytest.mark.nightly
@@ -151,6 +186,10 @@ def children(pid: int) -> list[int]:
     ([["1", *PRETRAIN, "--out", "x"], ["1", *PRETRAIN, "--out", "x", "--nonsense"]], r"--nonsense.*\(rank 1 on "),
     ([["2", "gradcheck"]], "gradcheck runs in one process"),
     ([["2", "data", "--data", "text.txt", "--out", "x"]], "data runs in one process"),
+    ([["3", "2", *PRETRAIN, "--device", "fake", "--out", "x"]], "3 ranks need a GPU each there, and there are 2"),
+    ([["2", "none", *PRETRAIN, "--device", "fake", "--out", "x"]], "rank 0 on .*: CuPy finds no NCCL"),
+    ([["1", "2", *PRETRAIN, "--device", "fake", "--out", "x"], ["1", "2", *PRETRAIN, "--out", "x"]],
+     "--device 'fake' and rank 1 on .* None: all ranks"),
 ])
 def test_what_cannot_be_is_said_in_one_line(place, programs, message):
     code, out, lines = finished(start(*programs))

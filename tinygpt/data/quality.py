@@ -74,7 +74,9 @@ def other_script(text: str, scripts: str) -> bool:
 @cache
 def _tables(scripts: str) -> tuple[np.ndarray, np.ndarray]:
     """Of each character, whether it is a letter, and whether it is a letter of the scripts: (0x110000,) bool each."""
-    characters = "".join(map(chr, range(0xD800))) + "\ufffd" * 0x800 + "".join(map(chr, range(0xE000, 0x110000)))
+    codes = np.arange(0x110000, dtype="<u4")
+    codes[0xD800:0xE000] = 0xFFFD  # halves of surrogate pairs
+    characters = codes.tobytes().decode("utf-32-le")
     names = "".join(rf"\p{{Script={name}}}" for name in scripts.split("+"))
     tables = []
     for pattern in (r"\p{L}+", rf"[[{names}]&&\p{{L}}]+"):
