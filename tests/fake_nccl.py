@@ -30,7 +30,7 @@ from tinygpt.cli import main
 
 __all__ = ["install", "install_none", "installed"]
 
-NCCL_INT8, NCCL_UINT8, NCCL_FLOAT32, NCCL_FLOAT64 = 0, 1, 7, 8  # nccl.h
+NCCL_INT8, NCCL_UINT8, NCCL_FLOAT32, NCCL_FLOAT64 = 0, 1, 7, 8  # as in NCCL's header
 NCCL_SUM = 0
 DTYPES = {NCCL_INT8: np.int8, NCCL_UINT8: np.uint8, NCCL_FLOAT32: np.float32, NCCL_FLOAT64: np.float64}
 
