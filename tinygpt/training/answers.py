@@ -47,7 +47,7 @@ class _Questions:
         self.length += n
 
     def append(self, layer: object, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """A layer's keys and values of the questions, (Q, Hkv, P, D); then those with the answers', (N, Hkv, P + L, D)."""
+        """A layer's keys and values of the questions, (Q, Hkv, P, D); later with the answers', (N, Hkv, P + L, D)."""
         if self.owners is None:
             self._of[id(layer)] = k, v
             return k, v
