@@ -1,6 +1,6 @@
 """41: how good would a larger model be, with more text? A law fitted to small runs, and a larger run predicted by it.
 
-    python examples/41_scaling_laws.py              # 15 minutes on 2 cores, nearly all of them for the runs
+    python examples/41_scaling_laws.py              # 14 minutes of one core, nearly all of them for the runs
     python examples/41_scaling_laws.py --no-runs    # a second: what needs no training
 
 Three parts. First GPT-3 by hand: a model of N parameters that reads D tokens costs about 6·N·D operations, and from
@@ -10,7 +10,7 @@ Then compute-optimal models: of 72 runs with nine budgets C (isoflops_curves.jso
 best size. A parabola through the losses of a budget finds it, and a line through logarithms gives N = k·C^a.
 
 Then a law of our own. Small GPTs of bytes learn from the documentation inside Python: sizes N by amounts of text D, cut
-at random from 3 MB. To their losses is fitted
+at random from its 1 MB, which the longest runs read two and three times. To their losses is fitted
 
     L(N, D) = E + A / N^α + B / D^β
 
@@ -47,8 +47,8 @@ SOURCES = (  # Brown et al., table 2.2: billions of tokens, the share of what wa
     ("Books2", 55, 0.08, 0.43), ("Wikipedia", 3, 0.03, 3.4))
 V100, PRICE = 28e12, 1.5  # operations a second that a V100 keeps up, and dollars an hour: Lambda's estimate of 2020
 SIZES = ((1, 16), (2, 24), (2, 40), (3, 56))  # layers, channels
-TOKENS = (100_000, 200_000, 400_000, 800_000)
-LARGEST = (4, 80), 1_600_000
+TOKENS = (300_000, 600_000, 1_200_000, 2_400_000)
+LARGEST = (4, 80), 3_000_000
 BLOCK, BATCH = 64, 16
 HELD_OUT = 60_000  # bytes to measure the loss on, times --scale
 

@@ -4,8 +4,9 @@
 
 Both score the same questions with the same weights; transformers as lm-evaluation-harness does, each choice with its
 whole context, sorted by length, in batches. The two take turns, a part of the questions each, so that whatever else the
-machine does hits both alike. Prints the ratio of their times, above 1 where tinygpt is faster, and whether every choice
-was the same. `--apart` has tinygpt read the context with each choice, to show what sharing gains.
+machine does hits both alike. Prints the ratio of their times, above 1 where tinygpt is faster, how many choices were the
+same, and the accuracy of both by the likelihood of a token. `--apart` has tinygpt read the context with each choice, to
+show what sharing gains.
 
 Prerequisites: measuring.py, tinygpt/evaluation/likelihood.py.
 """
@@ -64,7 +65,7 @@ def main() -> None:
     model, tokenizer = load_model(args.model), load_tokenizer(args.model)
     _, questions = read_questions(find_table(args.data), limit=args.limit)
     theirs = transformers_side(args.model, args.batch_size)
-    seconds, same, n_tokens = [0.0, 0.0], 0, 0
+    seconds, right, same, n_tokens = [0.0, 0.0], [0, 0], 0, 0
     for start in range(0, len(questions), args.part):
         part = questions[start:start + args.part]
         pairs = [(before or [tokenizer.eos_token_id or 0], after) for before, after in (
@@ -79,9 +80,14 @@ def main() -> None:
             seconds[side] += time.perf_counter() - begin
         ends = np.cumsum([0, *sizes])
         same += sum(costs[0][a:b].argmin() == costs[1][a:b].argmin() for a, b in zip(ends, ends[1:]))
+        lengths = np.array([len(after) for _, after in pairs])
+        for side in (0, 1):
+            right[side] += sum(int((costs[side] / lengths)[a:b].argmin()) == question.answer
+                               for question, a, b in zip(part, ends, ends[1:]))
     figures = {"ratio": seconds[1] / seconds[0], "questions": len(questions), "same_choice": int(same),
+               "accuracy_per_token": right[0] / len(questions), "transformers_per_token": right[1] / len(questions),
                "tokens": n_tokens, "tinygpt_s": seconds[0], "transformers_s": seconds[1]}
-    print(json.dumps(figures) if args.json else "\n".join(f"{name:16} {value:,.2f}" for name, value in figures.items()))
+    print(json.dumps(figures) if args.json else "\n".join(f"{name:24} {value:,.3f}" for name, value in figures.items()))
 
 
 if __name__ == "__main__":

@@ -125,6 +125,29 @@ def test_none_never_stops():
     assert generate(script([9]), np.zeros((1, 1), dtype=int), max_new_tokens=6, sampling=GREEDY).shape == (1, 7)
 
 
+@hypothesis
+@given(prompts, choices, st.integers(1, 3), st.sampled_from([[9], [0, 1, 2, 3, 4, 5]]), st.booleans())
+def test_prompts_read_once_and_rows_left_out_change_nothing(prompts, sampling, copies, ends, cached):
+    """Past the context too."""
+    toy = Toy(context=9)
+    ids, mask = (np.repeat(array, copies, axis=0) for array in left_pad(prompts))
+    options = dict(attention_mask=mask, max_new_tokens=12, sampling=sampling, seed=1, context_length=9,
+                   eos_token_id=ends, make_cache=toy.cache if cached else None)
+    expected = generate(toy, ids, **options)
+    toy.read.clear()
+    np.testing.assert_array_equal(generate(toy, ids, copies=copies, **options), expected)
+    ended = np.logical_or.accumulate(np.isin(expected[:, mask.shape[1]:], ends), axis=1)
+    assert toy.read[0][0] == len(prompts)
+    for (rows, _), going in zip(toy.read[1:], (~ended).sum(axis=0).tolist()):
+        assert going <= rows and (rows == going or rows < 2 * going)
+
+
+def test_a_step_that_wants_all_rows_gets_them():
+    toy = Toy()
+    generate(toy, np.repeat([[1, 2], [3, 4]], 2, axis=0), max_new_tokens=6, seed=0, eos_token_id=[0, 1, 2, 3, 4])
+    assert {rows for rows, _ in toy.read} == {4}
+
+
 def decode(ids: list[int]) -> str:
     return bytes(ids).decode("utf-8", "replace")
 

@@ -16,6 +16,11 @@ class ToyCache:
     def reorder(self, rows: np.ndarray) -> None:
         self.state, self.position = self.state[rows], self.position[rows]
 
+    def taken(self, rows: np.ndarray, capacity: int) -> ToyCache:
+        found = ToyCache(len(rows), self.state.shape[1])
+        found.length, found.state, found.position = self.length, self.state[rows], self.position[rows]
+        return found
+
 
 class Toy:
     """logits = W tanh(Σ_i E[position_i, token_i]); counts calls and tokens, to see what the loop asks for."""

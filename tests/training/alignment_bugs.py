@@ -19,7 +19,7 @@ from tinygpt.data import preferences as data
 from tinygpt.models import GPT, GPTConfig
 from tinygpt.nn import lora
 from tinygpt.nn.lora import add_lora
-from tinygpt.training import rollouts
+from tinygpt.training import rewards, rollouts
 from tinygpt.training.objectives import dpo, grpo, preference, reward
 from tinygpt.training.objectives.dpo import DPO, PAIR_LOSSES, PairLoss
 from tinygpt.training.objectives.grpo import GRPO, POLICY_LOSSES
@@ -66,7 +66,7 @@ def policy_batch(seed: int = 0) -> dict[str, np.ndarray]:
     answers = [rng.integers(1, 11, n) for n in (2, 4, 1, 5)]
     batch = rollouts.answer_batch(prompts, answers)
     shape = batch["ids"].shape
-    return batch | {"advantages": rng.standard_normal(4), "old": -rng.random(shape) * 3,
+    return batch | {"advantages": rng.standard_normal(shape), "old": -rng.random(shape) * 3,
                     "reference": -rng.random(shape) * 3}
 
 
@@ -115,7 +115,7 @@ def _policy_loss(model: GPT, batch: dict[str, np.ndarray], o: Any) -> float:
         tokens = []
         for at in np.flatnonzero(targets != -100):
             whole = np.append(batch["ids"][row, :at + 1], targets[at])
-            log_p, a = _log_p(model, whole, at + 1), batch["advantages"][row]
+            log_p, a = _log_p(model, whole, at + 1), batch["advantages"][row, at]
             ratio = np.exp(log_p - batch["old"][row, at])
             loss = -a * log_p if o.loss == "reinforce" else -min(
                 ratio * a, min(max(ratio, 1 - o.clip_range), 1 + o.clip_range) * a)
@@ -160,20 +160,26 @@ def battery() -> None:
         task = objective(DPO, loss=loss, label_smoothing=smoothing)
         _same(loss, float(task.data_loss(model, pairs)), _pair_loss(model, pairs, task.options))
         _slope(loss, lambda: task.data_loss(model, pairs), model)
+    _same("tokens of answers", (batch["targets"] != -100).sum(axis=1), [2, 4, 1, 5])
     for loss in POLICY_LOSSES:
         task = objective(GRPO, loss=loss)
         _same(loss, float(task.data_loss(model, batch)), _policy_loss(model, batch, task.options))
         _slope(loss, lambda: task.data_loss(model, batch), model)
+    task = objective(GRPO, loss="clip", beta=0.0)
+    for some in ([[1], [0], [1], [0]], [[0]]):  # without a divergence, answers without advantages are not read
+        less = batch | {"advantages": batch["advantages"] * some}
+        _same("advantages of 0", float(task.data_loss(model, less)), _policy_loss(model, less, task.options))
     judge = policy(head="classification", n_labels=1)
-    rewards = [[float(judge(ids[None]).data[0, 0]) for ids, _ in sides] for sides in _answers(pairs)]
+    earned = [[float(judge(ids[None]).data[0, 0]) for ids, _ in sides] for sides in _answers(pairs)]
     task = objective(RewardModel)
     _same("reward", float(task.data_loss(judge, pairs)),
-          sum(_softplus(r[1] - r[0]) for r, t in zip(rewards, pairs["targets"]) if t != -100))
+          sum(_softplus(r[1] - r[0]) for r, t in zip(earned, pairs["targets"]) if t != -100))
     _slope("reward", lambda: task.data_loss(judge, pairs), judge)
 
     given = np.array([1.0, 2.0, 4.0, 0.0, 5.0, 5.5])
     expected = [(r - np.mean(g)) / (np.std(g, ddof=1) + 1e-6) for g in (given[:3], given[3:]) for r in g]
     _same("advantages", grpo.group_advantages(given, 3), expected)
+    _process()
     logits = np.random.default_rng(1).standard_normal((4, 6)) * 2
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     _same("entropy", rollouts.entropy(logits), -(p * np.log(p)).sum(axis=1))
@@ -184,6 +190,26 @@ def battery() -> None:
     assert (entropies[batch["targets"] == -100] == 0).all() and (entropies[batch["targets"] != -100] > 0).all()
     _drawing(model)
     _adapters()
+
+
+def _process() -> None:
+    """What two groups of two answers earn from each token on, in text and in numbers."""
+    given = rewards.Rewards("similar")
+    prompts = [SimpleNamespace(expected="abcd", where="here")] * 2 + [SimpleNamespace(expected="xy", where="there")] * 2
+    texts = [["", "a", "ax", "axc"], ["", "b", "bb"], ["", "x"], ["", "y", "yy"]]
+    earned = rewards.SUPERVISION["process"](given, prompts, texts)
+    none = np.nan
+    _same("alone", np.nan_to_num(rewards.SUPERVISION["process"](given, prompts, texts, 0.0), nan=9),
+          [[0.25, 0, 0.25], [0, 0.25, 9], [0.5, 9, 9], [0, 0.5, 9]])
+    _same("discounted", rewards.SUPERVISION["process"](given, prompts, texts, 0.5)[0], [0.3125, 0.125, 0.25])
+    _same("earned", np.nan_to_num(earned, nan=9), np.nan_to_num(
+        [[0.5, 0.25, 0.25], [0.25, 0.25, none], [0.5, none, none], [0.5, 0.5, none]], nan=9))
+    each = 0.125 / (0.25 / np.sqrt(2) + 1e-6)  # a mean of 0.375, and a deviation by n − 1
+    advantages = grpo.group_advantages(earned, 2)
+    _same("advantages of tokens", advantages, [[each, 0, 0], [-each, 0, 0], [0, 0, 0], [0, 0, 0]])
+    targets = np.array([[-100, 1, 2, 3], [1, 2, -100, -100], [-100, -100, 1, -100], [-100, 1, 2, -100]])
+    _same("advantages in place", grpo.per_token(advantages, targets),
+          [[0, each, 0, 0], [-each, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 
 
 def _drawing(model: GPT) -> None:
@@ -249,6 +275,7 @@ def _with_padding(model: Any, batch: Any) -> Tensor:
 
 _right_pair_log_probs = dpo.pair_log_probs
 _right_scores, _right_answer_batch, _right_k3 = DPO.scores, rollouts.answer_batch, rollouts.k3
+_right_process, _right_advantages = rewards.SUPERVISION["process"], grpo.group_advantages
 _right_draw, _right_policy_loss = rollouts.draw_answers, grpo.policy_loss
 
 
@@ -260,6 +287,12 @@ def _summed(prompts: Any, answers: Any, pad_id: int = 0) -> dict[str, np.ndarray
 def _prompt_too(prompts: Any, answers: Any, pad_id: int = 0) -> dict[str, np.ndarray]:
     whole = [np.concatenate([p, a]) for p, a in zip(prompts, answers)]
     return _right_answer_batch([row[:1] for row in whole], [row[1:] for row in whole], pad_id)
+
+
+def _alone(*given: Any) -> np.ndarray:
+    earned = _right_process(*given)
+    later = np.pad(earned[:, 1:], ((0, 0), (0, 1)), constant_values=np.nan)
+    return earned - np.nan_to_num(later)
 
 
 def _over_prompts(rewards: np.ndarray, group_size: int, normalize: bool = True) -> np.ndarray:
@@ -337,6 +370,14 @@ BUGS: dict[str, tuple[Any, str, Any]] = {
     "a baseline over the wrong axis": (grpo, "group_advantages", _over_prompts),
     "a baseline of all questions": (grpo, "group_advantages", _over_all),
     "the biased deviation": (grpo, "group_advantages", _biased),
+    "tokens praised for what came before them": (rewards.SUPERVISION, "process", lambda *given: np.where(
+        np.isnan(_right_process(*given)), np.nan, _right_process(*given)[:, :1])),
+    "tokens praised for what they add alone": (rewards.SUPERVISION, "process", _alone),
+    "ended answers in the baseline of tokens": (grpo, "group_advantages", lambda given, n, normalize=True:
+                                                _right_advantages(np.nan_to_num(given), n, normalize)),
+    "advantages from the first column on": (grpo, "per_token", lambda advantages, targets: np.pad(
+        advantages, ((0, 0), (0, targets.shape[1] - advantages.shape[1]))) if advantages.ndim == 2
+        else advantages[:, None] * np.ones(targets.shape)),
     "entropy in bits": (rollouts, "entropy", lambda logits: _entropy(logits) / np.log(2)),
     "the seed of the step left out": (rollouts, "step_seed", lambda seed, step: seed),
     "answers without their end": (rollouts, "draw_answers", lambda *arguments: [

@@ -194,10 +194,10 @@ def test_another_reference_or_judge_than_the_run_began_with_is_refused(place, tm
 def test_the_answers_of_a_hostile_state_are_checked() -> None:
     config = GPTConfig(vocab_size=5, **SIZES)
     shape = [[1, 2], [3, 4]]
-    good = {name: shape for name in ("ids", "targets", "weights", "old")} | {"advantages": [0.0, 1.0]}
+    good = {name: shape for name in ("ids", "targets", "weights", "old", "advantages")}
     assert _held(good, 0, config)["ids"].tolist() == shape
     for bad in (None, [], {"ids": shape}, {**good, "ids": [[1, 2], [3, 5]]}, {**good, "old": [[1.0], [2.0]]},
-                {**good, "old": [[1e400, 0], [0, 0]]}, {**good, "ids": "x"}, {**good, "advantages": [0.0]}):
+                {**good, "old": [[1e400, 0], [0, 0]]}, {**good, "ids": "x"}, {**good, "advantages": [0.0, 1.0]}):
         with pytest.raises(ValueError, match="does not hold the answers of batch 0"):
             _held(bad, 0, config)
 

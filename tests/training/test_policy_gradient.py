@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tinygpt import Tensor
-from tinygpt.training.objectives.grpo import clipped, group_advantages, policy_loss, reinforced
+from tinygpt.training.objectives.grpo import clipped, group_advantages, policy_loss, reinforced, surprise
 from tinygpt.training.rollouts import answer_batch, entropy, k3
 
 NUMBERS = st.floats(-3, 3, width=32)
@@ -61,7 +61,7 @@ def test_microbatch_steps(cs336, steps):
     name = "grpo_microbatch_train_step_grpo_clip" + ("_10_steps" if steps > 1 else "")
     log_p, old, advantages = inputs(cs336)
     mask = cs336["in_response_mask"]
-    batch = {"advantages": advantages[:, 0], "old": old, "weights": mask / mask.sum(axis=1, keepdims=True)}
+    batch = {"advantages": advantages, "old": old, "weights": mask / mask.sum(axis=1, keepdims=True)}
     for step in range(steps):
         loss = policy_loss(log_p, batch, "clip", 0.1, beta=0.0) / len(mask) / 2
         loss.backward()
@@ -76,7 +76,7 @@ def test_supervised_microbatch_steps(cs336, steps, constant, name):
     """A supervised step is REINFORCE with a reward of 1 for what the data say."""
     log_p, old, _ = inputs(cs336)
     mask = cs336["in_response_mask"]
-    batch = {"advantages": np.ones(len(mask)), "old": old, "weights": mask / constant}
+    batch = {"advantages": np.ones((len(mask), 1)), "old": old, "weights": mask / constant}
     for step in range(steps):
         loss = policy_loss(log_p, batch, "reinforce", 0.0, beta=0.0) / len(mask) / 2
         loss.backward()
@@ -103,13 +103,13 @@ def test_value_and_gradient_are_those_of_pytorch(loss):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     log_p, old, reference = -rng.random((3, 6, 5)) * 3
-    advantages, weights = rng.standard_normal(6), rng.random((6, 5)) * (rng.random((6, 5)) < 0.7)
+    advantages, weights = rng.standard_normal((6, 5)), rng.random((6, 5)) * (rng.random((6, 5)) < 0.7)
     ours = Tensor(log_p, requires_grad=True)
     found = policy_loss(ours, {"advantages": advantages, "old": old, "reference": reference, "weights": weights}, loss,
                         0.2, 0.3)
     found.backward()
     theirs = torch.tensor(log_p, requires_grad=True)
-    a, d = torch.tensor(advantages)[:, None], torch.tensor(reference) - theirs
+    a, d = torch.tensor(advantages), torch.tensor(reference) - theirs
     ratio = torch.exp(theirs - torch.tensor(old))
     each = -torch.minimum(ratio * a, torch.clamp(ratio, 0.8, 1.2) * a) if loss == "clip" else -a * theirs
     expected = ((each + 0.3 * (torch.exp(d) - d - 1)) * torch.tensor(weights)).sum()
@@ -149,6 +149,30 @@ def test_a_token_that_moved_far_enough_is_not_moved_further(old, moved, sign):
     assert not x.grad.any()
     clipped(x, old, np.full((2, 1), -sign), 0.2).sum().backward()
     assert x.grad.all()
+
+
+@given(arrays(np.float64, 5, elements=NUMBERS))
+def test_surprise_as_an_advantage_is_the_gradient_of_the_entropy(logits):
+    """The mean over tokens of surprise · ∇ log p, beside ∇H = −p (log p + H), written down by hand."""
+    log_p = logits - np.log(np.exp(logits).sum())
+    p, h = np.exp(log_p), float(entropy(logits[None])[0])
+    advantages = surprise(log_p[:, None], np.full((5, 1), h))[:, 0]
+    mean = (p * advantages) @ (np.eye(5) - p)  # ∇ log p of token i is e_i − p
+    np.testing.assert_allclose(mean, -p * (log_p + h), atol=1e-12)
+    np.testing.assert_allclose(p @ advantages, 0, atol=1e-12)
+
+
+@given(st.lists(st.lists(NUMBERS, min_size=1, max_size=4), min_size=4, max_size=4))
+def test_tokens_are_compared_with_those_at_the_same_place_of_their_group(rows):
+    given_ = np.full((len(rows), max(map(len, rows))), np.nan)
+    for line, row in zip(given_, rows):
+        line[:len(row)] = row
+    found = group_advantages(given_, 2, normalize=False)
+    for i in range(0, len(rows), 2):
+        for place in range(given_.shape[1]):
+            pair = given_[i:i + 2, place]
+            expected = [0, 0] if np.isnan(pair).any() else pair - pair.mean()
+            np.testing.assert_allclose(found[i:i + 2, place], expected, atol=1e-12)
 
 
 def test_the_divergence_is_estimated_without_bias_and_never_below_zero():

@@ -9,6 +9,9 @@ A cache that holds the beginning of the prompts already (`cache.length` tokens, 
 Without a cache (`make_cache=None`) the step sees the whole text every time: slower, and the same result; that is the
 simplest thing to decode from, any function of ids will do.
 
+A step that treats each row for itself, whichever others come with it, may be called with fewer rows than there are
+(`copies`): a prompt that stands there several times is read once, and rows that have finished are left out.
+
 Rows of unequal length are padded on the left, so that all of them end in the last column. Then the step is called as
 `step(ids, cache, attention_mask=mask)`, where mask (B, cache.length + t) is 1 at tokens and 0 at padding: it must look
 at no padding and count positions from each row's first token, so that padding changes nothing.
@@ -97,10 +100,53 @@ def last_logits(output: Any) -> np.ndarray:
     return to_numpy(logits[:, -1] if logits.ndim == 3 else logits)
 
 
+class _Reader:
+    """Calls the step, with all rows or with those that matter, and keeps the cache.
+
+    Attributes:
+        at: the rows that the step is called with. place: for each row, which of those stands for it.
+    """
+
+    def __init__(self, step: Step, make_cache: MakeCache | None, n_rows: int, copies: int | None) -> None:
+        self.step, self.make_cache, self.copies = step, make_cache, copies
+        self.place = np.arange(n_rows) // (copies or 1)
+        self.at = np.arange(n_rows)[::copies or 1]
+        self.cache = self._new_cache()
+
+    def _new_cache(self) -> Any:
+        return None if self.make_cache is None else self.make_cache(len(self.at))
+
+    @property
+    def n_read(self) -> int:
+        """How many tokens of each row the cache holds already."""
+        return getattr(self.cache, "length", 0)
+
+    def __call__(self, unread: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """Logits (B, V) for unread ids (B, t), with an attention mask where there is padding."""
+        padding = {} if mask is None else {"attention_mask": mask[self.at]}
+        return last_logits(self.step(unread[self.at], self.cache, **padding))[self.place]
+
+    def leave_out(self, finished: np.ndarray) -> None:
+        """From the second token on each row stands for itself; and when half of those that are read have finished, the
+        others go on without them."""
+        going = np.flatnonzero(~finished)
+        if self.copies is None or not len(going) or self.copies == 1 and 2 * len(going) > len(self.at):
+            return
+        if self.cache is not None:
+            self.cache = self.cache.taken(self.place[going], 0)
+        self.copies, self.at = 1, going
+        self.place = np.zeros_like(self.place)
+        self.place[going] = np.arange(len(going))
+
+    def forget(self) -> None:
+        """Read everything again."""
+        self.cache = self._new_cache()
+
+
 def _loop(
     step: Step, ids: np.ndarray, mask: np.ndarray, max_new_tokens: int, sampling: Sampling,
     generators: list[np.random.Generator], make_cache: MakeCache | None, context_length: int | None,
-    last_ids: np.ndarray, texts: list[TextStream], pad_token_id: int, rules: ApplyRules | None,
+    last_ids: np.ndarray, texts: list[TextStream], pad_token_id: int, rules: ApplyRules | None, copies: int | None,
 ) -> Iterator[np.ndarray]:
     """`stream` with its arguments checked."""
     rows = np.arange(len(ids))
@@ -110,11 +156,10 @@ def _loop(
     visible = min(int(mask.sum(axis=1).max()), context_length or ids.shape[1])  # columns that hold more than padding
     window, window_mask = ids[:, -visible:], mask[:, -visible:]  # what the step may look at
     padded = not window_mask.all()
-    cache = make_cache(len(ids)) if make_cache is not None else None
-    unread = window[:, getattr(cache, "length", 0):]  # what the step has not been given yet
+    read = _Reader(step, make_cache, len(ids), copies)
+    unread = window[:, read.n_read:]  # what the step has not been given yet
     for _ in range(max_new_tokens):
-        padding = {"attention_mask": window_mask} if padded else {}
-        logits = last_logits(step(unread, cache, **padding))  # (B, V)
+        logits = read(unread, window_mask if padded else None)  # (B, V)
         if rules is not None:
             logits = rules(logits.copy(), text)
         if sampling.repetition_penalty != 1.0:
@@ -139,10 +184,12 @@ def _loop(
         if context_length is not None and window.shape[1] > context_length:
             window, window_mask = window[:, -context_length:], window_mask[:, -context_length:]
             padded = not window_mask.all()
-            unread, cache = window, make_cache(len(ids)) if make_cache is not None else None
+            unread = window
+            read.forget()
         yield tokens
         if finished.all():
             return
+        read.leave_out(finished)
 
 
 def stream(
@@ -150,7 +197,7 @@ def stream(
     make_cache: MakeCache | None = None, context_length: int | None = None,
     long_prompt: Literal["error", "crop"] = "error", attention_mask: np.ndarray | None = None,
     eos_token_id: int | Sequence[int] | None = None, stop: Stop | None = None, decode: Decode | None = None,
-    pad_token_id: int | None = None, rules: ApplyRules | None = None,
+    pad_token_id: int | None = None, rules: ApplyRules | None = None, copies: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the next token of every row, (B,) int64, as soon as it is chosen.
 
@@ -172,6 +219,8 @@ def stream(
         pad_token_id: what finished rows are filled with; None takes the first end-of-sequence token, or else 0.
         rules: (logits (B, V), ids so far (B, T), -1 at padding) -> logits to choose by instead, such as -inf for tokens
             that must not be written (rules.py).
+        copies: each prompt stands there so many times, in a row, and the step may be called with any of the rows; None
+            if it wants them all.
 
     Raises:
         ValueError: a prompt that is empty, too long, or not padded on the left; a setting outside its range.
@@ -195,7 +244,7 @@ def stream(
     if pad_token_id is None:
         pad_token_id = end_ids[0] if end_ids else 0
     return _loop(step, ids, mask, max_new_tokens, sampling, row_generators(seed, len(ids)), make_cache,
-                 context_length, np.array(end_ids + stop_ids, dtype=np.int64), texts, pad_token_id, rules)
+                 context_length, np.array(end_ids + stop_ids, dtype=np.int64), texts, pad_token_id, rules, copies)
 
 
 def generate(step: Step, ids: np.ndarray, *, max_new_tokens: int, **options: Any) -> np.ndarray:

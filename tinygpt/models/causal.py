@@ -109,7 +109,8 @@ class CausalLM(PretrainedModel):
                                early_stopping=early_stopping, attention_mask=attention_mask, **settings)
         ids, attention_mask = chosen.repeated(num_return_sequences, ids, attention_mask)
         return generate(self.step, np.asarray(ids), sampling=chosen, seed=seed, stop=stop, decode=decode,
-                        attention_mask=attention_mask, long_prompt=long_prompt, **settings)
+                        attention_mask=attention_mask, long_prompt=long_prompt, copies=num_return_sequences,
+                        **settings)
 
     def stream(self, ids: Any, max_new_tokens: int = 20, *, seed: int | None = None, stop: Any = None,
                decode: Callable[[Sequence[int]], str] | None = None,

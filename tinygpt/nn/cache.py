@@ -122,6 +122,10 @@ class Cache:
             found = self._of[id(layer)] = self.layers[len(self._of)]
         return found
 
+    def append(self, layer: object, k: Any, v: Any) -> tuple[Any, Any]:
+        """Store an attention layer's keys and values (B, Hkv, T, D); those of all tokens so far that it looks at."""
+        return self.of(layer).append(k.data, v.data)
+
     @property
     def length(self) -> int:
         """How many tokens have come."""
@@ -205,7 +209,7 @@ class CachedSight(Sight):
         """Queries, and keys and values of all tokens so far that they look at."""
         q, k = self.positions.turn(q, k, self.where)
         if self.cache is not None:
-            k, v = self.cache.of(layer).append(k.data, v.data)  # (B, Hkv, S, D)
+            k, v = self.cache.append(layer, k, v)  # (B, Hkv, S, D)
         return q, k, v
 
 

@@ -25,6 +25,7 @@ from ..backend import to_device
 from ..models.encoder_decoder import shift_right
 from ..models.inputs import targets_on
 from ..nn import Module
+from .answers import answer_features
 
 __all__ = ["Batch", "Criterion", "DataLoss", "answer_log_probs", "auxiliary_losses", "classification_loss",
            "count_targets", "decoder_ids_of", "language_loss", "masked_loss", "seq2seq_loss"]
@@ -65,9 +66,15 @@ def answer_log_probs(model: Any, ids: Any, targets: Any) -> Tensor:
     Args:
         model: a decoder. ids, targets: (N, T); rows may be filled up at the end.
     """
-    x = model.features(ids)  # (N, T, C)
+    ids, targets = np.asarray(ids), np.asarray(targets)
     at, _ = targets_on(targets, None, model.config.vocab_size, model.device)
-    return -ops.linear_cross_entropy(x, model.output_weight, None, at, reduction="none")
+    x, places = answer_features(model, ids, targets)  # (M, C)
+    at = at.reshape(-1)[to_device(places, model.device)]  # (M,)
+    log_p = -ops.linear_cross_entropy(x, model.output_weight, None, at, reduction="none")  # (M,)
+    back = np.full(targets.size, len(places))
+    back[places] = np.arange(len(places))
+    rest = to_device(np.zeros(1, log_p.dtype), log_p.device)
+    return ops.concatenate([log_p, rest])[to_device(back.reshape(targets.shape), model.device)]
 
 
 def masked_loss(model: Any, batch: Batch) -> Tensor:

@@ -31,7 +31,7 @@ from ..models import load_model
 from ..models.adapter import fingerprint
 from ..tokenizers import load_tokenizer
 
-__all__ = ["REWARDS", "Reward", "Rewards"]
+__all__ = ["REWARDS", "SUPERVISION", "Reward", "Rewards"]
 
 SECONDS = 1.0  # that a regular expression may take for an answer
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
@@ -186,3 +186,34 @@ def _judge(name: str) -> Judge:
     if not name or not Path(name).exists():
         raise ValueError(f"no reward {shown(name)}: it is one of {', '.join(REWARDS)}, or the folder of a reward model")
     return Judge(load_model(name), load_tokenizer(name), name)
+
+
+def outcome(rewards: Rewards, prompts: Sequence[Prompt], answers: Sequence[list[str]],
+            discount: float = 1.0) -> np.ndarray:
+    """What each answer earns as a whole, (B,): all of its tokens are praised or blamed alike."""
+    return rewards.total(rewards(prompts, [texts[-1] for texts in answers]))
+
+
+def process(rewards: Rewards, prompts: Sequence[Prompt], answers: Sequence[list[str]],
+            discount: float = 1.0) -> np.ndarray:
+    """What each answer earns from each token on, (B, L): no token is praised for what came before it.
+
+    A token adds R(the answer up to it) − R(the answer before it). What the n-th token after it adds counts discountⁿ:
+    with 1, all together are R(the whole answer) − R(the answer before the token); with 0 it answers for itself alone.
+    NaN where an answer has ended.
+
+    Args:
+        answers: of each, its beginnings: before the first token, up to the first, …, the whole.
+    """
+    n = [len(texts) for texts in answers]
+    each = rewards.total(rewards([prompt for prompt, k in zip(prompts, n) for _ in range(k)],
+                                 [text for texts in answers for text in texts]))
+    found = np.full((len(n), max(n) - 1), np.nan)
+    for row, worth in zip(found, np.split(each, np.cumsum(n)[:-1])):
+        later = 0.0
+        for place, added in reversed(list(enumerate(np.diff(worth)))):
+            later = row[place] = added + discount * later
+    return found
+
+
+SUPERVISION = {"outcome": outcome, "process": process}

@@ -19,11 +19,12 @@ import numpy as np
 
 from .. import ops
 from ..autograd import no_grad
-from ..backend import to_device, to_numpy
+from ..backend import to_numpy
 from ..data.preferences import Turns
 from ..data.sampler import IGNORE, pad
 from ..evaluation.running import evaluating
 from ..generation import absent, left_pad
+from .answers import answer_features
 from .reference import Reference
 
 __all__ = ["answer_batch", "before_and_after", "divergence", "draw_answers", "entropy", "greedy_answers", "k3",
@@ -100,9 +101,7 @@ def observe(model: Any, ids: np.ndarray, targets: np.ndarray) -> tuple[np.ndarra
     0 where the target is −100."""
     log_p, entropies = np.zeros(targets.shape, np.float32), np.zeros(targets.shape, np.float32)
     with evaluating(model):
-        x = model.features(ids)  # (B, T, C)
-        places = np.flatnonzero(targets != IGNORE)  # (N,)
-        x = x.reshape(-1, x.shape[-1])[to_device(places, model.device)]  # (N, C)
+        x, places = answer_features(model, ids, targets)  # (N, C)
         wanted = targets.reshape(-1)[places]
         step = max(1, LOGITS // model.config.vocab_size)
         for start in range(0, len(places), step):

@@ -20,7 +20,7 @@ from ..models.kinds import FEED_FORWARDS, POSITIONS
 from ..ops import ACTIVATIONS
 from .loop_options import TrainingOptions, option
 from .objectives.kinds import KINDS, Kind, kinds_of
-from .rewards import REWARDS
+from .rewards import REWARDS, SUPERVISION
 
 __all__ = ["AlignOptions", "FinetuneOptions", "PretrainOptions", "RunOptions"]
 
@@ -361,6 +361,10 @@ class AlignOptions(TuneOptions):
                          + _losses(lambda loss, row: f"{loss} {row.beta}") + "]")
     label_smoothing: float = option(0.0, "dpo: the probability that a label is wrong")
     gamma: float = option(0.5, "dpo, loss simpo: the margin between the two scores")
+    supervision: str = option("outcome", "grpo: what is praised: the answer as a whole (outcome), or each token for "
+                                         "what it adds (process)", choices=tuple(SUPERVISION))
+    discount: float = option(1.0, "grpo, supervision process: how much what the next token adds counts for a token")
+    entropy_bonus: float = option(0.0, "grpo: how much a nat of entropy is worth; keeps answers different")
     clip_range: float = option(0.2, "grpo: how far a ratio of probabilities may move")
     normalize: bool = option(True, "grpo: divide advantages by the deviation of their group")
     group_size: int = option(8, "grpo: answers to each question")
@@ -402,7 +406,8 @@ class AlignOptions(TuneOptions):
                              "model")
         for name, least, most in (("label_smoothing", 0.0, 0.5), ("gamma", 0.0, 1e6), ("clip_range", 0.0, 1e6),
                                   ("beta", 0.0, 1e6), ("temperature", 1e-3, 1e3), ("group_size", 2, 10_000),
-                                  ("updates", 1, 10_000), ("max_new_tokens", 1, 1 << 20)):
+                                  ("updates", 1, 10_000), ("entropy_bonus", 0.0, 1e6), ("discount", 0.0, 1.0),
+                                  ("max_new_tokens", 1, 1 << 20)):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise ValueError(f"{name} must be from {least} to {most}, got {value}")

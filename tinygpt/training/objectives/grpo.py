@@ -11,7 +11,10 @@ the group, and no model of values is needed:
 With one step for each batch of answers ρ is 1 and the gradient is REINFORCE's, A ∇ log π; the ratio, and its clipping,
 keep several steps with the same answers (`updates`) honest: a token that has moved by ε already is not moved further.
 
-Shapes: B answers, T time, G answers to a question.
+With process supervision (`supervision`, rewards.py) each token has an advantage of its own: what the answer earns from
+it on, compared with what the others of the group earn from the same place on.
+
+Shapes: B answers, T time, G answers to a question, L tokens of the longest answer.
 
 Prerequisites: preference.py, rollouts.py, rewards.py. Next: kinds.py. Williams, "Simple statistical gradient-following
 algorithms" (1992); Schulman et al., "Proximal policy optimization algorithms" (2017); Shao et al., "DeepSeekMath"
@@ -35,7 +38,7 @@ from ...backend import to_device
 from ...data.conversations import text_of
 from ...data.example_file import read_example_file, write_example_file
 from ...data.preferences import Prompt, read_prompts
-from ...data.sampler import EpochSampler
+from ...data.sampler import IGNORE, EpochSampler
 from ...data.split import split_by
 from ...evaluation.running import by_the_first
 from ...files import parse_object
@@ -43,29 +46,55 @@ from ...files.atomic_file import write_text
 from ...models import GPT, PretrainedModel
 from ..losses import Batch, answer_log_probs
 from ..reference import Reference
-from ..rewards import Rewards
+from ..rewards import SUPERVISION, Rewards
 from ..rollouts import answer_batch, before_and_after, draw_answers, greedy_answers, k3, observe, step_seed
 from .base import KeepGoing
 from .preference import Aligned
 
-__all__ = ["GRPO", "POLICY_LOSSES", "PolicyLoss", "Rollouts", "clipped", "group_advantages", "policy_loss",
-           "reinforced"]
+__all__ = ["GRPO", "POLICY_LOSSES", "PolicyLoss", "Rollouts", "clipped", "group_advantages", "per_token",
+           "policy_loss", "reinforced", "surprise"]
 
 N_ASKED, N_FINAL, N_SHOWN = 100, 1000, 10
 INTEGERS = ("ids", "targets")
 
 
 def group_advantages(rewards: np.ndarray, group_size: int, normalize: bool = True) -> np.ndarray:
-    """What each reward is above the mean of its group, (B,); divided by the group's deviation if `normalize`.
+    """What each reward is above the mean of its group; divided by the group's deviation if `normalize`.
+
+    Args:
+        rewards: (B,), one for each answer; or (B, L), one for each token, NaN where an answer has ended. Then the
+            tokens at the same place of a group's answers are compared, and one that has no other beside it gets 0.
+
+    Returns:
+        As many numbers, 0 for NaN.
 
     >>> group_advantages(np.array([1.0, 0.0, 5.0, 5.0]), 2, normalize=False).tolist()
     [0.5, -0.5, 0.0, 0.0]
     """
-    groups = rewards.reshape(-1, group_size)  # (B / G, G)
-    advantages = groups - groups.mean(axis=1, keepdims=True)
+    groups = rewards.reshape(-1, group_size, *rewards.shape[1:])  # (B / G, G, …)
+    there = ~np.isnan(groups)
+    n = there.sum(axis=1, keepdims=True)
+    advantages = np.where(there, groups - np.where(there, groups, 0).sum(axis=1, keepdims=True) / np.maximum(n, 1), 0)
     if normalize:
-        advantages = advantages / (groups.std(axis=1, ddof=1, keepdims=True) + 1e-6)
-    return advantages.reshape(-1)
+        variance = (advantages ** 2).sum(axis=1, keepdims=True) / np.maximum(n - 1, 1)
+        advantages = advantages / (np.sqrt(variance) + 1e-6)
+    return advantages.reshape(rewards.shape)
+
+
+def per_token(advantages: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Advantages of answers (B,), or of the tokens of answers (B, L), where those tokens stand: (B, T), 0 elsewhere."""
+    counted = targets != IGNORE  # (B, T), L true ones in a row at most
+    number = np.maximum(counted.cumsum(axis=1) - 1, 0)
+    each = np.take_along_axis(advantages, number, axis=1) if advantages.ndim == 2 else advantages[:, None]
+    return np.where(counted, each, 0)
+
+
+def surprise(log_p: np.ndarray, entropies: np.ndarray) -> np.ndarray:
+    """How much more surprising each token was than the policy expects, −log π − H, (B, T).
+
+    As an advantage it is the gradient of the entropy: ∇H = −∇ Σ π log π = E[(−log π − H) ∇ log π].
+    """
+    return -log_p - entropies
 
 
 def reinforced(log_p: Tensor, old: Any, advantages: Any, clip: float) -> Tensor:
@@ -95,13 +124,14 @@ def policy_loss(log_p: Tensor, batch: Batch, loss: str, clip: float, beta: float
 
     Args:
         log_p: (B, T) of the answers' tokens under the model that learns.
-        batch: "advantages" (B,); "old" and "reference" (B, T), log-probabilities under the model that wrote the answers
-            and under the reference, the latter only for β > 0; "weights" (B, T), of each token.
+        batch: "advantages" (B, T), or (B, 1) if they are those of whole answers; "old" and "reference" (B, T),
+            log-probabilities under the model that wrote the answers and under the reference, the latter only for β > 0;
+            "weights" (B, T), of each token.
     """
     def on(name: str) -> Any:
         return to_device(np.asarray(batch[name]).astype(log_p.dtype), log_p.device)
 
-    each = POLICY_LOSSES[loss].loss(log_p, on("old"), on("advantages")[:, None], clip)  # (B, T)
+    each = POLICY_LOSSES[loss].loss(log_p, on("old"), on("advantages"), clip)  # (B, T)
     if beta:
         each = each + k3(log_p, on("reference")) * beta
     return (each * on("weights")).sum()
@@ -149,13 +179,17 @@ class Rollouts:
         answers = draw_answers(task.model, task.turns, prompts, o.group_size, o.max_new_tokens, o.temperature,
                                step_seed(o.seed, number))
         n = o.group_size
-        parts = task.rewards([prompt for _, prompt in asked for _ in range(n)],
-                             [task.turns.text(answer.tolist()) for answer in answers])  # (B, parts)
+        questions = [prompt for _, prompt in asked for _ in range(n)]
+        texts = [[task.turns.text(answer[:k].tolist()) for k in range(len(answer) + 1)] for answer in answers]
+        parts = task.rewards(questions, [beginnings[-1] for beginnings in texts])  # (B, parts)
         batch = answer_batch([ids for ids in prompts for _ in range(n)], answers, task.config.pad_token_id or 0)
         old, entropies = observe(task.model, batch["ids"], batch["targets"])
         with np.errstate(all="ignore"):
-            total = task.rewards.total(parts)
-            batch |= {"advantages": group_advantages(total, n, o.normalize), "old": old, "reward": total,
+            earned = SUPERVISION[o.supervision](task.rewards, questions, texts, o.discount)  # (B,) or (B, L)
+            advantages = per_token(group_advantages(earned, n, o.normalize), batch["targets"])
+            if o.entropy_bonus:
+                advantages += o.entropy_bonus * surprise(old, entropies)
+            batch |= {"advantages": advantages, "old": old, "reward": task.rewards.total(parts),
                       **{f"reward_{name}": column for name, column in zip(task.rewards.names, parts.T)
                          if len(task.rewards.names) > 1},
                       "length": np.array([len(answer) for answer in answers], float),
@@ -176,7 +210,8 @@ def _held(saved: Any, number: int, config: Any) -> dict[str, np.ndarray]:
     try:
         batch = {name: np.array(value, np.int64 if name in INTEGERS else np.float32) for name, value in saved.items()}
         shape = batch["ids"].shape
-        whole = len(shape) == 2 and all(batch[name].shape == shape for name in ("targets", "weights", "old")) \
+        same = ("targets", "weights", "old", "advantages")
+        whole = len(shape) == 2 and all(batch[name].shape == shape for name in same) \
             and all(len(array) == shape[0] and np.isfinite(array).all() for array in batch.values()) \
             and batch["ids"].min() >= 0 and batch["ids"].max() < config.vocab_size
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
@@ -202,6 +237,9 @@ class GRPO(Aligned):
     def data_loss(self, model: Any, batch: Batch) -> Tensor:
         """As `policy_loss`; the weights of an answer's tokens add up to one, so it counts as one."""
         o = self.options
+        if not o.beta:  # an answer without advantages, one of a group that earned the same, teaches nothing
+            rows = np.flatnonzero(np.asarray(batch["advantages"]).any(axis=1))
+            batch = {name: np.asarray(value)[rows if len(rows) else [0]] for name, value in batch.items()}
         return policy_loss(answer_log_probs(model, batch["ids"], batch["targets"]), batch, o.loss, o.clip_range, o.beta)
 
     def figures(self, batch: Batch) -> dict[str, float]:

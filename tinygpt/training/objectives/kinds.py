@@ -97,7 +97,8 @@ KINDS: dict[str, Kind] = {
                 own_options=("reference", "loss", "beta", "max_new_tokens", "label_smoothing", "gamma")),
     "grpo": Kind(GRPO, "align", "to write what earns a reward", losses=POLICY_LOSSES,
                  own_options=("reference", "loss", "beta", "max_new_tokens", "reward", "clip_range", "normalize",
-                              "group_size", "updates", "temperature")),
+                              "group_size", "updates", "temperature", "supervision", "discount",
+                              "entropy_bonus")),
 }
 
 
