@@ -4,7 +4,7 @@
 
 Both score the same questions with the same weights; transformers as lm-evaluation-harness does, each choice with its
 whole context, sorted by length, in batches. The two take turns, a part of the questions each, so that whatever else the
-machine does hits both alike. Prints the ratio of their times, above 1 where tinygpt is faster, how many choices were the
+machine does hits both alike. Prints the ratio of times, above 1 where tinygpt is faster, how many choices were the
 same, and the accuracy of both by the likelihood of a token. `--apart` has tinygpt read the context with each choice, to
 show what sharing gains.
 
