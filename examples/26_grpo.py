@@ -102,7 +102,8 @@ def run(args: argparse.Namespace, out: Path) -> float:
     rewarded: dict[str, Any] = dict(
         method="grpo", model=str(half), data=(str(train),), batch_size=args.questions, group_size=args.group,
         threads=args.threads, seed=args.seed, validation=0.01, patience=0, max_new_tokens=24, lr=args.lr)
-    align(AlignOptions(**rewarded, reward="exact,similar", steps=args.steps, beta=0.01), out / "grpo")
+    align(AlignOptions(**rewarded, reward="exact,similar", steps=args.steps, beta=0.01, optimizer="muon",
+                       supervision="process", entropy_bonus=0.05), out / "grpo")
     align(AlignOptions(**rewarded, reward="length", steps=args.hacks, beta=0.04), out / "length")
     align(AlignOptions(**rewarded, reward="length", steps=args.hacks, beta=0.0), out / "length-without-kl")
 

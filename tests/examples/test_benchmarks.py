@@ -141,16 +141,16 @@ def test_busy():
     assert len(found) == 4 and all(min(rates.values()) > 0 for rates in found.values())
 
 
-def test_recurrent_layers_alone():
-    found = result("recurrent.py", "--width", "8", "--length", "4", "--turns", "2", "--alone")
-    assert set(found) == {"RNN", "LSTM", "GRU"} and all(set(row) == {"tinygpt_ms"} for row in found.values())
+def test_layers_alone():
+    found = result("layers.py", "--width", "8", "--length", "4", "--turns", "2", "--alone", "--kinds", "LSTM", "Conv2d")
+    assert set(found) == {"LSTM", "Conv2d"} and all(set(row) == {"tinygpt_ms", "tinygpt_mb"} for row in found.values())
 
 
 @pytest.mark.oracle
-def test_recurrent_layers_beside_pytorch():
+def test_layers_beside_pytorch():
     pytest.importorskip("torch")
-    found = result("recurrent.py", "--width", "8", "--length", "4", "--turns", "2", "--kinds", "GRU")
-    assert found["GRU"]["ratio"] > 0
+    found = result("layers.py", "--width", "8", "--length", "4", "--turns", "2", "--kinds", "GRU", "Conv1d", "MaxPool2d")
+    assert set(found) == {"GRU", "Conv1d", "MaxPool2d"} and all(row["ratio"] > 0 for row in found.values())
 
 
 @pytest.mark.oracle
