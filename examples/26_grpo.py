@@ -51,7 +51,8 @@ def exact(folder: Path, data: Path) -> float:
 
 
 def plot(picture: Path, runs: dict[str, Path]) -> None:
-    """Reward, KL, entropy and length of each run over its steps, where matplotlib is installed."""
+    """Reward, KL, entropy and length of each run over its steps, and their means over ten of them, where matplotlib is
+    installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -60,7 +61,10 @@ def plot(picture: Path, runs: dict[str, Path]) -> None:
     for axes, name in zip(figure.subplots(2, 2).flat, ("reward", "kl", "entropy", "length")):
         for label, folder in runs.items():
             lines = [line for line in read_metrics(folder / "metrics.jsonl") if name in line]
-            axes.plot([line["step"] for line in lines], [line[name] for line in lines], label=label)
+            values = [line[name] for line in lines]
+            means = [sum(some) / len(some) for some in (values[max(0, i - 9):i + 1] for i in range(len(values)))]
+            raw, = axes.plot([line["step"] for line in lines], values, alpha=0.25)
+            axes.plot([line["step"] for line in lines], means, label=label, color=raw.get_color())
         axes.set(title=name, xlabel="step")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(frameon=False)
