@@ -172,6 +172,19 @@ def test_gradients_stay_with_the_parameters_that_are_asked_for():
     gradcheck(lambda w: (tg.grad(lambda x: np.tanh(x * w).sum())(tg.Tensor(X, requires_grad=True)) ** 2).sum(), V)
 
 
+def test_a_gradient_by_what_the_function_uses_beside_its_argument_is_kept_or_refused():
+    w = tg.Tensor(V, requires_grad=True)
+    f = lambda x: np.tanh(x * w).sum()
+    for off in (tg.grad(f)(X), tg.jacobian(f, X), tg.hessian_vector(f, X, V), tg.grad(f)(tg.Tensor(X))):
+        with pytest.raises(TypeError, match="unless the argument is a Tensor with requires_grad=True"):
+            ((w ** 2).sum() + (off ** 2).sum()).backward()
+    with tg.no_grad():
+        assert not tg.grad(f)(X).requires_grad
+    for of_arguments_alone in (tg.grad(lambda x: (x ** 2).sum()), tg.grad(lambda x: (
+            tg.grad(lambda z: (z * x).sum())(V) ** 2).sum())):
+        assert not of_arguments_alone(X).requires_grad
+
+
 # -- the checker on second derivatives --------------------------------------------------------------------------------
 
 

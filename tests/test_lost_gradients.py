@@ -7,6 +7,7 @@ import pytest
 
 import tinygpt as tg
 from tinygpt import ops
+from tinygpt.testing import gradcheck
 
 
 def leaf(*values: float) -> tg.Tensor:
@@ -55,6 +56,49 @@ def test_lists_of_tensors_are_appended_with_their_gradients():
 def test_a_tensor_is_no_setting(call):
     with pytest.raises(TypeError, match="is a Tensor, and a setting has no gradient"):
         call(leaf(0.1, 0.2, 0.3, 0.4).reshape(2, 2))
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: np.quantile(np.arange(3.0), x[0]), lambda x: np.percentile(x, x[0]),
+    lambda x: np.nanquantile(x, q=x[0]), lambda x: np.nanpercentile(x, x[0]), lambda x: np.linalg.norm(x, x[0]),
+    lambda x: np.linalg.vector_norm(x, ord=x[0]), lambda x: np.linalg.matrix_norm(x[:, None], ord=x[0])])
+def test_a_setting_of_a_function_made_of_others_is_no_tensor(call):
+    with pytest.raises(TypeError, match="has no gradient here: give .detach()"):
+        call(leaf(0.1, 0.2))
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: np.sum(np.ones(2), initial=x[0]), lambda x: np.ones(2).max(initial=x[0]),
+    lambda x: np.nanprod(np.ones(2), initial=x[0]), lambda x: np.std(np.ones(2), ddof=x[0]),
+    lambda x: np.interp([-1.0, 0.5], [0.0, 1.0], [0.0, 1.0], left=x[0])])
+def test_numpys_own_code_asks_a_tensor_for_no_number(call):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(leaf(1.0, 2.0))
+    assert "would lose it" in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_the_weights_of_a_histogram_are_refused_and_counted_otherwise():
+    x, places = leaf(1.0, 2.0, 4.0), np.array([0.1, 0.9, 0.2])
+    for call in (lambda: np.histogram(places, weights=x), lambda: np.histogram(a=places, bins=x)):
+        with pytest.raises(TypeError, match="np.histogram would lose the gradient .* use np.bincount of np.digitize"):
+            call()
+    for found in (np.histogram(x, bins=[0.0, 3.0, 5.0]), np.histogram(a=x, bins=[0.0, 3.0, 5.0])):
+        assert found[0].tolist() == [2, 1]
+    np.bincount(np.digitize(places, [0.5]), weights=x).backward([1.0, 10.0])
+    assert x.grad.tolist() == [1.0, 10.0, 1.0]
+
+
+def test_slopes_have_gradients_by_the_gaps():
+    f, at = np.array([1.0, 3.0, 2.0, 5.0]), np.array([0.0, 1.0, 2.5, 3.0])
+    for order in (1, 2):
+        gradcheck(lambda f, at: np.gradient(f, at, edge_order=order), f, at)
+        gradcheck(lambda h: np.gradient(f, h, edge_order=order), np.array(0.7))
+
+
+def test_a_tensor_of_a_tensor():
+    assert tg.Tensor(tg.Tensor([1.0]), dtype=np.float32).dtype == np.float32
+    with pytest.raises(TypeError, match="would lose it .* say .detach()"):
+        tg.Tensor(leaf(1.0) * 2)
 
 
 @pytest.mark.parametrize("number", [np.float64(0.5), np.float32(0.5), np.int64(1)])

@@ -151,6 +151,8 @@ def test_every_method_of_arrays_is_there_or_says_why():
         """.split())
     with pytest.raises(AttributeError, match="works in place: use np.sort"):
         tg.Tensor([2.0, 1.0]).sort()
+    with pytest.raises(AttributeError, match="works in place: use tinygpt.ops.where"):
+        tg.Tensor([2.0, 1.0]).fill(0)
     with pytest.raises(AttributeError, match="'Tensor' object has no attribute 'sinhh'"):
         tg.Tensor(1.0).sinhh
     with pytest.raises(AttributeError, match="module 'tinygpt.ops' has no attribute 'sinhh'"):

@@ -31,19 +31,19 @@ class Tensor:
         requires_grad: whether a gradient flows to or through it.
 
     Raises:
-        TypeError: data that is no array of numbers, or `requires_grad` with integers or booleans.
+        TypeError: data that is no array of numbers, or has a gradient; `requires_grad` with integers or booleans.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "_node", "__weakref__")
     new_array = staticmethod(new_array)
 
     def __init__(self, data: Any, requires_grad: bool = False, **options: Any) -> None:
-        data = self.new_array(data.data if isinstance(data, Tensor) else data, **options)  # a list of them: __array__
+        data = self.new_array(data.data if isinstance(data, Tensor) and not data.requires_grad else data, **options)
         if requires_grad and data.dtype.kind in "biu":
             raise TypeError(f"Tensor: requires_grad needs floating-point data, got {data.dtype}; convert it first")
         self.data: Array = data
         self.grad: Array | None = None
-        self.requires_grad = requires_grad
+        self.requires_grad: bool = requires_grad
         self._node: Node | None = None  # None for a leaf: what no operation made
 
     # -- what it is ---------------------------------------------------------------------------------------------------

@@ -78,10 +78,11 @@ class _Remembering(Engine):
 
 
 class _Depth(threading.local):
-    """How many derivatives are being computed in this thread."""
+    """How many derivatives are being computed in this thread, and the leaves that stand for their arguments."""
 
     def __init__(self) -> None:
         self.n = 0
+        self.arguments: list[Tensor] = []
 
 
 _lock, _depth = threading.RLock(), _Depth()
@@ -105,6 +106,8 @@ def _remembering() -> Iterator[bool]:
     finally:
         open_blocks.blocks = blocks
         _depth.n -= 1
+        if not _depth.n:
+            _depth.arguments = []
         with _lock:
             _users -= 1
             if not _users:
@@ -254,7 +257,22 @@ def _argument(x: Any) -> Tensor:
     x = x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind not in "fc":
         raise TypeError(f"a derivative needs floating-point numbers, got {x.dtype}")
-    return x * 1 if x.requires_grad else Tensor(x.data, requires_grad=True)
+    if x.requires_grad:
+        return x * 1
+    _depth.arguments.append(leaf := Tensor(x.data, requires_grad=True))
+    return leaf
+
+
+def _off_the_tape(found: Tensor, y: Tensor) -> Tensor:
+    """A derivative that is not on the tape; a gradient by what else the function used is refused, not lost."""
+    leaves = {source for node in newest_first(y._node) for source in node.sources if isinstance(source, Tensor)
+              } if y._node is not None else set()
+    others = list(leaves.difference(_depth.arguments))
+
+    def refuse(g: Any) -> Any:
+        raise TypeError("a derivative that depends on Tensors beside its argument keeps no gradient by them unless the "
+                        "argument is a Tensor with requires_grad=True; give it one, or .detach() what comes out")
+    return wrap(found.data, DeviceNode("grad", refuse, others, found.data)) if others else found
 
 
 def _output(y: Any) -> Tensor:
@@ -272,14 +290,16 @@ def grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., Tenso
 
     Returns:
         a function that returns a Tensor of the argument's shape. Inside another `grad`, or of a Tensor that requires a
-        gradient, it is on the tape: `grad(grad(f))` is the second derivative.
+        gradient, it is on the tape: `grad(grad(f))` is the second derivative. Elsewhere a gradient by Tensors that
+        the function used beside its arguments is refused.
 
     >>> grad(grad(lambda x: x ** 3))(2.0).item()
     12.0
     """
     def gradient(*args: Any) -> Tensor:
         given = list(args)
-        wanted = is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in args)
+        enabled = is_grad_enabled()
+        wanted = enabled and any(isinstance(x, Tensor) and x.requires_grad for x in args)
         with _remembering() as inside:
             given[argument] = x = _argument(given[argument])
             y = _output(function(*given))
@@ -288,13 +308,15 @@ def grad(function: Callable[..., Any], argument: int = 0) -> Callable[..., Tenso
             if y.size != 1:
                 raise ValueError(f"grad: the function returned shape {y.shape}, expected one number: use jacobian, or "
                                  "sum it")
-            return _walk(y, x, wrap(np.ones_like(y.data)), inside or wanted)
+            found = _walk(y, x, wrap(np.ones_like(y.data)), inside or wanted)
+            return _off_the_tape(found, y) if enabled and not (inside or wanted) else found
     return gradient
 
 
 def jacobian(function: Callable[[Any], Any], x: Any) -> Tensor:
     """The derivative of each element of function(x) by each element of x: shape (*output, *x)."""
-    wanted = is_grad_enabled() and isinstance(x, Tensor) and x.requires_grad
+    enabled = is_grad_enabled()
+    wanted = enabled and isinstance(x, Tensor) and x.requires_grad
     with _remembering() as inside:
         x = _argument(x)
         y = _output(function(x))
@@ -303,7 +325,8 @@ def jacobian(function: Callable[[Any], Any], x: Any) -> Tensor:
         if not rows:
             return wrap(np.zeros((*y.shape, *x.shape), x.dtype))
         whole: Any = np.stack(rows)
-        return whole.reshape((*y.shape, *x.shape))
+        whole = whole.reshape((*y.shape, *x.shape))
+        return _off_the_tape(whole, y) if enabled and not (inside or wanted) else whole
 
 
 def hessian_vector(function: Callable[[Any], Any], x: Any, v: Any) -> Tensor:

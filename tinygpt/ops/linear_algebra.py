@@ -20,7 +20,7 @@ from ..autograd import Output, differentiable, unbroadcast, wrap
 from ..backend import wide_dtype
 from . import linalg, reduction, shape
 from .aggregates import amax, amin, others
-from .numpy_table import ENTRIES, as_input, beside, of_numpy
+from .numpy_table import ENTRIES, as_input, beside, fixed, of_numpy
 from .piecewise import absolute
 from .reduction import Axis, restore
 
@@ -362,7 +362,7 @@ def _p_norm(xp: Any, x: Array, *, order: float, axis: Axis = None, keepdims: boo
 @of_numpy("linalg.norm", derivative="g x / norm for lengths; g sign(x) |x / norm|ᵖ⁻¹; of matrices, as of svd and sums")
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The length of vectors, or the size of matrices, of every order that NumPy has."""
-    x = as_input(x)
+    x, ord = as_input(x), fixed("linalg.norm: ord", ord)
     if axis is None:
         if ord is None or x.ndim == 1 or (ord in ("f", "fro") and x.ndim == 2) or (ord == 2 and x.ndim == 1):
             length = _vector_norm(x.reshape(-1), 2 if ord in (None, "f", "fro") else ord, 0, False)
@@ -411,14 +411,14 @@ def _matrix_norm(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> A
 @of_numpy("linalg.vector_norm", derivative="as of norm")
 def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """The length over any axes, counted as one."""
-    return _vector_norm(as_input(x), ord, axis, keepdims)
+    return _vector_norm(as_input(x), fixed("linalg.vector_norm: ord", ord), axis, keepdims)
 
 
 @of_numpy("linalg.matrix_norm", derivative="as of norm")
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """The size of the matrices of the last two axes."""
     x = as_input(x)
-    return _matrix_norm(x, ord, (x.ndim - 2, x.ndim - 1), keepdims)
+    return _matrix_norm(x, fixed("linalg.matrix_norm: ord", ord), (x.ndim - 2, x.ndim - 1), keepdims)
 
 
 @of_numpy("linalg.cond", derivative="as of norm and inv")

@@ -121,7 +121,9 @@ def with_every_keyword(op: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _into_an_array(frame: Any) -> bool:
-    """Whether a frame is at `array[i] = …`: NumPy then asks for a number, as float() does."""
+    """Whether a frame is at `array[i] = …`, or one of NumPy's own: NumPy then asks for a number, as float() does."""
+    if frame.f_globals.get("__name__", "").startswith("numpy."):
+        return True
     code = frame.f_code.co_code
     return opcode.opname[code[frame.f_lasti]] in ("STORE_SUBSCR", "STORE_SLICE")
 
@@ -161,8 +163,9 @@ class _InPlace(_Later):
     """A method of NumPy's arrays that changes the array."""
 
     def __get__(self, x: Tensor | None, kind: type) -> Any:
-        raise AttributeError(f"a Tensor has no method {self.name!r}, since NumPy's works in place: use np.{self.name}, "
-                             "or tinygpt.ops.where")
+        copies = f"np.{self.name}, or " if self.name in ("partition", "resize", "sort") else ""
+        raise AttributeError(f"a Tensor has no method {self.name!r}, since NumPy's works in place: use {copies}"
+                             "tinygpt.ops.where")
 
 
 LATER_METHODS = frozenset("""
@@ -264,9 +267,9 @@ def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: A
     """NumPy calls this for `np.sum(tensor, axis=0)`, `np.concatenate([tensor, …])` and the like."""
     name = function.__name__
     if function in _OFF:
-        if name in _FILL and any(isinstance(x, Tensor) and x.requires_grad for x in [*args[1:], *kwargs.values()]):
-            raise TypeError(f"np.{name} would lose the gradient of the value that it fills in: use "
-                            "tinygpt.ops.broadcast_to")
+        others = [*args[1:], *(value for key, value in kwargs.items() if key != "a")]
+        if name in _VALUES and any(isinstance(x, Tensor) and x.requires_grad for x in others):
+            raise TypeError(f"np.{name} would lose the gradient of the {_VALUES[name]}")
         return function(*map(_bare, args), **{name: _bare(value) for name, value in kwargs.items()})
     op = _find(function)
     if op is None:
@@ -275,7 +278,8 @@ def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: A
     return op(*args, **_settings(name, op, kwargs))
 
 
-_FILL = ("full_like",)
+_VALUES = {"full_like": "value that it fills in: use tinygpt.ops.broadcast_to",  # with values, and the way out
+           "histogram": "bins or weights: use np.bincount of np.digitize, which takes weights with their gradient"}
 _NOTHING = (("casting", "same_kind"), ("subok", False), ("subok", True), ("order", "C"))  # what NumPy does anyway
 _RENAMED = {"a_min": "low", "a_max": "high", "min": "low", "max": "high"}  # NumPy's names of what clip takes
 

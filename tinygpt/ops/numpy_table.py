@@ -23,8 +23,8 @@ from ..autograd import Tensor
 from ..backend import on_device
 from .axes import stack
 
-__all__ = ["ENTRIES", "Entry", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "joined", "module_of", "no_out",
-           "of_numpy", "plain"]
+__all__ = ["ENTRIES", "Entry", "NUMPY_FUNCTIONS", "as_input", "beside", "enter", "fixed", "joined", "module_of",
+           "no_out", "of_numpy", "plain"]
 
 
 class Entry(NamedTuple):
@@ -67,6 +67,17 @@ def plain(x: Any) -> Any:
 def module_of(x: Any) -> Any:
     """`numpy` or `cupy`, for a Tensor or an array."""
     return array_module(plain(x))
+
+
+def fixed(name: str, x: Any) -> Any:
+    """A setting's value as an array or a number.
+
+    Raises:
+        TypeError: it is a Tensor whose gradient would be lost.
+    """
+    if isinstance(x, Tensor) and x.requires_grad:
+        raise TypeError(f"{name} is a Tensor, and has no gradient here: give .detach() of it if none is wanted")
+    return plain(x)
 
 
 def beside(values: Any, x: Any) -> Array:

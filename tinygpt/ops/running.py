@@ -13,6 +13,7 @@ import numpy as np
 from ..arrays import Array
 from ..autograd import Output, Tensor, differentiable, unbroadcast, wrap
 from . import elementwise, reduction, shape
+from .axes import broadcast_to
 from .numpy_table import ENTRIES, as_input, beside, module_of, no_out, of_numpy, plain
 
 __all__ = [
@@ -157,7 +158,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     return shape.concatenate(parts) if len(parts) > 1 else middle
 
 
-@of_numpy("gradient", derivative="the same differences of g, turned round")
+@of_numpy("gradient", derivative="the same differences of g, turned round; of the gaps as of divide")
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """The slope along each axis by central differences, at the ends by one-sided ones; see NumPy's gradient."""
     f = as_input(f)
@@ -166,7 +167,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     steps = [1.0] * len(axes) if not varargs else list(varargs) * (len(axes) if len(varargs) == 1 else 1)
     if len(steps) != len(axes):
         raise TypeError(f"gradient: got {len(varargs)} spacings for {len(axes)} axes")
-    found = [_slope(f, i, plain(step), edge_order) for i, step in zip(axes, steps)]
+    found = [_slope(f, i, step, edge_order) for i, step in zip(axes, steps)]
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -174,11 +175,11 @@ def _slope(f: Any, axis: int, step: Any, edge_order: int) -> Any:
     n = f.shape[axis]
     if n < edge_order + 1 or edge_order not in (1, 2):
         raise ValueError(f"gradient: {n} elements are too few for edge_order {edge_order}, which may be 1 or 2")
-    gaps = np.diff(step) if np.ndim(step) else np.full(n - 1, step)
+    step = _near(step, f)
+    gaps = diff(step) if step.ndim else broadcast_to(step, shape=(n - 1,))
     if len(gaps) != n - 1:
         raise ValueError(f"gradient: {len(gaps) + 1} coordinates for {n} elements")
     gaps = gaps.astype(f.dtype).reshape([-1 if i == axis else 1 for i in range(f.ndim)])
-    gaps = wrap(beside(gaps, f))
     rise = diff(f, axis=axis)
     quotient = rise / gaps  # the slope of each piece
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arrays import to_numpy
 from . import elementwise
-from .numpy_table import ENTRIES, as_input, beside, module_of, no_out, of_numpy, plain
+from .numpy_table import ENTRIES, as_input, beside, fixed, module_of, no_out, of_numpy, plain
 from .reduction import Axis, reduced_axes
 
 __all__ = ["median", "nanmedian", "nanpercentile", "nanquantile", "partition", "percentile", "quantile", "sort"]
@@ -52,7 +52,7 @@ def _rows(a: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
 
 def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
     no_out(name, out)
-    a, q = as_input(a), np.asarray(plain(q), dtype=np.float64)
+    a, q = as_input(a), np.asarray(fixed(f"np.{name}: q", q), dtype=np.float64)
     rows, kept = _rows(a, tuple(axis) if isinstance(axis, list) else axis)
     n = rows.shape[-1]
     found = to_numpy(module_of(a).isnan(rows.data))
@@ -93,7 +93,8 @@ def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_inpu
 def percentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
                method: str = "linear", keepdims: bool = False, *, weights: None = None) -> Any:
     """Quantiles, of q in percent."""
-    return quantile(a, np.asarray(plain(q)) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    q = np.asarray(fixed("np.percentile: q", q)) / 100
+    return quantile(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 @of_numpy("median", derivative="g to the middle element, or half to each of the two")
@@ -113,7 +114,8 @@ def nanquantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_i
 def nanpercentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
                   method: str = "linear", keepdims: bool = False) -> Any:
     """Percentiles of what is not NaN."""
-    return nanquantile(a, np.asarray(plain(q)) / 100, axis, out, overwrite_input, method, keepdims)
+    q = np.asarray(fixed("np.nanpercentile: q", q)) / 100
+    return nanquantile(a, q, axis, out, overwrite_input, method, keepdims)
 
 
 @of_numpy("nanmedian", derivative="as of median, of the numbers")
