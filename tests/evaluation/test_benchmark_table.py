@@ -72,6 +72,22 @@ def test_other_shapes_of_the_same_benchmarks(tmp_path):
     assert read_questions(crows)[0] == "crows-pairs"
 
 
+def test_passages_as_lines_of_text(tmp_path):
+    path = written(tmp_path, "It was only a stone", "", "and there was light", name="lambada_test.txt")
+    for name, task in (("lambada", None), (None, "last-word")):
+        found, questions = read_questions(path, name, task=task)
+        assert found == "lambada" and [(q.context, q.choices, q.where[-6:]) for q in questions] == [
+            ("It was only a", ("stone",), "line 1"), ("and there was", ("light",), "line 3")]
+    with pytest.raises(ValueError, match="lambada_test.txt, line 2: the context is empty"):
+        read_questions(written(tmp_path, "It was", "light", name="lambada_test.txt"), "lambada")
+
+
+def test_a_sum_without_a_result_is_named(tmp_path):
+    sums = written(tmp_path, {"question": "1+1?", "answer": "#### 2"}, {"question": "1+2?", "answer": "three"})
+    with pytest.raises(ValueError, match="questions.jsonl, line 2: the answer 'three' holds no number"):
+        read_questions(sums)
+
+
 def test_labels_in_a_file_beside_it(tmp_path):
     piqa = {"goal": "To eat", "sol1": "chew", "sol2": "sing"}
     path = written(tmp_path, piqa, piqa, name="valid.jsonl")
@@ -107,6 +123,9 @@ def test_a_limit_takes_the_first_or_of_groups_some_of_each(tmp_path):
     (HELLASWAG | {"endings": "ab", "label": 0}, "at least two choices"),
     (HELLASWAG | {"endings": ["a", "b"] * 60}, "120 choices, expected at most 100"),
     (HELLASWAG | {"endings": [1, 2]}, "not of the types expected"),
+    (HELLASWAG | {"ctx_a": None}, "not of the types expected"),
+    (HELLASWAG | {"ctx_b": "x" * 1_000_001}, r"a text of 1,000,0\d\d characters, expected at most 1,000,000"),
+    (HELLASWAG | {"endings": ["a", "b" * 10_000_000]}, "a text of 10,000,000 characters, expected at most"),
     (ARC, "expected a record of hellaswag with endings, got question, answerKey"),
 ])
 def test_bad_questions_are_named_with_their_line(tmp_path, bad, message):
@@ -124,6 +143,11 @@ def test_bad_questions_are_named_with_their_line(tmp_path, bad, message):
     ({"question": "q", "choices": ["a"], "answer": 0}, "expected four choices"),
     ({"sentence_good": "a", "sentence_bad": ""}, "none of them empty"),
     ({"query": "q", "choices": ["a", "b"], "gold": None}, "the answer None is none"),
+    (ARC | {"question": 3, "choices": HUB["choices"], "answerKey": "1"}, "a question that is a text, got 3"),
+    ({"goal": None, "sol1": "a", "sol2": "b", "label": 0}, "a question that is a text, got None"),
+    ({"premise": " ", "question": "cause", "choice1": "a", "choice2": "b", "label": 0}, "is a text, got ' '"),
+    ({"question": "q", "choices": [1, 2, 3, 4], "answer": 0}, "expected four choices"),
+    ({"question": "", "answer": "five"}, "a question that is a text, got ''"),
     ({"something": 1}, "expected the fields of a record of hellaswag, .*got something"),
 ])
 def test_bad_records_of_other_benchmarks(tmp_path, bad, message):

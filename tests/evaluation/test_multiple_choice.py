@@ -143,6 +143,8 @@ def test_a_sentence_after_nothing_begins_with_what_begins_texts():
         found = score_texts(model, tok, [("", " she sings")], [1])
         assert found.nats[0] == pytest.approx(sum(nats_of(model, ids[:-1], ids[1:])), rel=1e-4)
         assert found.n_tokens[0] == len(tok.encode(" she sings"))
+    with pytest.raises(ValueError, match="x.jsonl, line 7: nothing stands before a text of one token"):
+        score_texts(tiny(len(plain), 32), plain, [("", " she sings"), ("", "s")], [1, 1], ["", "x.jsonl, line 7"])
 
 
 def test_an_encoder_hides_each_token_in_turn():
@@ -165,8 +167,9 @@ def test_an_encoder_hides_each_token_in_turn():
         assert cost == pytest.approx(total, rel=1e-4) and n == len(after)
     asked = [Question("", ("the cat", "mat mat"), 0), Question("", ("on the", "sat the"), 1)]
     assert answer_questions(model, tok, asked).n_questions == 2
-    with pytest.raises(ValueError, match="does not fit the model's context of 24"):
-        score_texts(model, tok, [("", " cat mat" * 20)], [1])
+    with pytest.raises(ValueError, match="x.jsonl, line 2: a text of .* does not fit the model's context of 24"):
+        score_texts(model, tok, [("", " cat"), ("", " mat"), ("", " cat mat" * 20)], [2, 1], [
+            "x.jsonl, line 1", "x.jsonl, line 2"])
     with pytest.raises(ValueError, match="a decoder, or an encoder with a masked-word head"):
         score_texts(BERT(BERTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=1, n_embd=4)), tok, pairs, [1] * 3)
 

@@ -21,7 +21,7 @@ from tinygpt.evaluation.report_page import report_page
 from tinygpt.evaluation.suites import PARTS, SUITES, Figure, Missing, Row
 from tinygpt.evaluation.tasks import Asked
 from tinygpt.models import BERT, BERTConfig, GPT, GPTConfig
-from tinygpt.tokenizers import ByteBPE
+from tinygpt.tokenizers import ByteBPE, CharTokenizer
 
 
 def card(name="runs/one", value=0.5, missing="") -> Card:
@@ -159,6 +159,17 @@ def test_rows_that_need_a_judge_say_how_to_get_it_and_none_judges_itself(monkeyp
 
     monkeypatch.setattr(suites, "find_packaged", absent)
     assert run_suite("own", model, tok, asked).lines[0].missing == "pip install it"
+
+
+def test_a_row_whose_text_the_model_cannot_read_leaves_the_others(data):
+    """A tokenizer without most characters, and a context in which hardly anything has room."""
+    chars = CharTokenizer.train("the model answers")
+    bytewise = ByteBPE.train("the model answers what it is asked " * 9, 290)
+    for tok, block_size, reason in ((chars, 64, "the tokenizer lacks the character"), (bytewise, 8, "leaves no room")):
+        model = GPT(GPTConfig(vocab_size=len(tok), block_size=block_size, n_layer=1, n_head=2, n_embd=8))
+        found = run_suite("core", model, tok, Asked(data="", model_name=str(data), limit=2))
+        assert len(found.lines) == len(SUITES["core"]) and any(reason in line.missing for line in found.lines)
+        assert next(line for line in found.lines if line.name == "forged turns").figures
 
 
 def test_an_encoder_is_measured_where_it_can_be(data):

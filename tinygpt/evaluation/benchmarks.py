@@ -32,11 +32,13 @@ from typing import Any
 from ..data import file_format, located_records
 from ..data.text_files import read_lines
 from ..files.shown import listed, shown
+from .free_answers import last_number
 from .questions import Question
 
 __all__ = ["BENCHMARKS", "Benchmark", "benchmark_of", "located_questions", "read_questions"]
 
 MAX_CHOICES = 100
+MAX_TEXT = 1_000_000  # characters of a context or a choice: a line of 10 MB is no question
 
 Record = dict[Any, Any]
 Asked = tuple[Any, Any, Any]  # context, choices, the number of the right one
@@ -87,13 +89,20 @@ def _number(value: Any, first: int = 0) -> Any:
     return value - first if type(value) is int else value
 
 
+def _said(text: Any) -> Any:
+    """A text that goes into a prompt, which would as well spell out what is none."""
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"expected a question that is a text, got {shown(text, 30)}")
+    return text
+
+
 def _without_marks(text: str) -> str:
     """HellaSwag's texts without what is left of WikiHow's markup, such as [step]."""
     return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
 
 
 def _hellaswag(record: Record) -> Asked:
-    context = f"{record['ctx_a']} {record['ctx_b'].capitalize()}" if "ctx_a" in record or "ctx" not in record \
+    context = record["ctx_a"] + " " + record["ctx_b"].capitalize() if "ctx_a" in record or "ctx" not in record \
         else record["ctx"]
     if record.get("activity_label"):
         context = f"{record['activity_label']}: {context}"
@@ -125,7 +134,7 @@ def _stem_and_choices(record: Record) -> Asked:
 
 def _arc(record: Record) -> Asked:
     question, choices, answer = _stem_and_choices(record)
-    return f"Question: {question}\nAnswer:", choices, answer
+    return f"Question: {_said(question)}\nAnswer:", choices, answer
 
 
 def _winogrande(record: Record) -> Asked:
@@ -140,7 +149,7 @@ def _copa(record: Record) -> Asked:
     if record["question"] not in words:
         raise ValueError(f"the question is {shown(record['question'], 30)}, expected cause or effect")
     choices = [record[name][:1].lower() + record[name][1:] for name in ("choice1", "choice2")]
-    return f"{record['premise'].strip()[:-1]} {words[record['question']]}", choices, _number(record["label"])
+    return f"{_said(record['premise']).strip()[:-1]} {words[record['question']]}", choices, _number(record["label"])
 
 
 LETTERS = "ABCD"
@@ -148,10 +157,11 @@ LETTERS = "ABCD"
 
 def _mmlu(record: Record) -> Asked:
     choices = record["choices"]
-    if not isinstance(choices, list) or len(choices) != len(LETTERS):
+    if not isinstance(choices, list) or len(choices) != len(LETTERS) \
+            or not all(isinstance(choice, str) for choice in choices):
         raise ValueError(f"expected four choices, got {shown(choices, 30)}")
     lines = "".join(f"{letter}. {choice}\n" for letter, choice in zip(LETTERS, choices))
-    return f"{record['question'].strip()}\n{lines}Answer:", list(LETTERS), _number(record["answer"])
+    return f"{_said(record['question']).strip()}\n{lines}Answer:", list(LETTERS), _number(record["answer"])
 
 
 def _is_mmlu_row(record: Record) -> bool:
@@ -172,7 +182,13 @@ def _lambada(record: Record) -> Asked:
 
 
 def _asked(record: Record) -> Asked:
-    return f"Question: {record['question']}\nAnswer:", [record["answer"]], 0
+    return f"Question: {_said(record['question'])}\nAnswer:", [record["answer"]], 0
+
+
+def _sum(record: Record) -> Asked:
+    if isinstance(record["answer"], str) and last_number(record["answer"]) is None:
+        raise ValueError(f"the answer {shown(record['answer'], 30)} holds no number")
+    return _asked(record)
 
 
 # The first row that knows a record is its benchmark; a name chooses where records look alike.
@@ -184,7 +200,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "arc": Benchmark("multiple-choice", ("question", "answerKey"), _arc, "accuracy_per_character",
                      about="science questions of schools"),
     "piqa": Benchmark("multiple-choice", ("goal", "sol1", "sol2"),
-                      lambda r: (f"Question: {r['goal']}\nAnswer:", [r["sol1"], r["sol2"]], _number(r["label"])),
+                      lambda r: (f"Question: {_said(r['goal'])}\nAnswer:", [r["sol1"], r["sol2"]], _number(r["label"])),
                       "accuracy_per_character", about="how things are done with things"),
     "winogrande": Benchmark("multiple-choice", ("sentence", "option1", "option2"), _winogrande,
                             about="whom a pronoun means"),
@@ -197,7 +213,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "", [r["sentence_good"], r["sentence_bad"]], 0), group="UID", about="which sentence is grammatical"),
     "crows-pairs": Benchmark("minimal-pairs", ("sent_more", "sent_less"), lambda r: (
         "", [r["sent_more"], r["sent_less"]], 0), group="bias_type", about="which sentence is more of a stereotype"),
-    "gsm8k": Benchmark("free-answers", ("question", "answer"), _asked, check="number", about="sums told as stories",
+    "gsm8k": Benchmark("free-answers", ("question", "answer"), _sum, check="number", about="sums told as stories",
                        suits=lambda r: isinstance(r["answer"], str) and "####" in r["answer"]),
     "questions": Benchmark("free-answers", ("question", "answer"), _asked, check="exact", about="short answers"),
     "patterns": Benchmark("free-answers", ("prompt", "pattern"), lambda r: (r["prompt"], [r["pattern"]], 0),
@@ -242,6 +258,9 @@ def _checked(where: str, name: str, record: Record) -> Question:
         raise ValueError(f"{where}: expected at least {('one choice', 'two choices')[few - 1]}, none of them empty")
     if len(choices) > MAX_CHOICES:
         raise ValueError(f"{where}: {len(choices):,} choices, expected at most {MAX_CHOICES}")
+    longest = max(map(len, (*contexts, *choices)))
+    if longest > MAX_TEXT:
+        raise ValueError(f"{where}: a text of {longest:,} characters, expected at most {MAX_TEXT:,}")
     if type(answer) is not int or not 0 <= answer < len(choices):
         raise ValueError(f"{where}: the answer {shown(answer, 30)} is none of the choices 0 … {len(choices) - 1}")
     group = str(record.get(row.group, ""))[:60] if row.group else ""
@@ -269,12 +288,23 @@ def located_questions(path: str | Path) -> Iterator[tuple[str, Record]]:
         yield where, {"label": label.strip(), "answer": label.strip()} | record
 
 
+def _passages(path: str | Path) -> Iterator[tuple[str, Record]]:
+    """One a line, as LAMBADA was first published."""
+    found = False
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            found = True
+            yield f"{path}, line {number}", {"text": line.strip()}
+    if not found:
+        raise ValueError(f"{path} holds no passages")
+
+
 def read_questions(path: str | Path, name: str | None = None, limit: int | None = None,
                    task: str | None = None) -> tuple[str, list[Question]]:
     """The benchmark that a file belongs to, and its questions.
 
     Args:
-        path: a file of any format that `located_records` reads.
+        path: a file of any format that `located_records` reads; of last words also a .txt with a passage a line.
         name: the benchmark; None: the one whose fields the first record has.
         limit: at most so many: the first, or where records come in groups, at even distances.
         task: None, or how it is to be scored: a benchmark that is scored in another way is refused.
@@ -282,7 +312,9 @@ def read_questions(path: str | Path, name: str | None = None, limit: int | None 
     Raises:
         ValueError: a record of another shape, with its line.
     """
-    records = located_questions(path)
+    plain = "last-word" in (task, BENCHMARKS[name].task if name else "") \
+        and Path(str(path).removesuffix(".gz")).suffix == ".txt"
+    records = _passages(path) if plain else located_questions(path)
     where, record = next(records)
     fitting = [own for own, row in BENCHMARKS.items() if row.known(record) and task in (None, row.task)]
     if name is None and not fitting:

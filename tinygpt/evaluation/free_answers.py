@@ -19,7 +19,7 @@ from ..models import CausalLM
 from ..tokenizers import Tokenizer
 from .confidence import wilson_interval
 from .questions import Question
-from .running import Track, evaluating, untracked
+from .running import Track, Unfit, evaluating, untracked
 
 __all__ = ["CHECKS", "FreeAnswers", "last_number", "write_answers"]
 
@@ -98,10 +98,10 @@ def write_answers(model: CausalLM, tokenizer: Tokenizer, questions: Sequence[Que
         try:
             rows.append(tokenizer.encode_prompt(question.contexts[0]))
         except ValueError as error:
-            raise ValueError(f"{question.where}: {error}") from None
+            raise Unfit(f"{question.where}: {error}") from None
         if len(rows[-1]) >= model.config.block_size:
-            raise ValueError(f"{question.where}: a prompt of {len(rows[-1])} tokens leaves no room for an answer in a "
-                             f"context of {model.config.block_size}; show fewer examples")
+            raise Unfit(f"{question.where}: a prompt of {len(rows[-1])} tokens leaves no room for an answer in a "
+                        f"context of {model.config.block_size}; show fewer examples")
     order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
     answers = [""] * len(rows)
     nameless = absent(tokenizer.ids, model.config.vocab_size)

@@ -13,6 +13,8 @@ from typing import Any
 
 from ..models import PretrainedModel
 from ..tokenizers import Tokenizer
+from ..tokenizers.base import Unwritable
+from .running import Unfit
 from .suites import PARTS, SUITES, Figure, Missing, Row
 from .table import format_table
 from .tasks import Asked
@@ -94,7 +96,7 @@ def run_suite(suite: str, model: PretrainedModel, tokenizer: Tokenizer, asked: A
 def _measured(row: Row, model: PretrainedModel, tokenizer: Tokenizer, asked: Asked) -> tuple[list[Figure], str]:
     try:
         return row.measure(model, tokenizer, replace(asked, data="")), ""
-    except Missing as reason:
+    except (Missing, Unfit, Unwritable) as reason:  # the other rows are measured all the same
         return [], str(reason)
 
 

@@ -25,10 +25,14 @@ import numpy as np
 from ..autograd import no_grad
 from ..nn import evaluating
 
-__all__ = ["Sharing", "Track", "by_the_first", "evaluating", "shared_among", "side_by_side", "untracked"]
+__all__ = ["Sharing", "Track", "Unfit", "by_the_first", "evaluating", "shared_among", "side_by_side", "untracked"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Unfit(ValueError):
+    """Texts that this model and tokenizer cannot read: too long, or of other characters. The data are not to blame."""
 
 
 class Track(Protocol):

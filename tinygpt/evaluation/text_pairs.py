@@ -31,7 +31,7 @@ from ..models import BERT, CausalLM, PretrainedModel
 from ..tokenizers import Tokenizer
 from .likelihood import score_continuations
 from .masked_words import guess_masked
-from .running import Track, evaluating, untracked
+from .running import Track, Unfit, evaluating, untracked
 
 __all__ = ["TextScores", "encode_pair", "pair_scorer", "score_texts"]
 
@@ -76,44 +76,45 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[
 
 
 def _by_likelihood(model: Any, tokenizer: Tokenizer, pairs: Sequence[tuple[list[int], list[int]]],
-                   sizes: Sequence[int], batch_size: int, track: Track) -> TextScores:
+                   sizes: Sequence[int], places: Sequence[str], batch_size: int, track: Track) -> TextScores:
     """A decoder's. Nothing before the first token: what begins a text stands there, or else it is not predicted."""
     prefix = tokenizer.prefix_ids or tuple(
         token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None)[:1]
     whole = []
-    for before, after in pairs:
+    for where, (before, after) in zip(places, pairs):
         begun = [*tokenizer.prefix_ids, *before] if before else list(prefix)
         if not begun and len(after) < 2:
-            raise ValueError("nothing stands before a text of one token, and this tokenizer has none that begins texts")
+            raise Unfit(f"{where}: nothing stands before a text of one token, and this tokenizer has none that "
+                        "begins texts")
         whole.append((begun, after) if begun else (after[:1], after[1:]))
     nats, first = score_continuations(model, whole, sizes, batch_size, track)
     return TextScores(nats, first, np.array([len(after) for _, after in pairs]))
 
 
 def _by_pseudo_likelihood(model: Any, tokenizer: Tokenizer, pairs: Sequence[tuple[list[int], list[int]]],
-                          sizes: Sequence[int], batch_size: int, track: Track) -> TextScores:
+                          sizes: Sequence[int], places: Sequence[str], batch_size: int, track: Track) -> TextScores:
     """A masked model's: as many rows as tokens, each with another one hidden."""
     if tokenizer.mask_token_id is None:
         raise ValueError("a pseudo-likelihood needs a tokenizer with a mask token")
     prefix, suffix = list(tokenizer.prefix_ids), list(tokenizer.suffix_ids)
     room = model.config.block_size - len(prefix) - len(suffix)
     rows: list[list[int]] = []
-    places, targets, owners = [], [], []
+    hidden_at, targets, owners = [], [], []
     for owner, (before, after) in enumerate(pairs):
         if len(after) > room:
-            raise ValueError(f"a text of {len(after)} tokens does not fit the model's context of "
-                             f"{model.config.block_size}")
+            raise Unfit(f"{places[owner]}: a text of {len(after):,} tokens does not fit the model's context of "
+                        f"{model.config.block_size}")
         text = [*prefix, *(before[-(room - len(after)):] if len(after) < room else []), *after, *suffix]
         for place in range(len(text) - len(suffix) - len(after), len(text) - len(suffix)):
             rows.append([*text[:place], tokenizer.mask_token_id, *text[place + 1:]])
-            places.append(place)
+            hidden_at.append(place)
             targets.append(text[place])
             owners.append(owner)
     nats, first = np.zeros(len(pairs)), np.ones(len(pairs), dtype=bool)
     with evaluating(model), no_grad():
         batches = similar_lengths(rows, batch_size, model.config.pad_token_id or 0)
         for numbers, ids, mask in track(batches, -(-len(rows) // batch_size)):
-            at = np.array([places[number] for number in numbers]) + np.arange(len(numbers)) * ids.shape[1]
+            at = np.array([hidden_at[number] for number in numbers]) + np.arange(len(numbers)) * ids.shape[1]
             hidden = np.array([targets[number] for number in numbers])
             logits = guess_masked(model, ids, at, mask)  # (B, V)
             whose = [owners[number] for number in numbers]
@@ -140,16 +141,18 @@ def score_texts(model: PretrainedModel, tokenizer: Tokenizer, pairs: Sequence[Te
         batch_size, track: as for `score_continuations`.
 
     Raises:
-        ValueError: a model of another kind, or a text that the tokenizer cannot write, named by its place.
+        ValueError: a model of another kind; or a text that the tokenizer cannot write, or one too long for a masked
+            model, named by its place.
     """
     scorer = pair_scorer(model)
     if scorer is None:
         raise ValueError("scoring texts needs a decoder, or an encoder with a masked-word head")
     owners = np.repeat(np.arange(len(sizes)), sizes).tolist()
     encoded = []
-    for owner, (context, continuation) in zip(owners, pairs):
+    named = [places[owner] if len(places) else f"question {owner + 1}" for owner in owners]
+    for where, (context, continuation) in zip(named, pairs):
         try:
             encoded.append(encode_pair(tokenizer, context, continuation))
         except ValueError as error:
-            raise ValueError(f"{places[owner] if len(places) else f'question {owner + 1}'}: {error}") from None
-    return scorer(model, tokenizer, encoded, sizes, batch_size, track)
+            raise Unfit(f"{where}: {error}") from None
+    return scorer(model, tokenizer, encoded, sizes, named, batch_size, track)

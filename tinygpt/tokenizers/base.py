@@ -24,9 +24,13 @@ from .files import SavedTokenizer
 from .special import AddedToken, AllowedSpecial, SpecialTokens
 from .template import Template
 
-__all__ = ["Tokenizer", "as_list", "surrogate_error"]
+__all__ = ["Tokenizer", "Unwritable", "as_list", "surrogate_error"]
 
 _STEP = 1 << 14  # ids decoded at a time: bytes.join needs 80 bytes of memory for each
+
+
+class Unwritable(ValueError):
+    """A text that a vocabulary has no tokens for."""
 
 
 def _id_of(role: str, meaning: str) -> Any:

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 
 from . import bpe
-from .base import Tokenizer, surrogate_error
+from .base import Tokenizer, Unwritable, surrogate_error
 from .byte_alphabet import CHAR_TO_BYTE, bytes_to_text, text_to_bytes
 from .counting import count_pieces
 from .files import TOKENIZER, TWO_FILES, SavedTokenizer, about, write_config
@@ -134,7 +134,7 @@ class ByteBPE(Tokenizer):
         except UnicodeEncodeError as error:
             raise surrogate_error(error) from None
         except KeyError as error:
-            raise ValueError(f"the vocabulary lacks the byte {bytes([error.args[0]])!r} of the text") from None
+            raise Unwritable(f"the vocabulary lacks the byte {bytes([error.args[0]])!r} of the text") from None
         return np.frombuffer(packed, self.id_type)  # (T,)
 
     def _encode_block(self, block: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from .added_tokens import added_tokens
-from .base import Tokenizer
+from .base import Tokenizer, Unwritable
 from .files import TOKENIZER, SavedTokenizer, about, write_config
 from .hf_json import bpe_model, vocabulary, write_tokenizer_json
 from .special import AddedToken, SpecialTokens
@@ -78,7 +78,7 @@ class CharTokenizer(Tokenizer):
         places[places == len(self._codes)] = 0
         if not np.array_equal(self._codes[places], codes):
             lacking = sorted(set(text) - set(self.characters))
-            raise ValueError(f"the tokenizer lacks the character{'s' * (len(lacking) > 1)} "
+            raise Unwritable(f"the tokenizer lacks the character{'s' * (len(lacking) > 1)} "
                              f"{', '.join(map(repr, lacking[:20]))}{' …' * (len(lacking) > 20)}: it writes only the "
                              f"{len(self.characters)} characters that its training text contained")
         return self._ids[places].astype(self.id_type)
