@@ -92,6 +92,8 @@ TINY = {
     "32_bias.py": Tiny("--steps 2", r"90%, jobs swapped( +\d+\.\d%){4} +\d"),
     "41_scaling_laws.py": Tiny("--isoflops {shared}/data/isoflops_curves.json --scale 0.01 --threads 1",
                                r"compute-optimal: N = (.*\n)+trained: \d\.\d{4}; the prediction is off by [+-]\d"),
+    "42_reasoning.py": Tiny("--digits 1 --steps 1 --questions 2 --samples 2 --tokens 8",
+                            r"\n2( +\d+\.\d% \(\d+\.\d% to \d+\.\d%\)){3}\ngreedy: +\d+\.\d%"),
     "33_question_answering.py": Tiny("--folder {folder} --question word --finder {packaged} --writer {packaged}",
                                      r"word\n +(I do not know\.|\w)"),
     "34_customer_requests.py": Tiny("--data {requests} --model {packaged} --clusters 3",
