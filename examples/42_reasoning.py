@@ -10,7 +10,7 @@ temperature; the last number of an answer counts, and one that does not come to 
     pass@k      one of k answers is right at least: what the model can find, not what it gives. To pick it out takes
                 somebody who knows the right answer, or a check.
     majority    what most of k come to (self-consistency): does not tell whether the way there is right; and a mistake
-                that is always the same wins the vote. Of two that differ the first is taken, so 2 are as good as 1.
+                that is always the same wins the vote. Of two that differ the first is taken, so 2 gain little.
     best of k   the answer whose tokens the model finds the likeliest on average: tells whether it knows when it is
                 right, not what another judge would say (24_reward_model.py).
     greedy      the likeliest token each time, once: what the others have to beat, at 1/k of their cost.
