@@ -38,8 +38,8 @@ windows("convolution: dilation forgotten on the way back", "convolution", (
 windows("convolution: stride forgotten on the way back", "convolution", ("+ s * (n - 1) + 1, s)", "+ n)"))
 windows("convolution: the border cut off at the end only", "convolution", ("slice(p, p + length)", "slice(length)"))
 edit("convolution: channels dealt out to the groups in turn", "convolution", (
-    "g.reshape(batch, groups, per_group, *places).transpose(1, 0, *range(3, 3 + n), 2)",
-    "g.reshape(batch, per_group, groups, *places).transpose(2, 0, *range(3, 3 + n), 1)"))
+    "g.reshape(batch, groups, per_group, n_places)",
+    "g.reshape(batch, per_group, groups, n_places).swapaxes(1, 2)"))
 edit("convolution: bias summed over the first axis of places only", "convolution", (
     "g.sum(axis=(0, *range(2, 2 + n)))", "g.sum(axis=(0, 2))"))
 edit("max_pool: each of several equals gets all", "max_pool", (
