@@ -1,6 +1,6 @@
 """42: many answers to one question: how often one of k is right, and how often the one that is chosen.
 
-    python examples/42_reasoning.py                                                       # 2 minutes of one core
+    python examples/42_reasoning.py                                                 # 2 minutes of one core, each
     python examples/42_reasoning.py --model smollm2 --digits 2 --questions 50 --samples 8 --tokens 24
 
 A small model learns to add two numbers digit by digit, "5 + 8 = 13; 40 + 70 = 110; 123", and is stopped early. With
