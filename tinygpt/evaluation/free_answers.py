@@ -27,7 +27,6 @@ __all__ = ["CHECKS", "FreeAnswers", "last_number", "write_answers"]
 STOPS = ("Question:", "\n\n")  # at which an answer is over
 LONGEST = 10_000               # characters of an answer that a check looks at
 SECONDS = 1.0                  # that an expression may search, or a query run
-_INSIDE = regex.compile(r"\((?:[^()]++|(?R))*+\)")  # parentheses and what stands between them
 _NUMBER = regex.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+")
 
 
@@ -61,15 +60,23 @@ def _matches(answer: str, question: Question) -> bool:
         return False
 
 
+def _asks_for_an_order(query: str) -> bool:
+    """Whether a query, not only one inside it, has an ORDER BY."""
+    inside = 1
+    while inside:
+        query, inside = regex.subn(r"\([^()]*\)", "", query)
+    return regex.search(r"(?i)\border\s+by\b", query) is not None
+
+
 def _finds_the_rows(answer: str, question: Question) -> bool:
     """The query finds the expected query's rows, in its order if it asks for one. Does not see other databases, on
     which the two may differ; what is refused or fails is wrong."""
-    query = question.choices[0]
+    expected = question.choices[0]
     try:
-        ours, theirs = (run_query(question.database, text, seconds=SECONDS) for text in (answer, query))
+        ours, theirs = (run_query(question.database, query, seconds=SECONDS) for query in (answer, expected))
     except QueryRefused:
         return False
-    return same_rows(ours, theirs, regex.search(r"(?i)\border\s+by\b", _INSIDE.sub("", query)) is not None)
+    return same_rows(ours, theirs, _asks_for_an_order(expected))
 
 
 # check -> (answer, question) -> whether it is right; the question's one choice is what is expected
