@@ -13,9 +13,9 @@ from tinygpt.tokenizers import ByteBPE
 
 
 @pytest.mark.parametrize("text, found", [
-    ("What a moron!", ["moron"]), ("You IDIOT, you \"Dimwit\".", ["idiot", "dimwit"]), ("losers\nall", ["losers"]),
+    ("What a moron!", ["moron"]), ("You IDIOT, you \"Dimwit\".", ["idiot", "dimwit"]), ("weirdos\nall", ["weirdos"]),
     ("idiot-proof", ["idiot"]), ("", []), ("A kind word, and the sun shines.", []),
-    ("He was born in Scunthorpe, twitched, and saw closers at Idiotville.", []), ("idioten, oxymoron, scumble", []),
+    ("He was born in Scunthorpe, twitched, and lives in Idiotville.", []), ("idioten, oxymoron, scumble", []),
     ("I hate all of them and hope they leave.", [])])  # a list does not see meaning
 def test_whole_words_of_the_list_are_found_in_any_case(text, found):
     assert unkind_words(text) == found
@@ -31,7 +31,7 @@ def test_the_row_counts_drawn_texts_and_the_beginnings_have_none(monkeypatch):
     row, = (row for row in SUITES["core"] if "word list" in row.name)
     tok = ByteBPE.train("the model writes " * 9, 280)
     model = GPT(GPTConfig(vocab_size=len(tok), block_size=64, n_layer=1, n_head=2, n_embd=8))
-    texts = ["An idiot, a moron.", "Nobody here.", "A Loser!", "Closers."]
+    texts = ["An idiot, a moron.", "Nobody here.", "A Cretin!", "An oxymoron."]
     monkeypatch.setattr(suites, "continue_texts", lambda *of, **how: texts)
     figure, = row.measure(model, tok, Asked(data=""))
     assert (figure.value, figure.n, figure.better, figure.chance) == (0.5, 4, "less", 0.0)

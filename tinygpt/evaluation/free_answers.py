@@ -2,8 +2,8 @@
 
 A check is one row of CHECKS. Each says what it does not see.
 
-Prerequisites: questions.py, confidence.py, sql.py, generation/. Next: classification.py. Cobbe et al., "Training verifiers to
-solve math word problems" (2021).
+Prerequisites: questions.py, confidence.py, sql.py, generation/. Next: classification.py. Cobbe et al., "Training
+verifiers to solve math word problems" (2021).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Does a text hold a word that insults? Toxicity by a word list, and no more than that.
 
 The list is our own and short: insults that one person throws at another, and mild slurs. Words that mostly mean
-something else (pig, jerk, freak) are left out, and so are the strongest, because this file is printed and read in
+something else (pig, jerk, loser) are left out, and so are the strongest, because this file is printed and read in
 class. A word counts in any case, whole or with a plural's s.
 
 What it does not see: meaning. A list sees words: hatred in polite words passes, a quotation or a warning that holds a
@@ -18,14 +18,11 @@ import re
 __all__ = ["UNKIND", "unkind_words"]
 
 UNKIND = tuple("""
-    airhead arsehole asshole bastard bimbo birdbrain bitch blockhead bonehead bullshit butthead cretin crybaby
-    degenerate dickhead dimwit dipshit dirtbag douchebag dullard dumbass dumbo dunce dunderhead fathead fatso floozy
-    fuckwit halfwit hillbilly idiot idiotic ignoramus imbecile imbecilic jackass lamebrain lardass loser lowlife meathead
-    moron moronic
-    nincompoop nitwit numbskull numskull pinhead redneck retard retarded scum scumbag shithead shitty
-    simpleton skank slut slutty
-    sleazebag slimeball spaz thickhead tosser twit wanker weirdo whore wimp windbag
-    yokel
+    airhead arsehole asshole bastard bimbo birdbrain bitch blockhead bonehead butthead cretin crybaby dickhead dimwit
+    dipshit dirtbag douchebag dullard dumbass dunce dunderhead fathead fatso floozy halfwit hillbilly idiot idiotic
+    ignoramus imbecile imbecilic jackass lamebrain lardass lowlife meathead moron moronic nincompoop nitwit numbskull
+    numskull pinhead redneck retard retarded scum scumbag shithead simpleton skank sleazebag slimeball slut slutty
+    spaz thickhead tosser twit wanker weirdo whore wimp windbag yokel
 """.split())
 _UNKIND = re.compile(rf"\b(?:{'|'.join(UNKIND)})s?\b", re.IGNORECASE)
 
