@@ -2,6 +2,7 @@
 
     python tests/testing/benchmark_gradcheck.py                             # the table of docs/gradient-checking.md
     python tests/testing/benchmark_gradcheck.py --seeds 2 --correct 500 softmax attention      # some bugs only
+    python tests/testing/benchmark_gradcheck.py --correct 300 lstm --operations lstm lstm_cell   # and examples of some
 
 Each bug of seeded_bugs/ is put to the checker with one example after the other, until it is caught, from each of
 several seeds. The same examples are put to four stand-ins for other checkers (seeded_bugs/standins.py), from fewer
@@ -88,16 +89,21 @@ def put_to_standins(bug: Bug, seed: int, result: Result) -> None:
                 result.many[name] += 1
 
 
-def correct_examples(n: int, start: int) -> tuple[int, Counter[str], list[str]]:
+def checked_operations() -> list[str]:
+    """The operations that have examples."""
+    return [name for name in operations() if name in op_db]
+
+
+def correct_examples(n: int, start: int, chosen: list[str] | None = None) -> tuple[int, Counter[str], list[str]]:
     """(how many, by which oracles, the false alarms) among correct examples: six of ten of operations, one of a hundred
-    of a model with an optimizer beside it."""
-    names = [name for name in operations() if name in op_db]
+    of a model with an optimizer beside it; or all of the `chosen` operations, which take turns."""
+    names = chosen or checked_operations()
     oracles: Counter[str] = Counter()
     alarms = []
     for i in range(n):
         rng = np.random.default_rng([start, i])
-        if i % 10 < 6:
-            name = names[(i // 10 * 6 + i % 10) % len(names)]
+        if chosen or i % 10 < 6:
+            name = names[(i if chosen else i // 10 * 6 + i % 10) % len(names)]
             report = check_sample(name, op_db[name].draw(rng), seed=i)
         elif i % 10 < 8:
             name, (function, inputs) = "expression", expression(rng)
@@ -137,6 +143,8 @@ def main() -> int:
     parser.add_argument("--standin-seeds", type=int, default=5, help="seeds for the stand-ins, which are slow")
     parser.add_argument("--examples", type=int, default=100, help="at most, for each bug and seed")
     parser.add_argument("--correct", type=int, default=10_000, help="correct examples")
+    parser.add_argument("--operations", nargs="+", metavar="NAME", choices=checked_operations(),
+                        help="correct examples of these only; by default of all, and of what is no single operation")
     parser.add_argument("--start", type=int, default=2026, help="what the correct examples are drawn from")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -165,7 +173,7 @@ def main() -> int:
     print(f"({time.perf_counter() - start:.0f} s)")
 
     start = time.perf_counter()
-    n, oracles, alarms = correct_examples(args.correct, args.start)
+    n, oracles, alarms = correct_examples(args.correct, args.start, args.operations)
     print(f"\n{len(alarms)} false alarms in {n} correct examples ({time.perf_counter() - start:.0f} s). Comparisons: "
           + ", ".join(f"{count} by {oracle}" for oracle, count in oracles.most_common()) + ".")
     print("\n\n".join(alarms[:200]))

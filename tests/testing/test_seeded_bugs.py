@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,16 @@ SEED, EXAMPLES = 7, 100
 
 def test_the_bugs_are_many_and_of_many_kinds() -> None:
     assert len(BUGS) >= 60
-    for kind in ("attention", "rotary", "dropout", "cache", "tied", "fused", "engine", "twin", "causal"):
+    for kind in ("attention", "rotary", "dropout", "cache", "tied", "fused", "engine", "twin", "causal",
+                 "rnn", "lstm", "gru", "convolution", "max_pool", "average_pool"):
         assert any(kind in name for name in BUGS), kind
+
+
+def test_the_table_in_the_docs_has_a_line_for_every_bug() -> None:
+    page = (Path(__file__).parents[2] / "docs/gradient-checking.md").read_text(encoding="utf-8")
+    _, *lines = page.partition("| bug | examples, at most |")[2].partition("\n\n")[0].splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[1:]] == list(BUGS)
+    assert f"holds {len(BUGS)} gradient bugs" in page
 
 
 @pytest.mark.parametrize("name", BUGS)
@@ -58,6 +67,18 @@ def test_an_edit_that_changes_nothing_is_no_bug() -> None:
     rule = mutant(OPS["tanh"].rule, ("1 - out * out", "1 - out ** 2"))
     for i, sample in enumerate(op_db["tanh"].samples(10)):
         assert check_vjp(rule, *sample.inputs, seed=i)
+
+
+@pytest.mark.parametrize("share", ["chosen = equals.cumsum(axis=-1) * equals == equals.sum(axis=-1, keepdims=True)",
+                                   "chosen = (equals / equals.sum(axis=-1, keepdims=True)).astype(x.dtype)"])
+def test_the_last_of_equals_and_equal_shares_are_no_bugs(share: str) -> None:
+    """Of a maximum with ties both are between the slopes to either side, like the first of equals."""
+    rule = mutant(OPS["max_pool"].rule, ("chosen = first == xp.arange(flat.shape[-1])",
+                                         f"equals = flat == flat.max(axis=-1, keepdims=True)\n        {share}"))
+    for i in range(2):
+        x = np.random.default_rng(i).integers(-1, 2, (1, 1, 3, 3)) * 0.7
+        report = check_vjp(rule, x, kernel_size=2, stride=1, seed=i, raise_exception=False)
+        assert report, str(report)
 
 
 def test_stand_ins_pass_what_is_right() -> None:

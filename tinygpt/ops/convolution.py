@@ -101,27 +101,25 @@ def convolution(xp: Any, x: Array, weight: Array, bias: Array | None = None, *, 
                          f"groups; got {x.shape} and {None if bias is None else bias.shape}")
     windows = _Windows("convolution", xp, x, tuple(kernel), stride, padding, dilation)
     batch, places, n = x.shape[0], windows.places, len(kernel)
-    width, per_group = n_in * math.prod(kernel), n_out // groups
-    grouped = windows.view.reshape(batch, groups, n_in, *places, *kernel) if groups > 1 else windows.view[:, None]
-    order = (1, 0, *range(3, 3 + n), 2, *range(3 + n, 3 + 2 * n))  # (G, B, *places, C / G, *kernel)
-    columns = grouped.transpose(order).reshape(groups, -1, width)  # (G, B·places, C / G · kernel)
+    width, per_group, n_places = n_in * math.prod(kernel), n_out // groups, math.prod(places)
+    spread = (0, 1, *range(2 + n, 2 + 2 * n), *range(2, 2 + n))  # (B, C, *kernel, *places): places run in one stretch
+    columns = windows.view.transpose(spread).reshape(batch, groups, width, n_places)  # (B, G, C / G · kernel, places)
     matrix = weight.reshape(groups, per_group, width)
-    out = (columns @ matrix.swapaxes(1, 2)).reshape(groups, batch, *places, per_group)
-    back = (1, 0, 2 + n, *range(2, 2 + n))  # (B, G, O / G, *places)
-    out = out.transpose(back).reshape(batch, n_out, *places)
+    out = (matrix @ columns).reshape(batch, n_out, *places)
     if bias is not None:
         out = out + bias.reshape(n_out, *(1,) * n)
 
     def backward(g):
-        rows = g.reshape(batch, groups, per_group, *places).transpose(1, 0, *range(3, 3 + n), 2)
-        rows = rows.reshape(groups, -1, per_group)  # (G, B·places, O / G)
+        rows = g.reshape(batch, groups, per_group, n_places)  # (B, G, O / G, places)
 
         def dx():
-            dcolumns = (rows @ matrix).reshape(groups, batch, *places, n_in, *kernel)
-            again = (1, 0, 2 + n, *range(2, 2 + n), *range(3 + n, 3 + 2 * n))  # (B, G, C / G, *places, *kernel)
-            return unbroadcast(windows.sum(dcolumns.transpose(again).reshape(windows.view.shape)), x)
-        return (dx, lambda: unbroadcast((rows.swapaxes(1, 2) @ columns).reshape(weight.shape), weight),
-                lambda: unbroadcast(g.sum(axis=(0, *range(2, 2 + n))), bias))
+            dcolumns = matrix.swapaxes(1, 2) @ rows  # (B, G, C / G · kernel, places)
+            dwindows = dcolumns.reshape(batch, groups * n_in, *kernel, *places)
+            return unbroadcast(windows.sum(dwindows.transpose(spread)), x)  # the same exchange is its own way back
+
+        def dweight():
+            return unbroadcast((rows @ columns.swapaxes(2, 3)).sum(axis=0).reshape(weight.shape), weight)
+        return dx, dweight, lambda: unbroadcast(g.sum(axis=(0, *range(2, 2 + n))), bias)
     return out, backward
 
 

@@ -4,7 +4,7 @@ A bug is an edit of the real source, so it is as large, and as easy to overlook,
 it is not caught, and no two differ in the name of the operation only.
 """
 
-from . import engine, library, models, rules, twins, waves  # noqa: F401  (each enters its bugs)
+from . import engine, library, models, networks, rules, twins, waves  # noqa: F401  (each enters its bugs)
 from .cases import BUGS, Bug, Example
 from .standins import STANDINS
 
