@@ -18,11 +18,10 @@ import re
 __all__ = ["UNKIND", "unkind_words"]
 
 UNKIND = tuple("""
-    airhead arsehole asshole bastard bimbo birdbrain bitch blockhead bonehead butthead cretin crybaby dickhead dimwit
-    dipshit dirtbag douchebag dullard dumbass dunce dunderhead fathead fatso floozy halfwit hillbilly idiot idiotic
+    airhead arsehole asshole bastard birdbrain blockhead bonehead butthead cretin crybaby dickhead dimwit
+    dipshit dirtbag douchebag dullard dumbass dunce dunderhead fathead fatso halfwit hillbilly idiot idiotic
     ignoramus imbecile imbecilic jackass lamebrain lardass lowlife meathead moron moronic nincompoop nitwit numbskull
-    numskull pinhead redneck retard retarded scum scumbag shithead simpleton skank sleazebag slimeball slut slutty
-    spaz thickhead tosser twit wanker weirdo whore wimp windbag yokel
+    numskull pinhead redneck scum scumbag simpleton sleazebag slimeball thickhead twit weirdo wimp windbag yokel
 """.split())
 _UNKIND = re.compile(rf"\b(?:{'|'.join(UNKIND)})s?\b", re.IGNORECASE)
 
