@@ -37,6 +37,8 @@ SHAPES = {
     "blimp": ({"sentence_good": "She sings.", "sentence_bad": "She sing.", "UID": "agreement"}, "",
               ("She sings.", "She sing."), 0, "agreement"),
     "crows-pairs": ({"sent_more": "a", "sent_less": "b", "bias_type": "age"}, "", ("a", "b"), 0, "age"),
+    "queries": ({"question": "How many?", "answer": "SELECT 1", "database": "towns.sqlite"},
+                "Question: How many?\nAnswer:", ("SELECT 1",), 0, ""),
     "gsm8k": ({"question": "1+1?", "answer": "One and one.\n#### 2"}, "Question: 1+1?\nAnswer:",
               ("One and one.\n#### 2",), 0, ""),
     "questions": ({"question": "Who?", "answer": "me"}, "Question: Who?\nAnswer:", ("me",), 0, ""),
@@ -44,9 +46,12 @@ SHAPES = {
     "lambada": ({"text": "It was only a stone"}, "It was only a", ("stone",), 0, ""),
 }
 
+QUERY = SHAPES["queries"][0]
+
 
 def written(folder: Path, *records, name: str = "questions.jsonl") -> Path:
     path = folder / name
+    (folder / "towns.sqlite").touch()  # to SQLite, a database without tables
     path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records), encoding="utf-8")
     return path
 
@@ -148,6 +153,12 @@ def test_bad_questions_are_named_with_their_line(tmp_path, bad, message):
     ({"premise": " ", "question": "cause", "choice1": "a", "choice2": "b", "label": 0}, "is a text, got ' '"),
     ({"question": "q", "choices": [1, 2, 3, 4], "answer": 0}, "expected four choices"),
     ({"question": "", "answer": "five"}, "a question that is a text, got ''"),
+    (QUERY | {"database": "none.sqlite"}, "no database 'none.sqlite' beside the data file"),
+    (QUERY | {"database": "x" * 9_000}, "no database 'xxx.*' beside the data file"),
+    (QUERY | {"database": "a\0b"}, "no database .* beside the data file"),
+    (QUERY | {"database": ""}, "no database '' beside the data file"),
+    *((QUERY | {"database": path}, "expected a path relative to the data file, without ..")
+      for path in ("/etc/passwd", "../towns.sqlite", "a/../../towns.sqlite", "C:\\towns", "..\\towns", 3, None)),
     ({"something": 1}, "expected the fields of a record of hellaswag, .*got something"),
 ])
 def test_bad_records_of_other_benchmarks(tmp_path, bad, message):

@@ -44,16 +44,13 @@ def test_what_reads_runs(database, query, expected):
     "|| d.name || e.name || f.name || g.name || h.name || i.name || j.name || k.name) FROM town a, town b, town c, "
     "town d, town e, town f, town g, town h, town i, town j, town k)), 'l', 'll') FROM town",
     "SELECT printf('%.*c', 900000000, 'x')", "SELECT '" + "x" * 20_000 + "'",
-    "SELECT " + "(" * 500 + "1" + ")" * 500, "SELECT nothing FROM nowhere", "no SQL at all", "", "SELECT '\x00'",
-    "SELECT \ud800"])
+    "SELECT " + "(" * 500 + "1" + ")" * 500, "SELECT nothing FROM nowhere", "no SQL at all", "", "-- nothing",
+    "SELECT '\x00'", "SELECT \ud800"])
 def test_everything_else_is_refused(database, query, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = database.read_bytes()
-    if query == "":
-        assert run_query(database, query) == []
-    else:
-        with pytest.raises(QueryRefused, match="was refused: "):
-            run_query(database, query)
+    with pytest.raises(QueryRefused, match="was refused: "):
+        run_query(database, query)
     assert database.read_bytes() == before and not list(tmp_path.iterdir())
     assert [path.name for path in database.parent.iterdir()] == ["towns.sqlite"]
 

@@ -56,6 +56,7 @@ def models(tokenizer):
 def asked_of(task: str, folder) -> Asked:
     path = folder / f"data.{ENDINGS.get(task, 'jsonl')}"
     path.write_text(LINES[task], encoding="utf-8")
+    (folder / "towns.sqlite").touch()  # on which queries are run
     return Asked(data=str(path), model_name=str(folder), max_new_tokens=4)
 
 

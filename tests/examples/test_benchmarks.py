@@ -149,7 +149,8 @@ def test_layers_alone():
 @pytest.mark.oracle
 def test_layers_beside_pytorch():
     pytest.importorskip("torch")
-    found = result("layers.py", "--width", "8", "--length", "4", "--turns", "2", "--kinds", "GRU", "Conv1d", "MaxPool2d")
+    found = result("layers.py", "--width", "8", "--length", "4", "--turns", "2", "--kinds", "GRU", "Conv1d",
+                   "MaxPool2d")
     assert set(found) == {"GRU", "Conv1d", "MaxPool2d"} and all(row["ratio"] > 0 for row in found.values())
 
 

@@ -2,11 +2,11 @@
 
 Reading order: table.py, words.py, confidence.py, running.py → language_modeling.py → likelihood.py → next_token.py →
 masked_words.py → text_pairs.py, questions.py, benchmarks.py (the table of benchmarks) → multiple_choice.py,
-last_word.py, free_answers.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
+last_word.py, sql.py, free_answers.py → classification.py, confusion_plot.py, bag_of_words.py, labelling.py → bleu.py,
 chrf.py, translation.py, rouge.py, summarization.py → diversity.py, continuations.py → answers.py, robustness.py,
 correlation.py → tasks.py (the table of what can be measured) → suites.py, report_card.py, report_page.py. By
-themselves stand calibration.py, frechet.py, leaking.py, reasoning.py, sql.py. docs/evaluating.md says what each figure
-means.
+themselves stand calibration.py, frechet.py, leaking.py, reasoning.py, unkind_words.py. docs/evaluating.md says what
+each figure means.
 """
 
 from .bag_of_words import LogisticRegression, NaiveBayes, baselines

@@ -22,11 +22,12 @@ understanding" (2020); Paperno et al., "The LAMBADA dataset" (2016); Warstadt et
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..data import file_format, located_records
@@ -213,6 +214,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         "", [r["sentence_good"], r["sentence_bad"]], 0), group="UID", about="which sentence is grammatical"),
     "crows-pairs": Benchmark("minimal-pairs", ("sent_more", "sent_less"), lambda r: (
         "", [r["sent_more"], r["sent_less"]], 0), group="bias_type", about="which sentence is more of a stereotype"),
+    "queries": Benchmark("free-answers", ("question", "answer", "database"), _asked, check="sql",
+                         about="queries that find the right rows"),
     "gsm8k": Benchmark("free-answers", ("question", "answer"), _sum, check="number", about="sums told as stories",
                        suits=lambda r: isinstance(r["answer"], str) and "####" in r["answer"]),
     "questions": Benchmark("free-answers", ("question", "answer"), _asked, check="exact", about="short answers"),
@@ -231,8 +234,17 @@ def benchmark_of(record: Any) -> str | None:
 # Files
 
 
-def _checked(where: str, name: str, record: Record) -> Question:
-    """The question of a record.
+def _database(folder: Path, name: Any) -> str:
+    """The path of a record's database, which lies with the data. Read as Windows reads it, which knows more roots."""
+    if not isinstance(name, str) or PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
+        raise ValueError(f"the database is {shown(name, 60)}, expected a path relative to the data file, without ..")
+    if not os.path.isfile(folder / name):
+        raise ValueError(f"no database {shown(name, 60)} beside the data file; expected an SQLite file there")
+    return str(folder / name)
+
+
+def _checked(where: str, name: str, record: Record, folder: Path) -> Question:
+    """The question of a record of a file in a folder.
 
     Raises:
         ValueError: what a field holds makes no question, named by its place.
@@ -243,6 +255,7 @@ def _checked(where: str, name: str, record: Record) -> Question:
                          f"{listed(record)[:60]}")
     try:
         context, choices, answer = row.ask(record)
+        database = _database(folder, record["database"]) if row.check == "sql" else ""
     except KeyError as error:
         raise ValueError(f"{where}: this question has no {error.args[0]!r}") from None
     except (TypeError, AttributeError):
@@ -264,7 +277,7 @@ def _checked(where: str, name: str, record: Record) -> Question:
     if type(answer) is not int or not 0 <= answer < len(choices):
         raise ValueError(f"{where}: the answer {shown(answer, 30)} is none of the choices 0 … {len(choices) - 1}")
     group = str(record.get(row.group, ""))[:60] if row.group else ""
-    return Question(context, tuple(choices), answer, where, group)
+    return Question(context, tuple(choices), answer, where, group, database)
 
 
 def located_questions(path: str | Path) -> Iterator[tuple[str, Record]]:
@@ -323,7 +336,7 @@ def read_questions(path: str | Path, name: str | None = None, limit: int | None 
                          f"them), got {listed(record)[:60]}")
     name = name or fitting[0]
     grouped = bool(BENCHMARKS[name].group) and limit is not None
-    found = [_checked(where, name, record)
+    found = [_checked(where, name, record, Path(path).parent)
              for where, record in islice(chain([(where, record)], records), None if grouped else limit)]
     if grouped and limit is not None and limit < len(found):
         found = [found[number * len(found) // limit] for number in range(limit)]

@@ -28,6 +28,7 @@ class Question:
         answer: the number of the right one.
         where: the file and line it comes from, for messages.
         group: what it belongs to, such as a phenomenon of grammar; figures are also given by group.
+        database: the SQLite file that the answer, a query, is run on; empty where no query is asked for.
     """
 
     context: str | tuple[str, ...]
@@ -35,6 +36,7 @@ class Question:
     answer: int
     where: str = "a question"
     group: str = ""
+    database: str = ""
 
     @property
     def contexts(self) -> tuple[str, ...]:

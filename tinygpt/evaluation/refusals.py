@@ -7,7 +7,7 @@ a public set (SimpleSafetyTests); the harmless twins are our own.
 What it does not see: a refusal in other words than those of REFUSAL; help that follows an apology; whether an answer
 that is no refusal would be of any use to somebody.
 
-Prerequisites: answers.py. Next: injection.py. Vidgen et al., "SimpleSafetyTests" (2023); Röttger et al., "XSTest"
+Prerequisites: answers.py. Next: unkind_words.py. Vidgen et al., "SimpleSafetyTests" (2023); Röttger et al., "XSTest"
 (2023).
 """
 

@@ -13,7 +13,7 @@ Two queries agree if they find the same rows (execution accuracy): many wordings
 
 What it does not see: two queries that agree on this database and not on another.
 
-Prerequisites: free_answers.py. Next: suites.py. Zhong, Yu and Klein, "Semantic evaluation for text-to-SQL with
+Prerequisites: files/shown.py. Next: free_answers.py. Zhong, Yu and Klein, "Semantic evaluation for text-to-SQL with
 distilled test suites" (2020).
 """
 
@@ -75,7 +75,10 @@ def run_query(database: str | Path, query: str, *, seconds: float = 1.0, max_row
         end = time.monotonic() + seconds
         connection.set_progress_handler(lambda: time.monotonic() > end, STEPS)
         connection.set_authorizer(_authorize)
-        rows = connection.execute(query).fetchmany(max_rows + 1)
+        cursor = connection.execute(query)
+        if cursor.description is None:  # nothing, or a comment: it would agree with whatever finds no rows
+            raise ValueError("it is no query")
+        rows = cursor.fetchmany(max_rows + 1)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         late = "interrupted" in str(error)
         reason = f"it ran for more than {seconds:g} s" if late else str(error)
