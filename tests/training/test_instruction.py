@@ -42,6 +42,7 @@ def test_a_new_model_learns_answers(tmp_path):
     assert set(result.validation) == {"validation_loss", "exact_match"} and result.validation["exact_match"] == 1
     text = log.getvalue()
     assert "13 training and 3 validation conversations" in text
+    assert " tokens/s" in text and "conversations/s" not in text  # the loss is that of tokens, and so is the speed
     assert "training tokens are the assistant's: these are learnt" in text and "?<|end|><|assistant|>" in text
     figures = json.loads((tmp_path / "out" / "validation.json").read_text())
     assert figures["n_asked"] == 3 and figures["exact_match"] == 1

@@ -45,7 +45,7 @@ class Instructions(Task):
     """
 
     data_loss = staticmethod(language_loss)
-    unit = "conversations"
+    counted = "conversations"  # the loss is that of tokens
     template: ChatTemplate
 
     # -- from records to a tokenizer ----------------------------------------------------------------------------------
