@@ -25,7 +25,7 @@ from ..backend import to_device
 from ..models.encoder_decoder import shift_right
 from ..models.inputs import targets_on
 from ..nn import Module
-from .answers import answer_features
+from .shared_questions import answer_features
 
 __all__ = ["Batch", "Criterion", "DataLoss", "answer_log_probs", "auxiliary_losses", "classification_loss",
            "count_targets", "decoder_ids_of", "language_loss", "masked_loss", "seq2seq_loss"]

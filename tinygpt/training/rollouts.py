@@ -24,7 +24,7 @@ from ..data.preferences import Turns
 from ..data.sampler import IGNORE, pad
 from ..evaluation.running import evaluating
 from ..generation import absent, left_pad
-from .answers import answer_features
+from .shared_questions import answer_features
 from .reference import Reference
 
 __all__ = ["answer_batch", "before_and_after", "divergence", "draw_answers", "entropy", "greedy_answers", "k3",

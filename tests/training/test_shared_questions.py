@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygpt
 from tinygpt.models import GPT, GPTConfig
-from tinygpt.training import answers
+from tinygpt.training import shared_questions
 from tinygpt.training.losses import answer_log_probs
 
 LAYOUTS = {"gpt2": {}, "llama": {}, "mistral": {"window": 4}, "gemma3_text": {}, "gpt_neox": {}, "olmo2": {},
@@ -47,7 +47,7 @@ def both_ways(model, ids, targets, monkeypatch) -> list[list[np.ndarray]]:
     weights = np.random.default_rng(1).standard_normal(ids.shape)
     found = []
     for worth in (np.inf, 0.0):
-        monkeypatch.setattr(answers, "WORTH", worth)
+        monkeypatch.setattr(shared_questions, "WORTH", worth)
         for p in model.parameters():
             p.grad = None
         log_p = answer_log_probs(model, ids, targets)
