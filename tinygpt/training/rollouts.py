@@ -24,8 +24,8 @@ from ..data.preferences import Turns
 from ..data.sampler import IGNORE, pad
 from ..evaluation.running import evaluating
 from ..generation import absent, left_pad
-from .shared_questions import answer_features
 from .reference import Reference
+from .shared_questions import answer_features
 
 __all__ = ["answer_batch", "before_and_after", "divergence", "draw_answers", "entropy", "greedy_answers", "k3",
            "observe", "step_seed"]
